@@ -1,0 +1,63 @@
+"""What a data set is: cases with image files and labels, found by `discovery`, whatever the folder's layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from autoseg.data.labels import LabelScheme
+from autoseg.records import Record
+
+
+class Case(Record):
+    """One subject: its identifier, its image files and its label file.
+
+    `images` has one file a channel, or a single file (or DICOM folder) that holds all channels.
+    """
+
+    id: str
+    images: tuple[Path, ...]
+    label: Path | None = None
+
+
+class Dataset(Record):
+    """A data set as it lies on disk.
+
+    Attributes:
+        name: from dataset.json, else the folder's name.
+        folder: absolute path.
+        layout: "msd", "nnunet" or "plain".
+        channels: a name a channel ("CT", "T2", ...), which decides the normalisation.
+        labels: meaning of label values; discovered labels are named by their value.
+        file_ending: ending of the images (".nii.gz"); predictions are written with `label_ending`.
+        training: cases with a label, sorted by identifier.
+        unlabelled: other images found (imagesTs), sorted by identifier.
+        ignored: files passed over as junk, for the user to see.
+        warnings: what was assumed, in words.
+        unmatched_images: images (first channel) that have no label.
+        unmatched_labels: labels that have no image.
+        missing_files: files that dataset.json lists and that do not exist.
+        missing_channels: case -> names of the channel files it lacks.
+    """
+
+    name: str
+    folder: Path
+    layout: str
+    channels: tuple[str, ...]
+    labels: LabelScheme
+    file_ending: str
+    label_ending: str
+    training: tuple[Case, ...]
+    unlabelled: tuple[Case, ...] = ()
+    ignored: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unmatched_images: tuple[Path, ...] = ()
+    unmatched_labels: tuple[Path, ...] = ()
+    missing_files: tuple[Path, ...] = ()
+    missing_channels: dict[str, tuple[str, ...]] = Field(default={})
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """Identifiers of the training cases, sorted."""
+        return tuple(case.id for case in self.training)

@@ -1,0 +1,90 @@
+"""What the values of a label image mean, and how they become the targets of a network and back."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from autoseg.errors import ConfigurationError
+from autoseg.records import Record
+
+OUTSIDE = -1
+"""Training value of voxels outside the image's non-zero region."""
+
+
+class LabelScheme(Record):
+    """The labels of a data set.
+
+    Attributes:
+        names: name -> value in the files, background first with value 0. Values need not be consecutive.
+        regions: name -> values whose union is the region; empty for plain labels. With regions a network
+            has one sigmoid output a region instead of a softmax over the labels.
+        region_order: with regions, the value written for each region, later ones over earlier ones
+            (nnU-Net's `regions_class_order`).
+        ignore: the value of voxels without annotation, if there is one.
+    """
+
+    names: dict[str, int]
+    regions: dict[str, tuple[int, ...]] = {}
+    region_order: tuple[int, ...] = ()
+    ignore: int | None = None
+
+    @cached_property
+    def values(self) -> tuple[int, ...]:
+        """Annotated values in the files, sorted, background (0) first; the ignore value is not among them."""
+        listed = {0, *self.names.values(), *(v for region in self.regions.values() for v in region)}
+        return tuple(sorted(listed - {self.ignore}))
+
+    @cached_property
+    def foreground(self) -> dict[str, tuple[int, ...]]:
+        """What is scored: name -> file values of each foreground label, or of each region."""
+        if self.regions:
+            return dict(self.regions)
+        by_value = {value: name for name, value in self.names.items()}
+        return {by_value.get(value, str(value)): (value,) for value in self.values if value != 0}
+
+    @cached_property
+    def training_foreground(self) -> dict[str, tuple[int, ...]]:
+        """Like `foreground`, in training values (0 background, 1..K by file value)."""
+        index = {value: i for i, value in enumerate(self.values)}
+        return {name: tuple(index[v] for v in values) for name, values in self.foreground.items()}
+
+    @property
+    def outputs(self) -> int:
+        """Channels of a network's output: labels with background, or regions."""
+        return len(self.regions) if self.regions else len(self.values)
+
+    @property
+    def training_ignore(self) -> int | None:
+        """Training value of ignored voxels: one more than the largest label; None if nothing is ignored."""
+        return None if self.ignore is None else len(self.values)
+
+    def encode(self, labels: np.ndarray) -> np.ndarray:
+        """File values -> training values (int16): 0..K, and `training_ignore`.
+
+        Raises:
+            ConfigurationError: a value that the scheme does not know.
+        """
+        known = list(self.values) + ([] if self.ignore is None else [self.ignore])
+        codes = list(range(len(known)))
+        if known == codes:
+            if labels.size and (labels.min() < 0 or labels.max() >= len(known)):
+                self._refuse(labels, known)
+            return labels.astype(np.int16)
+        order = np.argsort(known)
+        ordered = np.asarray(known)[order]
+        place = np.clip(np.searchsorted(ordered, labels), 0, len(ordered) - 1)
+        if not np.array_equal(ordered[place], labels):
+            self._refuse(labels, known)
+        return np.asarray(codes, np.int16)[order][place]
+
+    def decode(self, labels: np.ndarray) -> np.ndarray:
+        """Training values 0..K -> file values (the smallest integer type that holds them)."""
+        table = np.asarray(self.values)
+        dtype = np.uint8 if table.min() >= 0 and table.max() < 256 else np.int16 if table.max() < 32768 else np.int32
+        return table.astype(dtype)[labels]
+
+    def _refuse(self, labels: np.ndarray, known: list[int]) -> None:
+        found = sorted(set(np.unique(labels).tolist()) - set(known))
+        raise ConfigurationError("label values are not in the data set's labels", got=found, expected=known)

@@ -1,0 +1,61 @@
+"""What the data is: one record a case and one for the data set, everything a planner may look at."""
+
+from __future__ import annotations
+
+from autoseg.data.image import IntensityStatistics
+from autoseg.records import Record
+
+Shape = tuple[int, int, int]
+Vector = tuple[float, float, float]
+
+
+class CaseFingerprint(Record):
+    """One case, measured. Axes in the order (z, y, x).
+
+    Attributes:
+        shape: voxels before the crop.
+        crop_box: (start, stop) an axis of the non-zero region.
+        relative_size: voxels inside the crop box over all voxels.
+        intensities: statistics a channel over the case's foreground; None where it has no foreground.
+        class_voxels: foreground name -> voxels.
+        class_volumes: foreground name -> mm3 (mm2 in 2D).
+    """
+
+    id: str
+    shape: Shape
+    spacing: Vector
+    crop_box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    relative_size: float
+    intensities: tuple[IntensityStatistics | None, ...]
+    class_voxels: dict[str, int]
+    class_volumes: dict[str, float]
+
+    @property
+    def shape_after_crop(self) -> Shape:
+        """Voxels after the crop to the non-zero region."""
+        (z0, z1), (y0, y1), (x0, x1) = self.crop_box
+        return z1 - z0, y1 - y0, x1 - x0
+
+
+class Fingerprint(Record):
+    """A data set, measured.
+
+    Attributes:
+        dimension: 2 or 3.
+        channels: channel names.
+        outputs: network outputs that the labels ask for (labels with background, or regions).
+        labels_with_background: entries of the label table with background and, as nnU-Net counts them, ignore.
+        intensities: statistics a channel over sampled foreground voxels of all cases.
+        cases: the training cases, sorted by identifier.
+        warnings: what is unusual, in words.
+    """
+
+    name: str
+    dimension: int
+    channels: tuple[str, ...]
+    outputs: int
+    labels_with_background: int
+    intensities: tuple[IntensityStatistics, ...]
+    cases: tuple[CaseFingerprint, ...]
+    median_relative_size: float
+    warnings: tuple[str, ...] = ()

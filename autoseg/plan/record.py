@@ -1,0 +1,113 @@
+"""What a plan is: everything the data decided, for all configurations. What the user chose stands elsewhere."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import Field
+
+from autoseg.data.image import IntensityStatistics
+from autoseg.data.labels import LabelScheme
+from autoseg.records import Record
+
+
+class SamplerPlan(Record):
+    """Which places of the images make a batch.
+
+    Attributes:
+        name: plug-in of kind "sampler".
+        foreground_fraction: share of a batch whose patch is forced to hold a foreground class.
+        class_weights: foreground name -> relative weight when the class is drawn; empty means equally likely.
+    """
+
+    name: str = "class-balanced"
+    foreground_fraction: float = Field(default=1 / 3, ge=0, le=1)
+    class_weights: dict[str, float] = {}
+
+
+class TransformPlan(Record):
+    """One step of the augmentation: a plug-in of kind "transform", its probability and its ranges."""
+
+    name: str
+    probability: float = Field(default=1.0, ge=0, le=1)
+    options: dict[str, Any] = {}
+
+
+class ConfigurationPlan(Record):
+    """One network and its data: the planned size of everything. Axes in plan order, slowest first.
+
+    Attributes:
+        spacing: mm a voxel after resampling (2 or 3 values; a 2D plan leaves the slice axis alone).
+        median_shape: median image in voxels at that spacing.
+        patch_size: voxels of a network input.
+        batch_size: patches an optimiser step.
+        network: plug-in of kind "network".
+        strides, kernel_sizes, features_per_stage: a value a stage, highest resolution first.
+        blocks_per_stage: convolutions (plain) or residual blocks (residual encoder) a stage.
+        decoder_blocks_per_stage: convolutions a decoder stage, in nnU-Net's order (deepest first).
+        normalization, use_mask_for_norm: a value a channel.
+        batch_dice: Dice over the whole batch as one image (else a value a sample).
+        previous_stage: configuration whose prediction is an input (cascade).
+        next_stage: configuration that takes this one's prediction.
+    """
+
+    spacing: tuple[float, ...]
+    median_shape: tuple[float, ...]
+    patch_size: tuple[int, ...]
+    batch_size: int = Field(ge=1)
+    network: str = "plain-unet"
+    strides: tuple[tuple[int, ...], ...]
+    kernel_sizes: tuple[tuple[int, ...], ...]
+    features_per_stage: tuple[int, ...]
+    blocks_per_stage: tuple[int, ...]
+    decoder_blocks_per_stage: tuple[int, ...]
+    normalization: tuple[str, ...]
+    use_mask_for_norm: tuple[bool, ...]
+    batch_dice: bool
+    deep_supervision: bool = True
+    sampler: SamplerPlan = SamplerPlan()
+    augmentation: tuple[TransformPlan, ...] = ()
+    mirror_axes: tuple[int, ...] = ()
+    previous_stage: str | None = None
+    next_stage: str | None = None
+
+    @property
+    def dimension(self) -> int:
+        """2 or 3."""
+        return len(self.patch_size)
+
+    @property
+    def stages(self) -> int:
+        """Resolution stages of the network."""
+        return len(self.strides)
+
+
+class Plan(Record):
+    """The decisions for a data set.
+
+    Attributes:
+        planner: plug-in of kind "planner" that made it.
+        transpose_forward: order of the array axes (z, y, x) in every configuration: plan axis i is
+            array axis `transpose_forward[i]`.
+        channels, labels, intensities: taken over from the data, so that a model needs only its plan.
+        file_ending: ending of the predictions.
+    """
+
+    format: Literal[1] = 1
+    dataset: str
+    planner: str
+    channels: tuple[str, ...]
+    labels: LabelScheme
+    dimension: int
+    transpose_forward: tuple[int, int, int]
+    intensities: tuple[IntensityStatistics, ...]
+    file_ending: str
+    configurations: dict[str, ConfigurationPlan]
+    warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def transpose_backward(self) -> tuple[int, int, int]:
+        """The inverse of `transpose_forward`."""
+        order = sorted(range(3), key=lambda i: self.transpose_forward[i])
+        return order[0], order[1], order[2]

@@ -1,0 +1,126 @@
+"""One table of plug-ins: a kind and a name lead to an object, imported only when it is asked for.
+
+Built-in plug-ins stand in `BUILT_IN` as "module:object". A third party adds its own either through an
+entry point of the group `autoseg.<kind>` or, in one file, with `@register(kind, name)` and `--plugin FILE`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+from autoseg.errors import PluginError
+from autoseg.records import unknown_name
+
+Plugin = TypeVar("Plugin")
+
+BUILT_IN: dict[str, dict[str, str]] = {
+    "planner": {
+        "default": "planners.default:plan",
+        "resenc": "planners.resenc:plan_resenc",
+        "resenc-m": "planners.resenc:plan_resenc_m",
+        "resenc-l": "planners.resenc:plan_resenc_l",
+        "resenc-xl": "planners.resenc:plan_resenc_xl",
+        "budget": "planners.budget:plan",
+    },
+    "trainer": {"segmentation": "autoseg.trainers.segmentation:SegmentationTrainer"},
+    "network": {
+        "plain-unet": "autoseg.networks.unet:plain_unet",
+        "residual-encoder-unet": "autoseg.networks.unet:residual_encoder_unet",
+    },
+    "loss": {
+        "dice-cross-entropy": "autoseg.losses.compound:dice_cross_entropy",
+        "dice-binary-cross-entropy": "autoseg.losses.compound:dice_binary_cross_entropy",
+    },
+    "sampler": {
+        "class-balanced": "autoseg.batches.sampling:ClassBalancedSampler",
+        "hard-location": "autoseg.batches.sampling:HardLocationSampler",
+    },
+    "transform": {
+        "spatial": "autoseg.batches.augment.spatial:Spatial",
+        "gaussian-noise": "autoseg.batches.augment.intensity:GaussianNoise",
+        "gaussian-blur": "autoseg.batches.augment.intensity:GaussianBlur",
+        "brightness": "autoseg.batches.augment.intensity:Brightness",
+        "contrast": "autoseg.batches.augment.intensity:Contrast",
+        "low-resolution": "autoseg.batches.augment.intensity:LowResolution",
+        "gamma": "autoseg.batches.augment.intensity:Gamma",
+        "mirror": "autoseg.batches.augment.spatial:Mirror",
+    },
+    "normalization": {
+        "ct": "autoseg.preprocessing.normalize:ct",
+        "z-score": "autoseg.preprocessing.normalize:z_score",
+        "rescale": "autoseg.preprocessing.normalize:rescale",
+        "rgb": "autoseg.preprocessing.normalize:rgb",
+        "none": "autoseg.preprocessing.normalize:none",
+    },
+}
+
+_registered: dict[str, dict[str, Any]] = {}
+
+
+def register(kind: str, name: str) -> Callable[[Plugin], Plugin]:
+    """Decorator that adds a plug-in under a kind and a name; a name that is taken is an error."""
+
+    def add(plugin: Plugin) -> Plugin:
+        if name in names(kind):
+            raise PluginError(f"a {kind} named {name!r} exists already", remedy="choose another name")
+        _registered.setdefault(kind, {})[name] = plugin
+        return plugin
+
+    _check_kind(kind)
+    return add
+
+
+def names(kind: str) -> list[str]:
+    """Sorted names of all plug-ins of a kind, without importing any."""
+    _check_kind(kind)
+    third_party = (point.name for point in entry_points(group=f"autoseg.{kind}"))
+    return sorted({*BUILT_IN[kind], *_registered.get(kind, {}), *third_party})
+
+
+def resolve(kind: str, name: str) -> Any:
+    """The plug-in of that kind and name, imported now.
+
+    Raises:
+        ConfigurationError: the name is not known (with the nearest known one).
+        PluginError: its module cannot be imported.
+    """
+    _check_kind(kind)
+    if name in _registered.get(kind, {}):
+        return _registered[kind][name]
+    if name in BUILT_IN[kind]:
+        module, _, attribute = BUILT_IN[kind][name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    for point in entry_points(group=f"autoseg.{kind}"):
+        if point.name == name:
+            try:
+                return point.load()
+            except Exception as error:
+                raise PluginError(f"the {kind} {name!r} cannot be imported: {error}", where=point.value) from error
+    raise unknown_name(kind, name, names(kind))
+
+
+def load_file(path: str | Path) -> None:
+    """Runs a Python file of the user's so that its `@register` lines take effect."""
+    path = Path(path).resolve()
+    spec = importlib.util.spec_from_file_location(f"autoseg_plugin_{path.stem}", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise PluginError("is not a Python file", where=path, remedy="give --plugin the path of a .py file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except PluginError:
+        raise
+    except Exception as error:
+        raise PluginError(f"the plug-in file fails: {type(error).__name__}: {error}", where=path) from error
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in BUILT_IN:
+        raise unknown_name("kind of plug-in", kind, BUILT_IN)

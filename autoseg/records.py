@@ -1,0 +1,160 @@
+"""Frozen records: nouns that are validated when made, refuse unknown fields, and live in JSON or TOML files."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, compared by value, strict about field names.
+
+    Raises:
+        pydantic.ValidationError: on construction in code with wrong values (a bug);
+            `from_mapping`, `load` turn it into a `ConfigurationError` for the user.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True, ser_json_inf_nan="null")
+
+    @classmethod
+    def from_mapping(cls, values: dict[str, Any], *, where: object = None) -> Self:
+        """A record from plain values (JSON or TOML), every problem reported together."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise _explain(cls, error, where) from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """A record from a `.json` or `.toml` file."""
+        return cls.from_mapping(read_mapping(path), where=path)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the record as JSON, whole or not at all."""
+        write_json(path, self.model_dump(mode="json"))
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated again."""
+        return type(self).model_validate({**self.model_dump(), **changes})
+
+
+def read_mapping(path: str | Path) -> dict[str, Any]:
+    """The mapping in a JSON or TOML file; a file that is missing or no mapping is a `ConfigurationError`."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError("is not a text file", where=path, expected="UTF-8 text") from None
+    try:
+        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except ValueError as error:
+        kind = "TOML" if path.suffix == ".toml" else "JSON"
+        raise ConfigurationError(f"is not valid {kind}: {error}", where=path, remedy="mend the file") from None
+    if not isinstance(values, dict):
+        raise ConfigurationError(
+            "does not hold a mapping", where=path, got=type(values).__name__, expected="{...} at the top level"
+        )
+    return values
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file beside its place and renames it, so that no half-written file is taken for whole."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes bytes beside their place, then renames; parent folders are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | Path, values: Any) -> None:
+    """Writes indented JSON atomically; NaN and infinities, which JSON lacks, become null."""
+    write_text(path, json.dumps(_finite(values), indent=1, allow_nan=False) + "\n")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that looks most like a mistyped one, if any does."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, where: object = None) -> ConfigurationError:
+    """The error for a name that is not among the known ones, with the nearest right one."""
+    known = sorted(known)
+    guess = nearest(name, known)
+    return ConfigurationError(
+        f"unknown {kind} {name!r}",
+        where=where,
+        expected="one of " + ", ".join(known) if known else "none is known",
+        remedy=f"did you mean {guess!r}?" if guess else None,
+    )
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, float) and (values != values or values in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(values, dict):
+        return {str(key): _finite(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_finite(value) for value in values]
+    return values
+
+
+def _explain(cls: type[BaseModel], error: ValidationError, where: object) -> AutosegError:
+    problems: list[AutosegError] = []
+    for item in error.errors():
+        path = ".".join(str(part) for part in item["loc"])
+        place = f"{where}: {path}" if where is not None else path
+        if item["type"] == "extra_forbidden":
+            known = _fields_at(cls, item["loc"][:-1])
+            problems.append(unknown_name("field", str(item["loc"][-1]), known, where=place))
+        elif item["type"] == "missing":
+            problems.append(ConfigurationError("a field is missing", where=place, remedy="add it"))
+        else:
+            problems.append(ConfigurationError(item["msg"], where=place, got=repr(item.get("input"))[:200]))
+    if len(problems) == 1:
+        return problems[0]
+    return ErrorGroup(f"{where or cls.__name__}: {len(problems)} fields are wrong", problems)
+
+
+def _fields_at(cls: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the record found by following `path` from `cls`."""
+    current: type[BaseModel] = cls
+    for part in path:
+        field = current.model_fields.get(str(part))
+        inner = _record_in(field.annotation) if field is not None else None
+        if inner is not None:
+            current = inner
+    return list(current.model_fields)
+
+
+def _record_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _record_in(argument)
+        if found is not None:
+            return found
+    return None

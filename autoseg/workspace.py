@@ -1,0 +1,113 @@
+"""A run folder: the one place that knows which file of a run lies where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.errors import WorkspaceError
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Folder of one trained fold of one configuration."""
+
+    root: Path
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint to resume from."""
+        return self.root / "checkpoint_last.pt"
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint with the best online validation score."""
+        return self.root / "checkpoint_best.pt"
+
+    @property
+    def final(self) -> Path:
+        """Weights after the last step; its presence says that the training is finished."""
+        return self.root / "checkpoint_final.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line, one line a round of training."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def progress(self) -> Path:
+        """Learning curves as a picture."""
+        return self.root / "progress.png"
+
+    @property
+    def validation(self) -> Path:
+        """Predictions of the fold's validation cases."""
+        return self.root / "validation"
+
+    @property
+    def validation_summary(self) -> Path:
+        """Scores of the validation cases; its presence says that the validation is finished."""
+        return self.validation / "summary.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths of a run. Making one creates nothing."""
+
+    root: Path
+
+    @property
+    def dataset(self) -> Path:
+        return self.root / "dataset.json"
+
+    @property
+    def fingerprint(self) -> Path:
+        return self.root / "fingerprint.json"
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.json"
+
+    @property
+    def splits(self) -> Path:
+        return self.root / "splits.json"
+
+    @property
+    def summary(self) -> Path:
+        return self.root / "summary.json"
+
+    @property
+    def postprocessing(self) -> Path:
+        return self.root / "postprocessing.json"
+
+    @property
+    def provenance(self) -> Path:
+        """Commands, versions, machine and seconds a stage."""
+        return self.root / "provenance.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "run.log"
+
+    def preprocessed(self, configuration: str) -> Path:
+        """Folder of a configuration's store."""
+        return self.root / "preprocessed" / configuration
+
+    def fold(self, configuration: str, fold: int | str) -> Fold:
+        """Folder of one fold; `fold` is a number or "all"."""
+        return Fold(self.root / configuration / f"fold_{fold}")
+
+    def folds(self, configuration: str) -> dict[str, Fold]:
+        """Folds of a configuration that have a folder, by name in ascending order."""
+        found = sorted((self.root / configuration).glob("fold_*"), key=lambda p: (len(p.name), p.name))
+        return {folder.name.removeprefix("fold_"): Fold(folder) for folder in found if folder.is_dir()}
+
+    def require(self, path: Path, made_by: str) -> Path:
+        """`path` if it exists; else an error that names the command that makes it."""
+        if not path.exists():
+            raise WorkspaceError(f"{path.name} is missing", where=self.root, remedy=f"run `{made_by}` first")
+        return path
