@@ -1,0 +1,1 @@
+"""Losses of segmentation, one file a family."""

@@ -1,0 +1,37 @@
+"""From a plan to a network, whatever family it names."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from autoseg import plugins
+from autoseg.plan.record import ConfigurationPlan
+
+
+def build_network(
+    configuration: ConfigurationPlan, channels: int, outputs: int, *, seed: int | None = None
+) -> nn.Module:
+    """The network that a configuration names, with fresh weights.
+
+    Args:
+        configuration: the plan of the configuration; `network` is a plug-in of kind "network", a function of
+            (configuration, channels, outputs).
+        channels: input channels (for a cascade: image channels and one a foreground label).
+        outputs: channels of the logits.
+        seed: makes the initial weights reproducible without touching the global generator's state.
+
+    Raises:
+        ConfigurationError: an unknown network.
+    """
+    make = plugins.resolve("network", configuration.network)
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        network: nn.Module = make(configuration, channels, outputs)
+    return network
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Trainable numbers of a network."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

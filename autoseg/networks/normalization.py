@@ -1,0 +1,75 @@
+"""Instance normalisation that keeps the channels-last layout on a CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_aten = torch.ops.aten
+
+
+class InstanceNorm(nn.Module):
+    """Affine instance normalisation (Ulyanov et al., 2016, arXiv:1607.08022) of (B, C, *spatial) features.
+
+    PyTorch's own kernel copies a channels-last tensor to the contiguous layout and leaves it there, so that every
+    convolution after it reorders again. Here, such tensors on a CPU are normalised one sample at a time by the
+    batch-norm kernel, which keeps the layout; the numbers are the same to rounding. All else takes PyTorch's path.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        if features.device.type == "cpu" and features.ndim > 3 and not features.is_contiguous():
+            layout = torch.channels_last_3d if features.ndim == 5 else torch.channels_last
+            if features.is_contiguous(memory_format=layout):
+                result: Tensor = _ChannelsLastInstanceNorm.apply(features, self.weight, self.bias, self.eps)
+                return result
+        return functional.instance_norm(features, weight=self.weight, bias=self.bias, eps=self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[0]}, eps={self.eps}"
+
+
+class _ChannelsLastInstanceNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        result = torch.empty_like(features)
+        means, inverse_deviations = [], []
+        for i in range(features.shape[0]):
+            mean, inverse = features.new_empty(0, dtype=torch.float32), features.new_empty(0, dtype=torch.float32)
+            one = slice(i, i + 1)
+            _aten.native_batch_norm.out(
+                features[one], weight, bias, None, None, True, 0.0, eps,
+                out=result[one], save_mean=mean, save_invstd=inverse,
+            )  # fmt: skip
+            means.append(mean)
+            inverse_deviations.append(inverse)
+        ctx.save_for_backward(features, weight, *means, *inverse_deviations)
+        ctx.eps = eps
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        features, weight, *statistics = ctx.saved_tensors
+        samples = features.shape[0]
+        layout = torch.channels_last_3d if features.ndim == 5 else torch.channels_last
+        gradient = gradients[0].contiguous(memory_format=layout)
+        to_features = torch.empty_like(features)
+        to_weight, to_bias = torch.zeros_like(weight), torch.zeros_like(weight)
+        for i in range(samples):
+            one = slice(i, i + 1)
+            weight_part, bias_part = weight.new_empty(0), weight.new_empty(0)
+            _aten.native_batch_norm_backward.out(
+                gradient[one], features[one], weight, None, None, statistics[i], statistics[samples + i], True, ctx.eps,
+                [True, True, True], out0=to_features[one], out1=weight_part, out2=bias_part,
+            )  # fmt: skip
+            to_weight += weight_part
+            to_bias += bias_part
+        return to_features, to_weight, to_bias, None

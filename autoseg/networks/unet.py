@@ -1,0 +1,90 @@
+"""The two U-Nets of nnU-Net: plain (Isensee et al., 2021) and with a residual encoder (Isensee et al., 2024)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from autoseg.networks.blocks import ConvBlock, conv_stage, convolution, initialise, residual_stage, upsampling
+from autoseg.plan.record import ConfigurationPlan
+
+
+class UNet(nn.Module):
+    """An encoder's stages joined to a decoder by skip connections (Ronneberger et al., 2015, arXiv:1505.04597).
+
+    `forward` takes (B, C, *patch) and returns the logits at full resolution, (B, outputs, *patch). While
+    `deep_supervision` is on, it returns a list instead: logits of the `supervised` highest resolutions, full
+    resolution first. The heads of lower resolutions exist whether used or not, so that weights always load.
+    """
+
+    def __init__(self, encoder: nn.ModuleList, configuration: ConfigurationPlan, outputs: int) -> None:
+        super().__init__()
+        plan = configuration
+        self.encoder = encoder
+        self.upsamplings, self.decoder, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        one = (1,) * plan.dimension
+        for i, level in enumerate(reversed(range(plan.stages - 1))):
+            below, width = plan.features_per_stage[level + 1], plan.features_per_stage[level]
+            self.upsamplings.append(upsampling(plan.dimension, below, width, plan.strides[level + 1]))
+            blocks = plan.decoder_blocks_per_stage[i]
+            self.decoder.append(conv_stage(blocks, 2 * width, width, plan.kernel_sizes[level], one))
+            self.heads.append(convolution(plan.dimension, width, outputs, one, one))
+        self.deep_supervision = False
+        # The lowest resolution has weight zero in the loss, so it is not computed at all.
+        self.supervised = max(1, plan.stages - 2)
+
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
+        skips = []
+        features = image
+        for stage in self.encoder:
+            features = stage(features)
+            skips.append(features)
+        skips.pop()
+        logits: list[Tensor] = []
+        for i, (up, stage, head) in enumerate(zip(self.upsamplings, self.decoder, self.heads, strict=True)):
+            features = stage(torch.cat((up(features), skips.pop()), dim=1))
+            resolution = len(self.heads) - 1 - i
+            if resolution == 0 or (self.deep_supervision and resolution < self.supervised):
+                logits.insert(0, head(features))
+        return logits if self.deep_supervision else logits[0]
+
+
+def plain_unet(configuration: ConfigurationPlan, channels: int, outputs: int) -> UNet:
+    """nnU-Net's default network: plain convolution stages, strided convolutions, transposed upsampling.
+
+    Args:
+        configuration: topology and widths.
+        channels: input channels.
+        outputs: channels of the logits.
+    """
+    plan, encoder, width = configuration, nn.ModuleList(), channels
+    for i in range(plan.stages):
+        features = plan.features_per_stage[i]
+        encoder.append(conv_stage(plan.blocks_per_stage[i], width, features, plan.kernel_sizes[i], plan.strides[i]))
+        width = features
+    network = UNet(encoder, plan, outputs)
+    initialise(network)
+    return network
+
+
+def residual_encoder_unet(configuration: ConfigurationPlan, channels: int, outputs: int) -> UNet:
+    """nnU-Net's residual-encoder network ("nnU-Net Revisited", arXiv:2404.09556): a stem, then residual stages.
+
+    Args:
+        configuration: topology and widths; `blocks_per_stage` counts residual blocks.
+        channels: input channels.
+        outputs: channels of the logits.
+    """
+    plan, encoder = configuration, nn.ModuleList()
+    width = plan.features_per_stage[0]
+    for i in range(plan.stages):
+        features = plan.features_per_stage[i]
+        stage = residual_stage(plan.blocks_per_stage[i], width, features, plan.kernel_sizes[i], plan.strides[i])
+        if i == 0:
+            stem = ConvBlock(channels, width, plan.kernel_sizes[0], (1,) * plan.dimension)
+            stage = nn.Sequential(stem, *stage)
+        encoder.append(stage)
+        width = features
+    network = UNet(encoder, plan, outputs)
+    initialise(network)
+    return network
