@@ -43,7 +43,7 @@ class _ChannelsLastInstanceNorm(torch.autograd.Function):
         result = torch.empty_like(features)
         means, inverse_deviations = [], []
         for i in range(features.shape[0]):
-            mean, inverse = features.new_empty(0, dtype=torch.float32), features.new_empty(0, dtype=torch.float32)
+            mean, inverse = weight.new_empty(0), weight.new_empty(0)
             one = slice(i, i + 1)
             _aten.native_batch_norm.out(
                 features[one], weight, bias, None, None, True, 0.0, eps,

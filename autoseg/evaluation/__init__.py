@@ -1,0 +1,1 @@
+"""Scores of files and of whole runs, and their summaries."""

@@ -1,0 +1,154 @@
+"""Scores of predicted label files against references: two folders in, one summary out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoseg.data.files import read_labels
+from autoseg.data.image import Image
+from autoseg.data.labels import LabelScheme
+from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageError
+from autoseg.evaluation.matching import check_geometry, match
+from autoseg.evaluation.scheme import discover_scheme, read_scheme
+from autoseg.evaluation.summary import summarise
+from autoseg.evaluation.workers import map_cases
+from autoseg.metrics.score import score_labels
+from autoseg.metrics.surface import TOLERANCE_MM
+from autoseg.metrics.table import select
+from autoseg.records import write_json
+
+logger = logging.getLogger(__name__)
+
+Pair = tuple[Path, Path]
+"""A prediction's file and its reference's."""
+
+
+def evaluate(
+    predictions: str | Path | Iterable[str | Path],
+    references: str | Path | Iterable[str | Path],
+    *,
+    spec: str | Path | LabelScheme | None = None,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    metrics: Iterable[str] | None = None,
+    tolerance_mm: float = TOLERANCE_MM,
+) -> dict[str, Any]:
+    """Compares predictions with references of the same file name (whatever their endings).
+
+    Distances and volumes are in the files' own spacing; in pictures, which have none, a millimetre is a pixel.
+
+    Args:
+        predictions, references: a folder each, or lists of files.
+        spec: what the label values mean: a dataset.json (Medical Segmentation Decathlon, nnU-Net or a run's) or a
+            scheme. Without it every non-zero value found in any file is a label, named by its value.
+        out: JSON file to write the result to.
+        workers: processes for large data; one for each available core by default.
+        metrics: names from `metrics.table.METRICS`; all of them by default.
+        tolerance_mm: tolerance of the normalised surface distance.
+
+    Returns:
+        The form of `summary.summarise`, and
+        "errors": case -> message, for pairs that cannot be compared (they enter no mean);
+        "missing_predictions", "extra_predictions": identifiers found on one side only.
+
+    Raises:
+        ConfigurationError: no pair of files has a common name, two files of one folder have the same, or `spec` or a
+            metric is wrong.
+        ErrorGroup: not a single pair can be compared.
+    """
+    metrics = [metric.name for metric in select(metrics)]
+    found = match(predictions, references)
+    _name_the_unmatched(found.missing, "references without a prediction")
+    _name_the_unmatched(found.extra, "predictions without a reference")
+    if isinstance(spec, LabelScheme):
+        labels = spec
+    elif spec is not None:
+        labels = read_scheme(spec)
+    else:
+        labels = discover_scheme(found.pairs, workers=workers)
+    result = evaluate_files(found.pairs, labels, metrics=metrics, tolerance_mm=tolerance_mm, workers=workers)
+    result |= {"missing_predictions": list(found.missing), "extra_predictions": list(found.extra)}
+    if out is not None:
+        write_json(out, result)
+    return result
+
+
+def evaluate_files(
+    pairs: Mapping[str, Pair],
+    labels: LabelScheme,
+    *,
+    metrics: Iterable[str] | None = None,
+    tolerance_mm: float = TOLERANCE_MM,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """Scores pairs of files (case -> prediction, reference) that hold file values of one scheme.
+
+    Returns:
+        The form of `summary.summarise` with "errors": case -> message. No pairs give an empty summary.
+
+    Raises:
+        ErrorGroup: not a single pair can be compared.
+    """
+    names = tuple(metric.name for metric in select(metrics))
+    jobs = {case: _Job(*pair, labels, names, tolerance_mm) for case, pair in pairs.items()}
+    scores: dict[str, dict[str, dict[str, float | None]]] = {}
+    errors: dict[str, AutosegError] = {}
+    for case, result in map_cases(_score, jobs, "evaluate", workers):
+        if isinstance(result, AutosegError):
+            errors[case] = result
+            logger.error("%s cannot be evaluated: %s", case, result)
+        else:
+            scores[case] = result
+    if errors and not scores:
+        raise ErrorGroup("no case can be evaluated", [errors[case] for case in sorted(errors)])
+    return summarise(scores) | {"errors": {case: str(errors[case]) for case in sorted(errors)}}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One comparison, with everything a process needs."""
+
+    prediction: Path
+    reference: Path
+    labels: LabelScheme
+    metrics: tuple[str, ...]
+    tolerance_mm: float
+
+
+def _score(job: _Job) -> dict[str, dict[str, float | None]] | AutosegError:
+    try:
+        prediction, reference = read_labels(job.prediction), read_labels(job.reference)
+        check_geometry(prediction, reference, job.prediction)
+        encode = partial(_encode, labels=job.labels)
+        return score_labels(
+            encode(prediction, path=job.prediction),
+            encode(reference, path=job.reference),
+            job.labels.training_foreground,
+            reference.geometry.spacing,
+            dimension=reference.geometry.dimension,
+            ignore=job.labels.training_ignore,
+            metrics=job.metrics,
+            tolerance_mm=job.tolerance_mm,
+        )
+    except AutosegError as error:
+        return error
+
+
+def _encode(image: Image, labels: LabelScheme, path: Path) -> np.ndarray:
+    try:
+        return labels.encode(image.array[0])
+    except ConfigurationError as error:
+        raise ImageError(error.subject, where=path, got=error.got, expected=error.expected) from None
+
+
+def _name_the_unmatched(names: tuple[str, ...], what: str) -> None:
+    if names:
+        shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        logger.warning("%d %s: %s", len(names), what, shown)

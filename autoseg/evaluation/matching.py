@@ -1,0 +1,108 @@
+"""Which prediction belongs to which reference, and whether the two lie in the same place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autoseg.data.files import same_spacing, stem_of
+from autoseg.data.image import Image
+from autoseg.data.listing import list_images
+from autoseg.errors import ConfigurationError, ImageError
+
+_DIRECTION_TOLERANCE = 1e-2  # of a unit vector's component: half a degree, what rounding in headers can make
+_ORIGIN_TOLERANCE = 0.1  # of a voxel
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Files of one name.
+
+    Attributes:
+        pairs: case id -> (prediction, reference), sorted by identifier.
+        missing: identifiers of references without a prediction.
+        extra: identifiers of predictions without a reference.
+    """
+
+    pairs: dict[str, tuple[Path, Path]]
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+
+
+def match(predictions: str | Path | Iterable[str | Path], references: str | Path | Iterable[str | Path]) -> Matches:
+    """Pairs the label files of two folders (or lists of files) by their names without ending.
+
+    Raises:
+        ConfigurationError: a folder does not exist, two files of one side have the same name, or none matches.
+    """
+    predicted, expected = _by_name(predictions, "predictions"), _by_name(references, "references")
+    common = sorted(predicted.keys() & expected.keys())
+    if not common:
+        raise ConfigurationError(
+            "no prediction has the name of a reference",
+            got=f"predictions {_examples(predicted)}; references {_examples(expected)}",
+            expected="equal file names without the ending",
+            remedy="check the two folders or rename the files",
+        )
+    return Matches(
+        pairs={name: (predicted[name], expected[name]) for name in common},
+        missing=tuple(sorted(expected.keys() - predicted.keys())),
+        extra=tuple(sorted(predicted.keys() - expected.keys())),
+    )
+
+
+def check_geometry(prediction: Image, reference: Image, where: Path) -> None:
+    """Refuses a prediction that does not lie voxel on voxel on its reference.
+
+    Raises:
+        ImageError: shape, spacing, direction or origin differ.
+    """
+    ours, theirs = prediction.geometry, reference.geometry
+    shift = np.subtract(ours.origin, theirs.origin) @ np.asarray(theirs.direction) / theirs.spacing
+    differences = (
+        ("shape", prediction.shape, reference.shape, prediction.shape == reference.shape),
+        ("spacing", ours.spacing, theirs.spacing, same_spacing(ours, theirs)),
+        (
+            "direction",
+            ours.direction,
+            theirs.direction,
+            np.allclose(ours.direction, theirs.direction, rtol=0, atol=_DIRECTION_TOLERANCE),
+        ),
+        ("origin", ours.origin, theirs.origin, bool(np.abs(shift).max() <= _ORIGIN_TOLERANCE)),
+    )
+    for name, got, expected, same in differences:
+        if not same:
+            raise ImageError(
+                f"the prediction's {name} is not its reference's",
+                where=where,
+                got=f"{got} (z, y, x)",
+                expected=expected,
+                remedy="bring the prediction into the reference's geometry (nearest neighbour)",
+            )
+
+
+def _by_name(files: str | Path | Iterable[str | Path], side: str) -> dict[str, Path]:
+    """Name -> label file; in a folder, junk and files that are no images are passed over."""
+    if isinstance(files, (str, Path)):
+        folder = Path(files)
+        if not folder.is_dir():
+            raise ConfigurationError(f"the folder of {side} does not exist", where=folder, remedy="check the path")
+        paths = list(list_images(folder).images)
+    else:
+        paths = [Path(path) for path in files]
+    named: dict[str, Path] = {}
+    for path in paths:
+        other = named.setdefault(stem_of(path), path)
+        if other is not path:
+            raise ConfigurationError(
+                f"two {side} have the same name", where=stem_of(path), got=f"{other} and {path}", remedy="remove one"
+            )
+    return named
+
+
+def _examples(names: Iterable[str]) -> str:
+    names = sorted(names)
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "none"

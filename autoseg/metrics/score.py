@@ -1,0 +1,100 @@
+"""All numbers of one case: metrics, counts and volumes for each label or region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from autoseg.errors import ImageError
+from autoseg.metrics.counts import comparable, confusion, count
+from autoseg.metrics.surface import TOLERANCE_MM
+from autoseg.metrics.table import Pair, select
+
+Box = tuple[slice, ...]
+
+COUNTS = ("n_pred", "n_ref", "tp", "fp", "fn", "tn")
+"""Keys of the voxel counts that `score_labels` adds to the metrics."""
+
+VOLUMES = ("volume_pred", "volume_ref")
+"""Keys of the volumes in mm3 (mm2 in 2D)."""
+
+
+def score_labels(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    foreground: Mapping[str, Sequence[int]],
+    spacing: Sequence[float],
+    *,
+    dimension: int,
+    ignore: int | None = None,
+    metrics: Iterable[str] | None = None,
+    tolerance_mm: float = TOLERANCE_MM,
+) -> dict[str, dict[str, float | None]]:
+    """Compares a predicted label image with its reference.
+
+    Args:
+        prediction, reference: training values of any integer type, shape (Z, Y, X); plane images have Z = 1.
+        foreground: name -> training values of a label, or of a region (their union is compared).
+        spacing: mm, (z, y, x).
+        dimension: 2 for a plane image: its surfaces are outlines, its volumes areas, and z spacing is not used.
+        ignore: training value of the reference's voxels without annotation. They count nowhere; for distances they
+            are background in both images.
+        metrics: names from `METRICS`; all of them by default.
+        tolerance_mm: tolerance of the normalised surface distance.
+
+    Returns:
+        name -> metric -> value, None where it does not exist (see `overlap` and `surface`), with the `COUNTS` in
+        voxels and the `VOLUMES` in mm3 (mm2 in 2D) beside the metrics.
+
+    Raises:
+        ImageError: shapes differ, values are no labels, or a plane image has several slices.
+        ConfigurationError: a metric that is not known.
+    """
+    chosen = select(metrics)
+    prediction, reference, ignored = comparable(prediction, reference, ignore)
+    if dimension == 2:
+        if prediction.shape[0] != 1:
+            raise ImageError("a plane image has several slices", got=prediction.shape, expected="(1, Y, X)")
+        prediction, reference, spacing = prediction[0], reference[0], spacing[1:]
+    spacing = tuple(float(step) for step in spacing)
+    voxel = float(np.prod(spacing))
+    matrix = confusion(prediction, reference, ignored)
+    boxes = _boxes(prediction, reference)
+    scores: dict[str, dict[str, float | None]] = {}
+    for name, values in foreground.items():
+        box = _union(boxes[value] for value in values if value in boxes)
+        counts = count(matrix, values)
+        pair = Pair(counts, _mask(prediction[box], values), _mask(reference[box], values), spacing, tolerance_mm)
+        scores[name] = {
+            **{metric.name: metric.compute(pair) for metric in chosen},
+            **{key: getattr(counts, key) for key in COUNTS},
+            "volume_pred": counts.n_pred * voxel,
+            "volume_ref": counts.n_ref * voxel,
+        }
+    return scores
+
+
+def _boxes(prediction: np.ndarray, reference: np.ndarray) -> dict[int, Box]:
+    """Value -> box that holds its voxels in both images; values that do not occur are left out."""
+    boxes: dict[int, Box] = {}
+    for labels in (prediction, reference):
+        for value, box in enumerate(ndimage.find_objects(labels), start=1):
+            if box is not None:
+                boxes[value] = _union([box, boxes[value]]) if value in boxes else box
+    return boxes
+
+
+def _union(boxes: Iterable[Box]) -> Box:
+    """The smallest box that holds all; no boxes give an empty one."""
+    sides = zip(*boxes, strict=True)
+    joined = tuple(slice(min(s.start for s in side), max(s.stop for s in side)) for side in sides)
+    return joined or (slice(0, 0),)
+
+
+def _mask(labels: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    mask = labels == values[0]
+    for value in values[1:]:
+        mask |= labels == value
+    return mask

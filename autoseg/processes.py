@@ -1,0 +1,77 @@
+"""Work spread over processes: results as they come, and a dead worker is an error, never a wait without end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from autoseg.errors import AutosegError
+from autoseg.log import Progress
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use (a container or `taskset` may allow fewer than the machine has)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def unordered(
+    function: Callable[[Item], Result], items: Iterable[Item], title: str, *, workers: int
+) -> Iterator[Result]:
+    """Yields `function(item)` of all items in the order in which they finish, with a progress line.
+
+    Args:
+        function: a picklable function of one argument; what it raises is raised here, with the worker's traceback
+            as its cause, and the items not yet begun are dropped.
+        workers: processes; up to 1 means this process.
+
+    Raises:
+        AutosegError: a worker was killed (out of memory, a signal).
+    """
+    items = list(items)
+    workers = min(workers, len(items))
+    if workers <= 1:
+        with Progress(title, len(items)) as bar:
+            for item in items:
+                yield function(item)
+                bar.advance()
+        return
+    # the workers start before the progress bar: its thread must not be there when the process forks
+    executor = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
+    try:
+        futures = [executor.submit(function, item) for item in items]
+        with Progress(title, len(items)) as bar:
+            for future in as_completed(futures):
+                yield future.result()
+                bar.advance()
+    except BrokenProcessPool:
+        raise AutosegError(
+            "a worker process was killed",
+            where=title,
+            remedy="it probably ran out of memory: use fewer workers (--workers 1 needs the least)",
+        ) from None
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Fork where that is safe: it starts at once, but a process with threads (torch, a bar) may not be copied."""
+    safe = sys.platform == "linux" and threading.active_count() == 1 and "torch" not in sys.modules
+    return multiprocessing.get_context("fork" if safe else "spawn")
+
+
+def _start_worker() -> None:
+    """Leaves Ctrl-C to the parent, which drops what is not begun, and keeps libraries to one thread a worker."""
+    from threadpoolctl import threadpool_limits
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threadpool_limits(1)

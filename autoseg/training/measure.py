@@ -1,0 +1,61 @@
+"""How long a training step of a planned network takes on this machine, and in which precision and layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from autoseg.losses.compound import dice_cross_entropy
+from autoseg.losses.deep_supervision import deep_supervision
+from autoseg.losses.target import Target
+from autoseg.networks.build import build_network
+from autoseg.plan.record import ConfigurationPlan
+from autoseg.training.config import OptimizerConfig
+from autoseg.training.loop import make_optimizer
+from autoseg.training.runtime import Runtime, tune_runtime
+
+
+def training_step(configuration: ConfigurationPlan, channels: int, outputs: int) -> Callable[[Runtime], None]:
+    """A whole step (forward, loss, backward, update) on random data, to be timed under different runtimes."""
+    plan = configuration
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn((plan.batch_size, channels, *plan.patch_size), generator=generator)
+    labels = torch.randint(0, max(2, outputs), (plan.batch_size, 1, *plan.patch_size), generator=generator)
+    loss = deep_supervision(lambda x, y: dice_cross_entropy(x, y, batch_dice=plan.batch_dice), plan.strides)
+    made: dict[Runtime, Callable[[], None]] = {}
+
+    def prepare(runtime: Runtime) -> Callable[[], None]:
+        network = build_network(plan, channels, max(2, outputs), seed=0)
+        network.deep_supervision = True  # type: ignore[assignment]
+        network = runtime.place(network, plan.dimension)
+        optimizer = make_optimizer(network, OptimizerConfig(), runtime.device)
+        image = images.to(runtime.device).contiguous(memory_format=runtime.memory_format(plan.dimension))
+        target = Target.from_labels(labels.to(runtime.device))
+
+        def work() -> None:
+            with runtime.autocast():
+                logits = network(image)
+                value = loss(logits if isinstance(logits, list) else [logits], target)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            optimizer.step()
+            if torch.device(runtime.device).type == "cuda":
+                torch.cuda.synchronize()
+
+        return work
+
+    def step(runtime: Runtime) -> None:
+        if runtime not in made:
+            made.clear()  # one network at a time in memory
+            made[runtime] = prepare(runtime)
+        made[runtime]()
+
+    return step
+
+
+def measure_step(
+    configuration: ConfigurationPlan, channels: int, outputs: int, runtime: Runtime
+) -> tuple[Runtime, float]:
+    """The fastest runtime for a configuration and the seconds of a step under it (about ten steps are timed)."""
+    return tune_runtime(runtime, training_step(configuration, channels, outputs))

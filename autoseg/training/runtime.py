@@ -1,0 +1,147 @@
+"""Where and how a training or prediction computes: device, precision, memory layout, compilation, processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from autoseg.errors import ConfigurationError
+from autoseg.log import logger
+from autoseg.records import Record
+
+Precision = Literal["float32", "bfloat16", "float16"]
+Layout = Literal["contiguous", "channels_last"]
+
+
+class Runtime(Record):
+    """The machine's part of a training.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1", "mps".
+        precision: of the activations; weights, losses and sums are always float32.
+        layout: memory layout of activations and weights.
+        compiled: the network runs through torch.compile (CUDA only).
+        threads: CPU threads of one operation.
+        workers: processes that prepare batches; 0 prepares them in the main process.
+    """
+
+    device: str = "cpu"
+    precision: Precision = "float32"
+    layout: Layout = "contiguous"
+    compiled: bool = False
+    threads: int = 1
+    workers: int = 0
+
+    def autocast(self) -> AbstractContextManager:
+        """The context for forward passes."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, getattr(torch, self.precision))
+
+    def memory_format(self, dimension: int) -> torch.memory_format:
+        """The layout for images of 2 or 3 spatial dimensions."""
+        if self.layout == "contiguous":
+            return torch.contiguous_format
+        return torch.channels_last_3d if dimension == 3 else torch.channels_last
+
+    def place(self, network: nn.Module, dimension: int) -> nn.Module:
+        """The network on the device in the layout."""
+        return network.to(device=self.device, memory_format=self.memory_format(dimension))  # type: ignore[call-overload,no-any-return]
+
+
+def find_device(name: str = "auto") -> str:
+    """A device by name; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ConfigurationError: the device does not exist here.
+    """
+    available = ["cpu"]
+    if torch.cuda.is_available():
+        available.insert(0, "cuda")
+    elif torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    if name == "auto":
+        return available[0]
+    kind = name.partition(":")[0]
+    if kind not in available:
+        raise ConfigurationError(f"device {name!r} is not available here", expected="one of " + ", ".join(available))
+    return name
+
+
+def base_runtime(device: str, workers: int | None = None) -> Runtime:
+    """A runtime without measurement: float32 on a CPU, mixed precision and channels-last on CUDA."""
+    cores = max(1, torch.get_num_threads())
+    kind = torch.device(device).type
+    if kind == "cuda":
+        half: Precision = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+        count = min(12, max(2, cores - 1)) if workers is None else workers
+        return Runtime(
+            device=device, precision=half, layout="channels_last", compiled=_can_compile(), threads=cores, workers=count
+        )
+    count = (1 if cores < 4 else 2 if cores < 8 else 4) if workers is None else workers
+    return Runtime(device=device, threads=cores, workers=count)
+
+
+def tune_runtime(runtime: Runtime, step: Callable[[Runtime], None], *, repeats: int = 2) -> tuple[Runtime, float]:
+    """Chooses precision and layout on a CPU by timing real steps.
+
+    Which is fastest depends on the processor (bfloat16 units or not) and on the width of the network, so it is
+    measured: `repeats` steps of each candidate after one to warm up.
+
+    Args:
+        runtime: from `base_runtime`; other devices are returned as they are, timed once.
+        step: does one whole training step under a runtime.
+
+    Returns:
+        The fastest runtime and its seconds a step.
+    """
+    candidates = [runtime]
+    if torch.device(runtime.device).type == "cpu":
+        precisions: list[Precision] = ["float32", "bfloat16"] if _has_fast_bfloat16() else ["float32"]
+        layouts: list[Layout] = ["contiguous", "channels_last"]
+        candidates = [runtime.with_(precision=p, layout=la) for p in precisions for la in layouts]
+    timed = [(seconds_of(partial(step, candidate), repeats), i) for i, candidate in enumerate(candidates)]
+    seconds, best = min(timed)
+    chosen = candidates[best]
+    logger.debug(
+        "runtime: %s", ", ".join(f"{candidates[i].precision}/{candidates[i].layout} {s:.3f}s" for s, i in timed)
+    )
+    return chosen, seconds
+
+
+def seconds_of(work: Callable[[], None], repeats: int) -> float:
+    """The shortest of `repeats` timings of `work`, after one run to warm up."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def to_device(tensor: Tensor, device: str, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
+    """A tensor on the device, without waiting where its memory is pinned."""
+    return tensor.to(device, non_blocking=True, memory_format=layout)
+
+
+def _has_fast_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself (AVX512-BF16 or AMX, or Arm's BF16); emulation is slow."""
+    capability = getattr(torch.cpu, "get_capabilities", None)
+    if capability is not None:
+        found = capability()
+        return any(bool(found.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _can_compile() -> bool:
+    """Whether torch.compile can make CUDA kernels: it needs Triton."""
+    from importlib.util import find_spec
+
+    return find_spec("triton") is not None

@@ -1,0 +1,83 @@
+"""How far a training is, and the learning rate that goes with it."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+from autoseg.errors import ConfigurationError
+from autoseg.training.config import ScheduleConfig, TrainingConfig
+
+
+def learning_rate(base: float, progress: float, schedule: ScheduleConfig) -> float:
+    """The learning rate at a progress in [0, 1]; beyond the end it stays at the last value."""
+    p = min(max(progress, 0.0), 1.0)
+    if schedule.warm_up and p < schedule.warm_up:
+        # A tiny first rate rather than zero, so that the first step moves at all.
+        return base * max(p / schedule.warm_up, 1e-3)
+    if schedule.name == "cosine":
+        return base * (1 + math.cos(math.pi * p)) / 2
+    return base * (1 - p) ** schedule.power
+
+
+@dataclass
+class Clock:
+    """Counts steps and seconds of a training, over all the processes that it was spread over.
+
+    With a number of steps the progress is exact and the same on every machine. With seconds the progress is the
+    share of the time used so far, so that the schedule ends when the time does, whatever the machine's speed and
+    however it changes.
+
+    Attributes:
+        step: finished steps.
+        seconds: seconds spent before this process took over.
+    """
+
+    config: TrainingConfig
+    step: int = 0
+    seconds: float = 0.0
+    _started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        if self.config.steps is None and self.config.seconds is None:
+            raise ConfigurationError("a training needs a length", expected="a number of steps or of seconds")
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far."""
+        return self.seconds + time.monotonic() - self._started
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, in [0, 1]."""
+        if self.config.steps is not None:
+            return min(1.0, self.step / self.config.steps)
+        assert self.config.seconds is not None
+        return min(1.0, self.elapsed / self.config.seconds)
+
+    @property
+    def finished(self) -> bool:
+        """No step is left. A training of seconds does at least one step."""
+        return self.progress >= 1.0 and self.step > 0
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training: exact, or extrapolated from the pace so far."""
+        if self.config.steps is not None:
+            return self.config.steps
+        return max(self.step, round(self.step / max(self.progress, 1e-9)))
+
+    @property
+    def remaining(self) -> float:
+        """Estimated seconds to the end."""
+        if self.config.steps is None:
+            assert self.config.seconds is not None
+            return max(0.0, self.config.seconds - self.elapsed)
+        return self.elapsed / max(self.step, 1) * (self.config.steps - self.step)
+
+    def round_steps(self) -> int:
+        """Steps of a round: about 40 rounds a training, at most nnU-Net's 250 steps."""
+        if self.config.round_steps is not None:
+            return self.config.round_steps
+        return max(1, min(250, math.ceil(self.total_steps / 40)))

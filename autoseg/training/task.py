@@ -1,0 +1,61 @@
+"""What the loop asks of a task. A trainer plug-in makes one; the loop does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+TRAINING, VALIDATION = 0, 1
+"""Streams of samples; each has its own keyed random numbers."""
+
+
+class TaskBatch(Protocol):
+    """The least that a batch has: names of the cases in it, for error messages."""
+
+    @property
+    def cases(self) -> tuple[str, ...]: ...
+
+    def to(self, device: Any, memory_format: Any) -> Any: ...
+
+
+class Task(Protocol):
+    """One thing to train. Tasks are narrow: they own no device, precision, schedule, checkpoint or random state.
+
+    Attributes:
+        network: the module to train, on the CPU, with its initial weights.
+        labels: names of the scores that `scores` gives, for tables.
+    """
+
+    network: nn.Module
+    labels: tuple[str, ...]
+
+    def batches(self, steps: range, stream: int) -> AbstractContextManager[Iterable[TaskBatch]]:
+        """Batches of consecutive steps, in order, equal for equal steps whatever the number of workers."""
+        ...
+
+    def loss(self, network: nn.Module, batch: Any) -> Tensor:
+        """The scalar to minimise."""
+        ...
+
+    def validation(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+        """Loss and a tensor of counts that `scores` understands; counts of several batches are added."""
+        ...
+
+    def scores(self, counts: Tensor) -> dict[str, float | None]:
+        """A score in [0, 1] a label from added counts; None where a label never occurred."""
+        ...
+
+    def adapt(self, network: nn.Module, step: int, place: Any) -> bool:
+        """Called after each round, to change what is sampled; True if batches must be drawn anew."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What `adapt` has changed, for a checkpoint."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        ...

@@ -1,0 +1,189 @@
+"""The way of nnU-Net v2's planners from a fingerprint to a plan (Isensee et al. 2021, Nature Methods 18, 203-211).
+
+Plans equal those of nnU-Net v2.8.1 to the digit, so the order of floating point operations here matters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from autoseg.data.labels import LabelScheme
+from autoseg.errors import PlanError
+from autoseg.fingerprint.record import Fingerprint
+from autoseg.plan.context import PlanContext
+from autoseg.plan.record import ConfigurationPlan, Plan
+from planners.augmentation import policy
+from planners.geometry import axis_order, median_shape, target_spacing
+from planners.normalization import normalizations, use_mask
+from planners.patch import Fit, fit
+from planners.rules import LOWRES_BELOW, LOWRES_GROWTH, LOWRES_MIN_SAVING, Rules
+from planners.sampling import equal_classes
+
+
+def plan_with(rules: Rules, fingerprint: Fingerprint, labels: LabelScheme, context: PlanContext) -> Plan:
+    """The plan of one of nnU-Net's planners.
+
+    Configurations: `2d` always; `3d_fullres` for volumes; `3d_lowres` and `3d_cascade_fullres` where the patch covers
+    little of the median image.
+
+    Raises:
+        PlanError: there is no case, no channel, or a spacing that is not positive.
+    """
+    _refuse_empty(fingerprint)
+    spacings = [case.spacing for case in fingerprint.cases]
+    shapes = [case.shape_after_crop for case in fingerprint.cases]
+    target = target_spacing(spacings, shapes)
+    order = axis_order(target)
+    median = median_shape(spacings, shapes, target)
+    maker = _Maker(rules, fingerprint, context)
+    full = _Resolution(tuple(target[axis] for axis in order), tuple(median[axis] for axis in order))
+    configurations = {"2d": maker.configuration(full.plane(), full.voxels, batch_dice=True)}
+    if full.median_shape[0] != 1:
+        configurations.update(maker.volumetric(full))
+    return Plan(
+        dataset=fingerprint.name,
+        planner=rules.name,
+        channels=fingerprint.channels,
+        labels=labels,
+        dimension=fingerprint.dimension,
+        transpose_forward=order,
+        intensities=fingerprint.intensities,
+        file_ending=context.file_ending,
+        configurations=configurations,
+        warnings=_warnings(configurations),
+    )
+
+
+@dataclass(frozen=True)
+class _Resolution:
+    """A spacing in plan order with the median image at it."""
+
+    spacing: tuple[float, ...]
+    median_shape: tuple[float, ...]
+
+    @property
+    def voxels(self) -> float:
+        """Voxels of the median image."""
+        return prod(self.median_shape)
+
+    def plane(self) -> _Resolution:
+        """The slices' resolution."""
+        return _Resolution(self.spacing[1:], self.median_shape[1:])
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes configurations for one data set."""
+
+    rules: Rules
+    fingerprint: Fingerprint
+    context: PlanContext
+
+    def volumetric(self, full: _Resolution) -> dict[str, ConfigurationPlan]:
+        """The 3D configurations, coarse before fine."""
+        full_fit = self._fit(full, full.voxels)
+        low = self._low_resolution(full, full_fit)
+        if low is None:
+            return {"3d_fullres": self._record(full, full_fit, batch_dice=False)}
+        low_resolution, low_fit = low
+        fullres = self._record(full, full_fit, batch_dice=True)
+        return {
+            "3d_lowres": self._record(low_resolution, low_fit, batch_dice=False, next_stage="3d_cascade_fullres"),
+            "3d_fullres": fullres,
+            "3d_cascade_fullres": fullres.with_(previous_stage="3d_lowres"),
+        }
+
+    def configuration(self, resolution: _Resolution, image_voxels: float, *, batch_dice: bool) -> ConfigurationPlan:
+        """The configuration that fits a resolution; `image_voxels` is the size of the whole median image."""
+        return self._record(resolution, self._fit(resolution, image_voxels), batch_dice=batch_dice)
+
+    def _fit(self, resolution: _Resolution, image_voxels: float) -> Fit:
+        return fit(
+            self.rules,
+            resolution.spacing,
+            resolution.median_shape,
+            image_voxels * len(self.fingerprint.cases),
+            self.fingerprint.labels_with_background,
+            self.context.memory_gb,
+        )
+
+    def _low_resolution(self, full: _Resolution, full_fit: Fit) -> tuple[_Resolution, Fit] | None:
+        """The finest spacing at which a patch covers enough of the image; None where it saves too little.
+
+        The spacing grows first along the axes that are finer than half the coarsest one.
+        """
+        spacing = list(full.spacing)
+        voxels = full.voxels
+        found: tuple[_Resolution, Fit] | None = None
+        covered = prod(full_fit.topology.patch_size)
+        while covered / voxels < LOWRES_BELOW:
+            coarsest = max(spacing)
+            fine = [coarsest / value > 2 for value in spacing]
+            if not any(fine):
+                fine = [True] * len(spacing)
+            spacing = [value * LOWRES_GROWTH if grow else value for value, grow in zip(spacing, fine, strict=True)]
+            shape = [old / new * edge for old, new, edge in zip(full.spacing, spacing, full.median_shape, strict=True)]
+            voxels = prod(shape)
+            resolution = _Resolution(tuple(spacing), tuple(max(1, round(edge)) for edge in shape))
+            found = resolution, self._fit(resolution, voxels)
+            covered = prod(found[1].topology.patch_size)
+        return None if full.voxels / voxels < LOWRES_MIN_SAVING else found
+
+    def _record(
+        self, resolution: _Resolution, fitted: Fit, *, batch_dice: bool, next_stage: str | None = None
+    ) -> ConfigurationPlan:
+        topology = fitted.topology
+        schemes = normalizations(self.fingerprint.channels)
+        return ConfigurationPlan(
+            spacing=resolution.spacing,
+            median_shape=resolution.median_shape,
+            patch_size=topology.patch_size,
+            batch_size=fitted.batch_size,
+            network=self.rules.network,
+            strides=topology.strides,
+            kernel_sizes=topology.kernel_sizes,
+            features_per_stage=self.rules.features(topology.stages, len(topology.patch_size)),
+            blocks_per_stage=self.rules.blocks(topology.stages),
+            decoder_blocks_per_stage=(self.rules.decoder_blocks,) * (topology.stages - 1),
+            normalization=schemes,
+            use_mask_for_norm=use_mask(schemes, self.fingerprint.median_relative_size),
+            batch_dice=batch_dice,
+            sampler=equal_classes(),
+            augmentation=policy(topology.patch_size),
+            mirror_axes=tuple(range(len(topology.patch_size))),
+            next_stage=next_stage,
+        )
+
+
+def _refuse_empty(fingerprint: Fingerprint) -> None:
+    if not fingerprint.cases:
+        raise PlanError(
+            "there is no training case to plan for", where=fingerprint.name, remedy="add images with labels"
+        )
+    if not fingerprint.channels:
+        raise PlanError("the images have no channel", where=fingerprint.name, remedy="name them in dataset.json")
+    for case in fingerprint.cases:
+        if not _positive(case.spacing):
+            raise PlanError(
+                "the spacing cannot be planned for",
+                where=case.id,
+                got=case.spacing,
+                expected="positive numbers",
+                remedy="mend the image's header",
+            )
+
+
+def _positive(spacing: Sequence[float]) -> bool:
+    return all(math.isfinite(value) and value > 0 for value in spacing)
+
+
+def _warnings(configurations: dict[str, ConfigurationPlan]) -> tuple[str, ...]:
+    return tuple(
+        f"{name}: the images are so small ({' x '.join(f'{edge:g}' for edge in plan.median_shape)} voxels) that "
+        "the network cannot halve them once"
+        for name, plan in configurations.items()
+        if plan.stages == 1
+    )

@@ -1,0 +1,96 @@
+"""The search for the largest patch, and then the largest batch, that fit the memory (nnU-Net v2's rules)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from autoseg.plan.cost import feature_map_elements
+from autoseg.plan.topology import Topology, fold
+from planners.rules import FIRST_PATCH_VOXELS, MIN_BATCH, REFERENCE_BATCH, Rules
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What fits: a topology with its patch, and a batch size."""
+
+    topology: Topology
+    batch_size: int
+
+
+def fit(
+    rules: Rules,
+    spacing: Sequence[float],
+    median_shape: Sequence[float],
+    dataset_voxels: float,
+    outputs: int,
+    memory_gb: float | None,
+) -> Fit:
+    """The patch and batch for images of a spacing.
+
+    The search starts from a patch with the images' physical aspect ratio, no larger than the median image, and
+    shortens the axis that covers most of the image until the network's feature maps fit. Memory that is left goes
+    into the batch, which may hold no more than `rules.dataset_share` of the data.
+
+    Args:
+        rules: the planner's numbers.
+        spacing, median_shape: mm and voxels, 2 or 3 values, slowest axis first.
+        dataset_voxels: voxels of all training images at that spacing.
+        outputs: entries of the label table, as nnU-Net counts them for its estimate.
+        memory_gb: accelerator memory to fill; None means the rules' own.
+    """
+    dimension = len(spacing)
+    elements = rules.elements_2d if dimension == 2 else rules.elements_3d
+    available = elements * ((rules.memory_gb if memory_gb is None else memory_gb) / rules.memory_gb)
+    batch = REFERENCE_BATCH[dimension]
+    topology = fold(spacing, first_patch(spacing, median_shape))
+    needed = _elements(rules, topology, outputs)
+    while (needed / batch * MIN_BATCH if rules.patch_fills_smallest_batch else needed) > available:
+        smaller = shorten(topology, spacing, median_shape)
+        if smaller is None:
+            break
+        topology = smaller
+        needed = _elements(rules, topology, outputs)
+    fitting = round(available / needed * batch)
+    allowed = round(dataset_voxels * rules.dataset_share / prod(topology.patch_size))
+    return Fit(topology, max(min(fitting, allowed), MIN_BATCH))
+
+
+def first_patch(spacing: Sequence[float], median_shape: Sequence[float]) -> list[float]:
+    """Voxels of the patch the search starts from: as long in mm along every axis, cut to the median image."""
+    inverse = [1 / value for value in spacing]
+    scale = (FIRST_PATCH_VOXELS[len(spacing)] / prod(inverse)) ** (1 / len(spacing))
+    return [min(round(value * scale), edge) for value, edge in zip(inverse, median_shape, strict=True)]
+
+
+def shorten(topology: Topology, spacing: Sequence[float], median_shape: Sequence[float]) -> Topology | None:
+    """The next smaller patch: shorter along the axis that covers most of the median image; None if there is none.
+
+    The step is the divisor of the shortened patch, not of the present one: from 256 (divisor 64) this leads to
+    224 (divisor 32), where the present divisor would lead to 192 and skip a valid size.
+    """
+    patch, divisor = topology.patch_size, topology.divisor
+    axes = [axis for axis, edge in enumerate(patch) if edge > divisor[axis]]
+    if not axes:
+        return None
+    axis = max(axes, key=lambda axis: (patch[axis] / median_shape[axis], axis))
+    probe = list(patch)
+    probe[axis] -= divisor[axis]
+    shorter = list(patch)
+    shorter[axis] -= fold(spacing, probe).divisor[axis]
+    found = fold(spacing, shorter)
+    return found if found.patch_size != patch else fold(spacing, probe)
+
+
+def _elements(rules: Rules, topology: Topology, outputs: int) -> int:
+    stages = topology.stages
+    return feature_map_elements(
+        topology.patch_size,
+        topology.strides,
+        rules.features(stages, len(topology.patch_size)),
+        rules.blocks(stages),
+        (rules.decoder_blocks,) * (stages - 1),
+        outputs,
+        residual=rules.network == "residual-encoder-unet",
+    )

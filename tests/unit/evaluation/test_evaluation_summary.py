@@ -1,0 +1,67 @@
+"""Means, medians and counts of undefined values over cases."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from autoseg.evaluation.summary import long_table, summarise
+
+CASES = {
+    "b": {"liver": {"dice": 0.8, "hd95": 4.0}, "tumour": {"dice": None, "hd95": None}},
+    "a": {"liver": {"dice": 0.9, "hd95": 2.0}, "tumour": {"dice": 0.4, "hd95": None}},
+    "c": {"liver": {"dice": 0.4, "hd95": 3.0}, "tumour": {"dice": 0.0, "hd95": None}},
+}
+
+
+def test_undefined_values_enter_no_mean_and_are_counted() -> None:
+    summary = summarise(CASES)
+    assert summary["mean"]["liver"] == pytest.approx({"dice": 0.7, "hd95": 3.0})
+    assert summary["mean"]["tumour"] == {"dice": pytest.approx(0.2), "hd95": None}
+    assert summary["undefined"] == {"liver": {"dice": 0, "hd95": 0}, "tumour": {"dice": 1, "hd95": 3}}
+
+
+def test_the_foreground_mean_is_over_the_labels() -> None:
+    foreground = summarise(CASES)["foreground_mean"]
+    assert foreground["dice"] == pytest.approx((0.7 + 0.2) / 2)
+    assert foreground["hd95"] == pytest.approx(3.0)  # the tumour has no value to enter
+
+
+def test_spread() -> None:
+    summary = summarise(CASES)
+    assert summary["median"]["liver"]["dice"] == pytest.approx(0.8)
+    assert summary["std"]["liver"]["dice"] == pytest.approx(np.std([0.8, 0.9, 0.4], ddof=1))
+    assert summary["std"]["tumour"]["hd95"] is None
+    assert summarise({"a": CASES["a"]})["std"]["liver"]["dice"] is None
+
+
+def test_cases_come_back_sorted_and_unchanged() -> None:
+    summary = summarise(CASES)
+    assert list(summary["cases"]) == ["a", "b", "c"]
+    assert summary["cases"] == CASES
+
+
+def test_cases_may_have_different_labels() -> None:
+    summary = summarise({"a": {"liver": {"dice": 0.5}}, "b": {"spleen": {"dice": 0.7}}})
+    assert summary["mean"] == {"liver": {"dice": 0.5}, "spleen": {"dice": 0.7}}
+    assert summary["undefined"] == {"liver": {"dice": 0}, "spleen": {"dice": 0}}
+
+
+def test_it_is_json_without_nan() -> None:
+    summary = summarise(CASES)
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_no_cases() -> None:
+    summary = summarise({})
+    assert set(summary) == {"cases", "mean", "foreground_mean", "median", "std", "undefined"}
+    assert not any(summary.values())
+
+
+def test_the_long_table_has_a_row_a_value() -> None:
+    table = long_table(CASES)
+    assert list(table.columns) == ["case", "label", "metric", "value"]
+    assert len(table) == 12
+    assert table["value"].isna().sum() == 4

@@ -1,0 +1,134 @@
+"""The choice of post-processing, on cases where the right decision is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autoseg.postprocessing.apply import apply
+from autoseg.postprocessing.choose import Decision, choose
+
+Case = tuple[np.ndarray, np.ndarray]
+ALL, FIRST, SECOND = (f"largest-component:{name}" for name in ("all-foreground", "first", "second"))
+FOREGROUND = {"first": (1,), "second": (2,)}
+
+
+def _case(reference_islands: bool = False, **islands: tuple[int, int]) -> Case:
+    """Label 1 beside label 2 in both images; named islands (label, z) far off, only in the prediction or in both."""
+    reference = np.zeros((8, 20, 30), np.int16)
+    reference[1:7, 4:14, 4:12] = 1
+    reference[1:7, 4:14, 12:18] = 2
+    prediction = reference.copy()
+    prediction[1:7, 4:6, 4:18] = 0  # an imperfect prediction
+    for value, z in islands.values():
+        for image in (prediction, reference) if reference_islands else (prediction,):
+            image[z, 17:19, 24:28] = value
+    return prediction, reference
+
+
+def _mean_dice(cases: list[Case], values: tuple[int, ...]) -> float:
+    """Brute force on masks."""
+    scores = []
+    for prediction, reference in cases:
+        ours, theirs = np.isin(prediction, values), np.isin(reference, values)
+        if (ours | theirs).any():
+            scores.append(2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()))
+    return float(np.mean(scores))
+
+
+def _verify(decision: Decision, cases: list[Case], foreground: Mapping[str, tuple[int, ...]]) -> None:
+    """The evidence equals scores of images on which the decision was carried out."""
+    processed = [(apply(prediction, decision, foreground), reference) for prediction, reference in cases]
+    for name, values in foreground.items():
+        assert decision.before.labels[name] == pytest.approx(_mean_dice(cases, values), abs=1e-12)
+        assert decision.after.labels[name] == pytest.approx(_mean_dice(processed, values), abs=1e-12)
+    assert decision.after.foreground == pytest.approx(np.mean([decision.after.labels[name] for name in foreground]))
+
+
+def test_false_islands_of_all_labels_are_removed_together() -> None:
+    cases = [_case(a=(1, 2), b=(2, 3)), _case(a=(2, 5))]
+    decision = choose(cases, FOREGROUND)
+    assert decision.steps == (ALL,)
+    assert decision.cases == 2
+    assert [trial.accepted for trial in decision.trials] == [True, False, False]
+    assert decision.after.foreground > decision.before.foreground  # type: ignore[operator]
+    _verify(decision, cases, FOREGROUND)
+
+
+def test_true_islands_stay() -> None:
+    decision = choose([_case(reference_islands=True, a=(1, 2))] * 2, FOREGROUND)
+    assert decision.steps == ()
+    assert decision.before == decision.after
+
+
+def test_one_label_may_gain_only_if_none_loses() -> None:
+    """All foreground together helps label 2 and harms label 1; label 2 alone helps and harms none."""
+    harmed = _case(reference_islands=True, a=(1, 2))
+    helped = _case(a=(2, 2), b=(2, 5))
+    cases = [harmed, helped]
+    decision = choose(cases, FOREGROUND)
+    assert decision.steps == (SECOND,)
+    together = decision.trials[0]
+    assert together.after.labels["first"] < together.before.labels["first"]  # type: ignore[operator]
+    assert together.after.labels["second"] > together.before.labels["second"]  # type: ignore[operator]
+    _verify(decision, cases, FOREGROUND)
+
+
+def test_a_label_step_adds_to_the_step_for_all() -> None:
+    """An island of label 2 that touches label 1 survives the first step and falls in the second."""
+    prediction, reference = _case(a=(1, 2))
+    prediction[3:5, 8:10, 2:4] = 2
+    cases = [(prediction, reference)]
+    decision = choose(cases, FOREGROUND)
+    assert decision.steps == (ALL, SECOND)
+    _verify(decision, cases, FOREGROUND)
+
+
+def test_a_single_label_is_tried_once() -> None:
+    prediction, reference = _case(a=(1, 2))
+    decision = choose([(prediction > 0, reference > 0)], {"organ": (1,)})
+    assert decision.steps == (ALL,)
+    assert len(decision.trials) == 1
+
+
+def test_regions_that_would_harm_another_are_left() -> None:
+    """Keeping the largest part of a region removes a label that another region needs."""
+    prediction, reference = _case(reference_islands=True, a=(2, 2))
+    prediction[2, 18, 1] = 1
+    reference[2, 17:19, 24:28] = 2
+    cases = [(prediction, reference)]
+    regions = {"whole": (1, 2), "core": (2,)}
+    decision = choose(cases, regions)
+    assert decision.steps == ()
+    _verify(decision, cases, regions)
+
+
+def test_ignored_voxels_do_not_decide() -> None:
+    prediction, reference = _case(a=(1, 2))
+    reference[:, 16:] = 3
+    assert choose([(prediction, reference)], FOREGROUND, ignore=3).steps == ()
+    assert choose([(prediction, reference)], FOREGROUND).steps == (ALL,)
+
+
+def test_a_label_nobody_has_does_not_decide() -> None:
+    decision = choose([_case(a=(1, 2))], {**FOREGROUND, "absent": (7,)})
+    assert decision.steps == (ALL,)
+    assert decision.before.labels["absent"] is None
+
+
+def test_no_cases_no_steps() -> None:
+    decision = choose([], FOREGROUND)
+    assert (decision.steps, decision.cases, decision.before.foreground) == ((), 0, None)
+
+
+def test_cases_are_taken_one_at_a_time() -> None:
+    assert choose((_case(a=(1, z)) for z in (2, 3)), FOREGROUND).cases == 2
+
+
+def test_a_decision_survives_its_file(tmp_path: Path) -> None:
+    decision = choose([_case(a=(1, 2), b=(2, 3))], FOREGROUND)
+    decision.save(tmp_path / "postprocessing.json")
+    assert Decision.load(tmp_path / "postprocessing.json") == decision

@@ -1,0 +1,135 @@
+"""The loop: learning, exact resume, rounds, errors, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from toy_task import ToyTask
+
+from autoseg.errors import TrainingError
+from autoseg.training.checkpoint import load_checkpoint
+from autoseg.training.config import OptimizerConfig, TrainingConfig
+from autoseg.training.hooks import JsonLines
+from autoseg.training.loop import Outcome, Training, restore_runtime
+from autoseg.training.runtime import Runtime
+from autoseg.training.task import TRAINING
+from autoseg.workspace import Fold
+
+FAST = OptimizerConfig(learning_rate=0.05, momentum=0.9)
+
+
+def _training(folder: Path, task: ToyTask | None = None, **config: object) -> Training:
+    fold = Fold(folder)
+    settings = TrainingConfig.model_validate({"steps": 40, "optimizer": FAST, "round_steps": 10, **config})
+    return Training(task or ToyTask(), settings, Runtime(), fold, dimension=3, hooks=())
+
+
+def _run(folder: Path, task: ToyTask | None = None, *, resume: bool = False, **config: object) -> Outcome:
+    training = _training(folder, task, **config)
+    if resume:
+        assert training.resume()
+    training.hooks = (JsonLines(training.fold, training.clock.step),)
+    return training.run()
+
+
+def _final(folder: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(Fold(folder).final)["network"]
+
+
+def test_it_learns_the_line(tmp_path: Path) -> None:
+    outcome = _run(tmp_path, steps=200)
+    weights = _final(tmp_path)
+    assert outcome.finished
+    assert outcome.steps == 200
+    assert weights["weight"].item() == pytest.approx(2, abs=0.05)
+    assert weights["bias"].item() == pytest.approx(-1, abs=0.05)
+
+
+@pytest.mark.parametrize("settings", [{}, {"ema_decay": 0.9}, {"optimizer": {"name": "adamw", "learning_rate": 0.01}}])
+@pytest.mark.parametrize("stop", [3, 10, 17])
+def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path, settings: dict, stop: int) -> None:
+    _run(tmp_path / "whole", ToyTask(adaptive=True), **settings)
+    outcome = _run(tmp_path / "parts", ToyTask(adaptive=True), stop_after=stop, **settings)
+    assert not outcome.finished
+    assert not Fold(tmp_path / "parts").final.exists()
+    _run(tmp_path / "parts", ToyTask(adaptive=True), resume=True, **settings)
+    for name, weight in _final(tmp_path / "whole").items():
+        assert torch.equal(weight, _final(tmp_path / "parts")[name]), name
+
+
+def test_every_round_leaves_a_line_and_a_repeated_one_replaces_its_own(tmp_path: Path) -> None:
+    _run(tmp_path, stop_after=20)
+    (tmp_path / "metrics.jsonl").open("a").write('{"step": 30, "loss": 9}\n{"half a li')
+    _run(tmp_path, resume=True)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 20, 30, 40]
+    assert lines[2]["loss"] < 9
+    assert {"loss", "validation_loss", "learning_rate", "validation_dice", "step_seconds"} <= lines[0].keys()
+
+
+def test_the_learning_rate_falls_to_zero(tmp_path: Path) -> None:
+    _run(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["learning_rate"] for line in lines] == pytest.approx(
+        [0.05 * (1 - step / 40) ** 0.9 for step in (9, 19, 29, 39)]
+    )
+
+
+def test_a_loss_that_is_not_finite_names_step_and_cases(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"step 12, cases case_a, case_b: the loss is not a finite number") as caught:
+        _run(tmp_path, ToyTask(poisoned=12))
+    assert "autoseg check" in str(caught.value)
+    assert load_checkpoint(Fold(tmp_path).last)["step"] == 10  # the state before is still there
+    assert all(torch.isfinite(weight).all() for weight in load_checkpoint(Fold(tmp_path).last)["network"].values())
+
+
+def test_ctrl_c_saves_the_step_and_the_rest_ends_with_the_same_bits(tmp_path: Path) -> None:
+    class Slow(ToyTask):  # a plain test double of the same shape
+        def loss(self, network: torch.nn.Module, batch: object) -> torch.Tensor:
+            time.sleep(0.01)
+            return super().loss(network, batch)  # type: ignore[arg-type]
+
+    threading.Timer(0.25, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path / "stopped", Slow(), steps=100)
+    step = load_checkpoint(Fold(tmp_path / "stopped").last)["step"]
+    assert 0 < step < 100
+    _run(tmp_path / "stopped", resume=True, steps=100)
+    _run(tmp_path / "whole", steps=100)
+    assert all(torch.equal(w, _final(tmp_path / "stopped")[n]) for n, w in _final(tmp_path / "whole").items())
+
+
+def test_a_training_of_seconds_ends_in_time(tmp_path: Path) -> None:
+    start = time.monotonic()
+    outcome = _run(tmp_path, steps=None, seconds=0.5, round_steps=None)
+    assert outcome.finished
+    assert outcome.steps > 10
+    assert time.monotonic() - start < 2.0
+
+
+def test_an_adaptive_task_gets_new_batches_after_each_round(tmp_path: Path) -> None:
+    task = ToyTask(adaptive=True)
+    _run(tmp_path, task)
+    assert [start for stream, start in task.opened if stream == TRAINING] == [0, 10, 20, 30]
+
+
+def test_the_average_of_the_weights_is_what_is_kept(tmp_path: Path) -> None:
+    _run(tmp_path / "plain", steps=20)
+    _run(tmp_path / "averaged", steps=20, ema_decay=0.99)
+    last = load_checkpoint(Fold(tmp_path / "averaged").last)
+    assert torch.equal(last["network"]["weight"], _final(tmp_path / "plain")["weight"])  # the training is the same
+    assert torch.equal(last["average"]["average"][0], _final(tmp_path / "averaged")["weight"])
+    assert not torch.equal(_final(tmp_path / "averaged")["weight"], _final(tmp_path / "plain")["weight"])
+
+
+def test_a_resumed_training_keeps_its_runtime(tmp_path: Path) -> None:
+    assert restore_runtime(Fold(tmp_path)) is None
+    _run(tmp_path, stop_after=10)
+    assert restore_runtime(Fold(tmp_path)) == Runtime()

@@ -1,0 +1,119 @@
+"""Schedule, checkpoints, average and runtime."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from autoseg.errors import ConfigurationError, WorkspaceError
+from autoseg.training.averaging import WeightAverage
+from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
+from autoseg.training.config import ScheduleConfig, TrainingConfig
+from autoseg.training.runtime import Runtime, find_device, tune_runtime
+from autoseg.training.schedule import Clock, learning_rate
+
+
+def test_the_polynomial_schedule_equals_pytorchs() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.01)
+    reference = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=50, power=0.9)
+    for step in range(50):
+        assert learning_rate(0.01, step / 50, ScheduleConfig()) == pytest.approx(reference.get_last_lr()[0])
+        optimizer.step()
+        reference.step()
+
+
+def test_the_cosine_schedule_and_the_warm_up() -> None:
+    cosine = ScheduleConfig(name="cosine")
+    assert learning_rate(1.0, 0.0, cosine) == pytest.approx(1)
+    assert learning_rate(1.0, 0.5, cosine) == pytest.approx(0.5)
+    assert learning_rate(1.0, 1.0, cosine) == pytest.approx(0)
+    warm = ScheduleConfig(warm_up=0.1)
+    assert 0 < learning_rate(1.0, 0.0, warm) < 0.01
+    assert learning_rate(1.0, 0.05, warm) == pytest.approx(0.5)
+
+
+def test_a_clock_needs_a_length() -> None:
+    with pytest.raises(ConfigurationError, match="needs a length"):
+        Clock(TrainingConfig())
+
+
+def test_a_clock_of_steps_is_exact_and_one_of_seconds_extrapolates() -> None:
+    clock = Clock(TrainingConfig(steps=80), step=20)
+    assert (clock.progress, clock.total_steps, clock.round_steps()) == (0.25, 80, 2)
+    assert not clock.finished
+    clock = Clock(TrainingConfig(seconds=1000.0), step=50, seconds=100.0)
+    assert clock.progress == pytest.approx(0.1, abs=1e-3)
+    assert clock.total_steps == pytest.approx(500, abs=2)
+    assert clock.remaining == pytest.approx(900, abs=1)
+
+
+def test_rounds_are_never_longer_than_nnunets() -> None:
+    assert Clock(TrainingConfig(steps=250_000)).round_steps() == 250
+
+
+def test_a_damaged_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint_last.pt"
+    with pytest.raises(WorkspaceError, match="the checkpoint is missing"):
+        load_checkpoint(path)
+    save_checkpoint(path, {"network": {"weight": torch.ones(1000)}})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WorkspaceError, match="the checkpoint cannot be read"):
+        load_checkpoint(path)
+    torch.save({"weights": torch.ones(1)}, path)
+    with pytest.raises(WorkspaceError, match="not a checkpoint of this version"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_that_runs_code_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return print, ("run",)
+
+    path = tmp_path / "evil.pt"
+    torch.save({"format": 1, "network": Evil()}, path)
+    with pytest.raises(WorkspaceError, match="cannot be read"):
+        load_checkpoint(path)
+
+
+def test_the_average_follows_its_formula() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        network.weight.fill_(0.0)
+    average, expected = WeightAverage(network, 0.5), 0.0
+    for n in range(1, 8):
+        with torch.no_grad():
+            network.weight.fill_(float(n))
+        average.update()
+        decay = min(0.5, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * n
+    with average.applied():
+        assert network.weight.item() == pytest.approx(expected)
+    assert network.weight.item() == 7
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    assert find_device("cpu") == "cpu"
+    with pytest.raises(ConfigurationError, match="device 'tpu' is not available"):
+        find_device("tpu")
+
+
+def test_tuning_takes_the_fastest_candidate() -> None:
+    import time
+
+    def step(runtime: Runtime) -> None:
+        time.sleep(0.001 if runtime.layout == "channels_last" and runtime.precision == "float32" else 0.01)
+
+    chosen, seconds = tune_runtime(Runtime(), step)
+    assert (chosen.layout, chosen.precision) == ("channels_last", "float32")
+    assert 0.001 <= seconds < 0.01
+
+
+def test_the_layout_is_the_one_asked_for() -> None:
+    network = Runtime(layout="channels_last").place(nn.Conv3d(4, 4, 3), 3)
+    assert next(network.parameters()).is_contiguous(memory_format=torch.channels_last_3d)
+    assert math.isclose(sum(p.numel() for p in network.parameters()), 4 * 4 * 27 + 4)
