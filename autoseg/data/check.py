@@ -1,0 +1,237 @@
+"""Finds what is wrong with a data set, everything at once, reading every file a single time."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from autoseg.data import raster
+from autoseg.data.compare import compare_cases
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.files import (
+    ending_of,
+    fit_picture,
+    read_image,
+    read_raw_labels,
+    same_spacing,
+    stack_channels,
+    whole_numbers,
+)
+from autoseg.data.image import Geometry, Image
+from autoseg.data.problem import CheckedCase, Problem, format_problem, shape_text
+from autoseg.errors import ImageError
+
+__all__ = ["CheckedCase", "Problem", "compare_cases", "format_problem", "read_and_check"]
+
+ORIGIN_TOLERANCE = 0.01  # of the smallest voxel spacing: misplacement that no one can see
+DIRECTION_TOLERANCE = 1e-3  # difference of a direction cosine
+
+
+def read_and_check(case: Case, dataset: Dataset) -> CheckedCase:
+    """Reads every file of a case once and reports all that is wrong with it. Raises nothing for bad data."""
+    problems: list[Problem] = []
+    images = [_try_read(path, problems) for path in case.images]
+    image = _combine(case, images, problems)
+    if image is not None:
+        image = fit_picture(image, case, len(dataset.channels))
+        problems += _check_channels(case, image, dataset)
+        problems += _check_intensities(case, image, dataset)
+    labels = None
+    if case.label is not None:
+        labels = _read_labels(case.label, image, problems)
+        if labels is not None:
+            problems += _check_values(case.label, labels, dataset)
+    if image is None:
+        return CheckedCase(case, None, labels, tuple(problems))
+    geometry = image.geometry
+    return CheckedCase(
+        case, image, labels, tuple(problems), _digest(image), image.shape, geometry.spacing, geometry.dimension
+    )
+
+
+def _from_error(code: str, error: ImageError, file: Path) -> Problem:
+    return Problem(
+        code=code,
+        severity="error",
+        what=error.subject,
+        file=error.where or str(file),
+        got=error.got,
+        expected=error.expected,
+        remedy=error.remedy,
+    )
+
+
+def _try_read(path: Path, problems: list[Problem]) -> Image | None:
+    try:
+        return read_image(path)
+    except ImageError as error:
+        problems.append(_from_error("unreadable", error, path))
+        return None
+
+
+def _combine(case: Case, images: Sequence[Image | None], problems: list[Problem]) -> Image | None:
+    readable = [image for image in images if image is not None]
+    if len(readable) < len(images) or not readable:
+        return None
+    for path, image in zip(case.images[1:], readable[1:], strict=True):
+        problems += _compare_places(path, image, case.images[0], readable[0], spacing_severity="error")
+    try:
+        return stack_channels(case.images, readable)
+    except ImageError:
+        return None  # _compare_places has reported it, for every file
+
+
+def _compare_places(
+    path: Path, image: Image, reference: Path, other: Image, *, spacing_severity: Literal["error", "warning"]
+) -> list[Problem]:
+    """Differences in shape, spacing, origin and direction between a file and the case's first image file.
+
+    Wrong origins and directions are common in public data whose voxels correspond all the same, hence warnings.
+    """
+    a, b = image.geometry, other.geometry
+    told = f"in {reference.name}"
+    problems = []
+
+    def add(code: str, severity: Literal["error", "warning"], what: str, got: str, expected: str, remedy: str) -> None:
+        problems.append(
+            Problem(code=code, severity=severity, what=what, file=str(path), got=got, expected=expected, remedy=remedy)
+        )
+
+    if image.shape != other.shape:
+        add("shape-mismatch", "error", "the shape differs from the image's", shape_text(image.shape),
+            f"{shape_text(other.shape)} {told}", "resample to one grid")  # fmt: skip
+    if not same_spacing(a, b):
+        add("spacing-mismatch", spacing_severity, "the spacing differs from the image's", f"{_numbers(a.spacing)} mm",
+            f"{_numbers(b.spacing)} mm {told} (within 0.1 %)",
+            "correct the header or resample to one grid")  # fmt: skip
+    tolerance = ORIGIN_TOLERANCE * min(b.spacing)
+    if math.dist(a.origin, b.origin) > tolerance:
+        add("origin-mismatch", "warning", "the origin differs from the image's", f"{_numbers(a.origin)} mm",
+            f"{_numbers(b.origin)} mm {told} (within {tolerance:.3g} mm)",
+            "check that image and labels lie on each other; the first image's origin is used")  # fmt: skip
+    if np.abs(np.subtract(a.direction, b.direction)).max() > DIRECTION_TOLERANCE:
+        add("direction-mismatch", "warning", "the axis directions differ from the image's", _directions(a),
+            f"{_directions(b)} {told} (within {DIRECTION_TOLERANCE:g})",
+            "check that image and labels lie on each other; the first image's directions are used")  # fmt: skip
+    return problems
+
+
+def _check_channels(case: Case, image: Image, dataset: Dataset) -> list[Problem]:
+    expected = len(dataset.channels)
+    if len(image.array) == expected or case.id in dataset.missing_channels:
+        return []
+    return [
+        Problem(
+            code="channel-count",
+            severity="error",
+            what="the number of channels is not the data set's",
+            file=str(case.images[0]),
+            got=f"{len(image.array)} in {len(case.images)} file(s)",
+            expected=f"{expected} ({', '.join(dataset.channels)})",
+            remedy="give every case the same channels, as files x_0000, x_0001, ... or as one image",
+        )
+    ]
+
+
+def _check_intensities(case: Case, image: Image, dataset: Dataset) -> list[Problem]:
+    problems = []
+    for number, channel in enumerate(image.array):
+        path = case.images[number] if len(case.images) == len(image.array) else case.images[0]
+        # NaN and infinities show in the extremes, so that sound images need no third pass.
+        low, high = (channel.min(), channel.max()) if channel.size else (0, 0)
+        name = dataset.channels[number] if number < len(dataset.channels) else f"number {number}"
+        if not (np.isfinite(low) and np.isfinite(high)):
+            nan, inf = int(np.isnan(channel).sum()), int(np.isinf(channel).sum())
+            problems.append(
+                Problem(
+                    code="not-finite",
+                    severity="error",
+                    what=f"channel {name} holds values that are not finite",
+                    file=str(path),
+                    got=f"{nan} NaN, {inf} infinite voxels",
+                    expected="finite numbers",
+                    remedy="replace them, usually by the value of air or by 0",
+                )
+            )
+        elif low == high:
+            problems.append(
+                Problem(
+                    code="constant-image",
+                    severity="warning",
+                    what=f"channel {name} is constant",
+                    file=str(path),
+                    got=f"{low} everywhere",
+                    expected="an image",
+                    remedy="check the export, or remove the case",
+                )
+            )
+    return problems
+
+
+def _read_labels(path: Path, image: Image | None, problems: list[Problem]) -> np.ndarray | None:
+    try:
+        raw = read_raw_labels(path)
+    except ImageError as error:
+        problems.append(_from_error("unreadable", error, path))
+        return None
+    try:
+        labels = whole_numbers(raw.array[0], path)
+    except ImageError as error:
+        problems.append(_from_error("label-not-integer", error, path))
+        labels = None
+    if image is None:
+        return labels
+    # A TIFF without tags states no spacing; that is no contradiction.
+    silent = ending_of(path) in raster.TIFF_ENDINGS and set(raw.geometry.spacing[1:]) == {1.0}
+    problems += _compare_places(path, raw, Path("the image"), image, spacing_severity="warning" if silent else "error")
+    return labels if raw.shape == image.shape else None
+
+
+def _check_values(path: Path, labels: np.ndarray, dataset: Dataset) -> list[Problem]:
+    scheme = dataset.labels
+    known = set(scheme.values) | ({scheme.ignore} if scheme.ignore is not None else set())
+    found = {int(value) for value in np.unique(labels)}
+    if strangers := sorted(found - known):
+        return [
+            Problem(
+                code="label-values",
+                severity="error",
+                what="the labels have values that the data set does not name",
+                file=str(path),
+                got=", ".join(str(value) for value in strangers[:10]) + (", ..." if len(strangers) > 10 else ""),
+                expected=", ".join(str(value) for value in sorted(known)),
+                remedy="correct the labels, or name the value in dataset.json",
+            )
+        ]
+    if not found & {value for values in scheme.foreground.values() for value in values}:
+        return [
+            Problem(
+                code="empty-label",
+                severity="warning",
+                what="the labels hold no foreground",
+                file=str(path),
+                got=f"only {', '.join(str(value) for value in sorted(found))}",
+                expected="at least one labelled structure",
+                remedy="fine if nothing is to be seen in this image; else add the labels",
+            )
+        ]
+    return []
+
+
+def _digest(image: Image) -> str:
+    digest = hashlib.sha256(f"{image.array.dtype.str}{image.array.shape}".encode(), usedforsecurity=False)
+    digest.update(np.ascontiguousarray(image.array).data)
+    return digest.hexdigest()
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"
+
+
+def _directions(geometry: Geometry) -> str:
+    return "[" + " ".join(_numbers(row) for row in geometry.direction) + "]"

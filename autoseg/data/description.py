@@ -1,0 +1,137 @@
+"""What a dataset.json says about channels and labels, in the form of the Decathlon (MSD) and of nnU-Net v1 and v2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autoseg.data.labels import LabelScheme
+from autoseg.errors import DatasetError
+
+_REMEDY = "mend dataset.json"
+
+
+def parse_channels(description: Mapping[str, Any], where: object) -> tuple[str, ...]:
+    """Names of the channels, from `channel_names` or the older `modality`, in the order of their numbers.
+
+    Raises:
+        DatasetError: neither field, no channel, or keys that are not numbers.
+    """
+    value = description.get("channel_names", description.get("modality"))
+    if isinstance(value, list) and value:
+        return tuple(str(name) for name in value)
+    if not isinstance(value, dict) or not value:
+        raise DatasetError(
+            "the channels are not named",
+            where=where,
+            got=repr(value),
+            expected='"channel_names": {"0": "CT", ...}',
+            remedy=_REMEDY,
+        )
+    try:
+        return tuple(str(value[key]) for key in sorted(value, key=int))
+    except ValueError:
+        raise DatasetError(
+            "channels are not numbered", where=where, got=list(value), expected='keys "0", "1", ...', remedy=_REMEDY
+        ) from None
+
+
+def parse_labels(description: Mapping[str, Any], where: object) -> LabelScheme:
+    """The label scheme of `labels`, with `regions_class_order` where labels are regions.
+
+    Accepts name -> value (nnU-Net v2), value -> name (MSD, nnU-Net v1) and name -> list of values (regions). The
+    name "ignore" marks the value of voxels without annotation. With regions every foreground name is a region.
+
+    Raises:
+        DatasetError: no labels, values that are no whole numbers, two names for one value, or a region order that
+            does not name a value for every region.
+    """
+    table = description.get("labels")
+    if not isinstance(table, dict) or not table:
+        raise DatasetError(
+            "the labels are not named",
+            where=where,
+            got=repr(table),
+            expected='"labels": {"background": 0, "tumour": 1}',
+            remedy=_REMEDY,
+        )
+    named = _name_to_values(table, where)
+    ignore = next((name for name in named if name.casefold() == "ignore"), None)
+    ignore_value = None if ignore is None else _single(ignore, named.pop(ignore), where)
+    regional = any(isinstance(value, list) for value in table.values())
+    background = next((name for name, values in named.items() if values == (0,)), "background")
+    foreground = {name: values for name, values in named.items() if values != (0,)}
+    names = {name: _single(name, values, where) for name, values in foreground.items() if not regional}
+    if regional:
+        names = {name: values[0] for name, values in foreground.items() if len(values) == 1}
+    taken = [0, *names.values()] + ([] if ignore_value is None else [ignore_value])
+    if len(set(taken)) < len(taken) and not regional:
+        raise DatasetError("two labels have the same value", where=where, got=table, remedy=_REMEDY)
+    ordered = dict(sorted(names.items(), key=lambda item: item[1]))
+    return LabelScheme(
+        names={background: 0, **ordered},
+        regions=foreground if regional else {},
+        region_order=_region_order(description, foreground, where) if regional else (),
+        ignore=ignore_value,
+    )
+
+
+def discovered_labels(values: set[int]) -> LabelScheme:
+    """A scheme for labels that nobody described: every value but 0 is a class named by its value."""
+    return LabelScheme(names={"background": 0} | {str(value): value for value in sorted(values - {0})})
+
+
+def _name_to_values(table: Mapping[str, Any], where: object) -> dict[str, tuple[int, ...]]:
+    turned: dict[str, Any] = dict(table)
+    if all(isinstance(value, str) and not value.lstrip("-").isdigit() for value in table.values()):
+        turned = {}
+        for value, name in table.items():
+            # Two values of one name (as in {"0": "other", "3": "other"}) stay two labels.
+            turned[name if name not in turned else f"{name} ({value})"] = value
+    result = {}
+    for name, value in turned.items():
+        try:
+            result[name] = tuple(_whole(item) for item in (value if isinstance(value, list) else [value]))
+        except (TypeError, ValueError):
+            result[name] = ()
+        if not result[name]:
+            raise DatasetError(
+                f"label {name!r} has no whole number as its value",
+                where=where,
+                got=repr(value),
+                expected="a whole number, or a list of them for a region",
+                remedy=_REMEDY,
+            )
+    return result
+
+
+def _region_order(
+    description: Mapping[str, Any], regions: Mapping[str, tuple[int, ...]], where: object
+) -> tuple[int, ...]:
+    order = description.get("regions_class_order")
+    try:
+        values = tuple(_whole(value) for value in order)  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        values = ()
+    if len(values) != len(regions):
+        raise DatasetError(
+            "regions need an order in which they are written",
+            where=where,
+            got=f'"regions_class_order": {order}',
+            expected=f"one label value for each of {', '.join(regions)}",
+            remedy='add "regions_class_order", outer regions first',
+        )
+    return values
+
+
+def _single(name: str, values: tuple[int, ...], where: object) -> int:
+    if len(values) != 1:
+        raise DatasetError(f"label {name!r} must have one value", where=where, got=list(values), remedy=_REMEDY)
+    return values[0]
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, float) and number != value:
+        raise ValueError(value)
+    return number

@@ -1,0 +1,373 @@
+"""Understands a dataset folder by looking at it: Decathlon, nnU-Net v2, or plain images and labels."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoseg.data import raster
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.description import discovered_labels, parse_channels, parse_labels
+from autoseg.data.files import ending_of, is_dicom_folder, read_image, read_labels, stem_of
+from autoseg.data.listing import (
+    Listing,
+    group_channels,
+    list_images,
+    missing_channels,
+    suffix_fits_channels,
+    suffix_fits_labels,
+)
+from autoseg.errors import DatasetError, ImageError
+from autoseg.records import read_mapping
+
+_IMAGE_FOLDERS = ("images", "imagesTr", "image", "imgs")
+_LABEL_FOLDERS = ("labels", "labelsTr", "label", "masks", "mask", "segmentations", "annotations")
+_TEST_FOLDERS = ("imagesTs", "imagesTest", "test/images", "test")
+_SIDE_BY_SIDE = re.compile(r"^(?P<case>.+)[_-](?P<role>image|img|labels?|mask|seg|segmentation)$", re.IGNORECASE)
+_MANY_VALUES = 64  # more label values than this are likely one value an object
+
+_LAYOUTS = """one of
+    dataset.json with a "training" list (Medical Segmentation Decathlon)
+    dataset.json with "channel_names", imagesTr/x_0000.ext and labelsTr/x.ext (nnU-Net v2)
+    images/x.ext and labels/x.ext, or x_image.ext beside x_label.ext"""
+
+
+def discover(folder: str | Path) -> Dataset:
+    """The data set in a folder, whatever its layout.
+
+    Nothing is decided about errors: images without label, labels without image and missing files are kept in the
+    record for `check.compare_cases` to report. Only where labels are not described are label files read.
+
+    Raises:
+        DatasetError: no such folder, no layout recognised, or a dataset.json that contradicts itself.
+        ConfigurationError: a dataset.json that is no JSON.
+    """
+    folder = Path(folder).resolve()
+    if not folder.is_dir():
+        raise DatasetError(
+            "the dataset folder does not exist", where=folder, expected="a folder", remedy="check the path"
+        )
+    if (folder / "dataset.json").is_file():
+        description = read_mapping(folder / "dataset.json")
+        if isinstance(description.get("training"), list) and description["training"]:
+            return _from_decathlon(folder, description)
+        if "channel_names" in description or "modality" in description or "dataset" in description:
+            return _from_nnunet(folder, description)
+    images = _first_folder(folder, _IMAGE_FOLDERS)
+    labels = _first_folder(folder, _LABEL_FOLDERS)
+    if images is not None and labels is not None:
+        return _from_folders(folder, images, labels)
+    dataset = _from_side_by_side(folder)
+    if dataset is None:
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "an empty folder"
+        raise DatasetError("no data set is recognised", where=folder, got=found, expected=_LAYOUTS)
+    return dataset
+
+
+def find_cases(inputs: str | Path | Sequence[str | Path], channels: int) -> tuple[Case, ...]:
+    """The cases to predict in a folder, a list of files, or one file (or DICOM folder), sorted by identifier.
+
+    Names ending in a channel's number ("x_0000", "x_0001") make one case "x"; of a single file so named, the other
+    channels are taken from beside it. Junk in a folder is passed over.
+
+    Args:
+        channels: what the model expects; decides whether a number at the end of a name is a channel's.
+
+    Raises:
+        DatasetError: nothing there, or two images with the same identifier.
+    """
+    paths = [Path(inputs)] if isinstance(inputs, (str, Path)) else [Path(path) for path in inputs]
+    images: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise DatasetError("the input does not exist", where=path, remedy="check the path")
+        images += list_images(path).images if path.is_dir() and not is_dicom_folder(path) else [path]
+    images = list(dict.fromkeys(path.absolute() for path in images))
+    if not images:
+        where = ", ".join(str(path) for path in paths)
+        raise DatasetError("there is no image to predict", where=where, remedy="give a folder or files with images")
+    suffixed = suffix_fits_channels(images, channels)
+    if suffixed and len(images) == 1 and channels > 1:
+        images = _siblings(images[0])
+    return _cases(group_channels(images, suffixed=suffixed), {})
+
+
+def _from_decathlon(folder: Path, description: Mapping[str, Any]) -> Dataset:
+    where = folder / "dataset.json"
+    channels = parse_channels(description, where)
+    image_lists: dict[str, tuple[Path, ...]] = {}
+    labels: dict[str, Path] = {}
+    for place, entry in enumerate(description["training"]):
+        if not isinstance(entry, dict) or "image" not in entry:
+            raise DatasetError(
+                f"entry {place} of the training list is not understood",
+                where=where,
+                got=repr(entry)[:200],
+                expected='{"image": "./imagesTr/x.nii.gz", "label": "./labelsTr/x.nii.gz"}',
+            )
+        listed = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
+        files = tuple(file for name in listed for file in _listed_files(folder, name))
+        identifier = _identifier(files, listed)
+        if identifier in image_lists:
+            raise DatasetError("two training entries have one identifier", where=where, got=identifier)
+        image_lists[identifier] = files
+        if entry.get("label"):
+            labels[identifier] = folder / entry["label"]
+    ignored = [list_images(path).ignored for path in {files[0].parent for files in image_lists.values()}]
+    ignored += [list_images(path).ignored for path in {path.parent for path in labels.values()}]
+    return _described(folder, "msd", description, channels, image_lists, labels, [p for part in ignored for p in part])
+
+
+def _from_nnunet(folder: Path, description: Mapping[str, Any]) -> Dataset:
+    channels = parse_channels(description, folder / "dataset.json")
+    if isinstance(description.get("dataset"), dict):
+        listing = description["dataset"]
+        image_lists, labels = {}, {}
+        for identifier, entry in sorted(listing.items()):
+            if not isinstance(entry, dict) or "images" not in entry:
+                raise DatasetError(
+                    f"case {identifier!r} of the dataset list is not understood",
+                    where=folder / "dataset.json",
+                    got=repr(entry)[:200],
+                    expected='{"images": ["x_0000.nii.gz"], "label": "x.nii.gz"}',
+                )
+            image_lists[identifier] = tuple(folder / name for name in entry["images"])
+            if entry.get("label"):
+                labels[identifier] = folder / entry["label"]
+        return _described(folder, "nnunet", description, channels, image_lists, labels, [])
+    images, masks = list_images(folder / "imagesTr"), list_images(folder / "labelsTr")
+    label_files = {stem_of(path): path for path in masks.images}
+    suffixed = suffix_fits_labels(images.images, label_files) or suffix_fits_channels(images.images, len(channels))
+    groups = group_channels(images.images, suffixed=suffixed)
+    return _described(folder, "nnunet", description, channels, groups, label_files, [*images.ignored, *masks.ignored])
+
+
+def _described(
+    folder: Path,
+    layout: str,
+    description: Mapping[str, Any],
+    channels: tuple[str, ...],
+    images: Mapping[str, tuple[Path, ...]],
+    labels: Mapping[str, Path],
+    ignored: Iterable[Path],
+) -> Dataset:
+    """A data set with a dataset.json; the files it lists may be missing."""
+    test = _test_listing(folder)
+    ending = str(description.get("file_ending") or _common_ending(path for files in images.values() for path in files))
+    return _assemble(
+        name=str(description.get("name") or folder.name),
+        folder=folder,
+        layout=layout,
+        channels=channels,
+        labels=parse_labels(description, folder / "dataset.json"),
+        ending=ending,
+        images=images,
+        label_files=labels,
+        test=test,
+        ignored=[*ignored, *test.ignored],
+    )
+
+
+def _from_folders(folder: Path, image_folder: Path, label_folder: Path) -> Dataset:
+    images, masks = list_images(image_folder), list_images(label_folder)
+    labels = {stem_of(path): path for path in masks.images}
+    suffixed = suffix_fits_labels(images.images, labels)
+    others = [path for path in sorted(folder.iterdir()) if path not in (image_folder, label_folder)]
+    test = _test_listing(folder)
+    tests = {path.parent for path in test.images} | {folder / name.split("/")[0] for name in _TEST_FOLDERS}
+    ignored = [*images.ignored, *masks.ignored, *test.ignored, *(path for path in others if path not in tests)]
+    return _undescribed(folder, group_channels(images.images, suffixed=suffixed), labels, test, ignored)
+
+
+def _from_side_by_side(folder: Path) -> Dataset | None:
+    """`x_image.ext` beside `x_label.ext`; None if no such pair is there."""
+    listing = list_images(folder)
+    images: dict[str, tuple[Path, ...]] = {}
+    labels: dict[str, Path] = {}
+    ignored = list(listing.ignored)
+    for path in listing.images:
+        match = _SIDE_BY_SIDE.match(stem_of(path))
+        if match is None:
+            ignored.append(path)
+        elif match["role"].casefold() in ("image", "img"):
+            images[match["case"]] = (path,)
+        else:
+            labels[match["case"]] = path
+    if not images.keys() & labels.keys():
+        return None
+    return _undescribed(folder, dict(sorted(images.items())), labels, Listing(), ignored)
+
+
+def _undescribed(
+    folder: Path,
+    images: Mapping[str, tuple[Path, ...]],
+    labels: Mapping[str, Path],
+    test: Listing,
+    ignored: Iterable[Path],
+) -> Dataset:
+    """A data set without description: channels and labels are found by reading."""
+    paired = [case for case in images if case in labels]
+    if not paired:
+        raise DatasetError(
+            "no image has a label of the same name",
+            where=folder,
+            got=f"images {_shortened(list(images))}; labels {_shortened(list(labels))}",
+            expected="images/x.ext and labels/x.ext",
+            remedy="give images and labels the same names",
+        )
+    values = _label_values([labels[case] for case in paired])
+    warnings = [f"labels are not described; found values {_shortened(sorted(values))}"]
+    if len(values) > _MANY_VALUES:
+        warnings.append(f"{len(values)} label values: one value an object? Classes are needed, not instances")
+    if 255 in values and len(values - {0, 255}) > 0:
+        warnings.append('value 255 is taken as a class; if it means "not annotated", say so in a dataset.json')
+    return _assemble(
+        name=folder.name,
+        folder=folder,
+        layout="plain",
+        channels=_channel_names([images[case] for case in paired]),
+        labels=discovered_labels(values),
+        ending=_common_ending(path for files in images.values() for path in files),
+        images=images,
+        label_files=labels,
+        test=test,
+        ignored=ignored,
+        warnings=tuple(warnings),
+    )
+
+
+def _assemble(
+    *,
+    name: str,
+    folder: Path,
+    layout: str,
+    channels: tuple[str, ...],
+    labels: Any,
+    ending: str,
+    images: Mapping[str, tuple[Path, ...]],
+    label_files: Mapping[str, Path],
+    test: Listing,
+    ignored: Iterable[Path],
+    warnings: tuple[str, ...] = (),
+) -> Dataset:
+    """The record, with images and labels that have no partner set apart."""
+    listed = [path for files in images.values() for path in files] + list(label_files.values())
+    missing = {path for path in listed if not path.exists()}
+    present = {case: tuple(path for path in files if path not in missing) for case, files in images.items()}
+    present = {case: files for case, files in present.items() if files}
+    masks = {case: path for case, path in label_files.items() if path not in missing}
+    training = {case: files for case, files in present.items() if case in masks}
+    label_ending = _common_ending(masks.values()) or ending or ".nii.gz"
+    if label_ending in (".jpg", ".jpeg"):
+        label_ending = ".png"
+        warnings = (*warnings, "labels are stored as JPEG, which changes values; predictions are written as .png")
+    groups = group_channels(test.images, suffixed=suffix_fits_channels(test.images, len(channels)))
+    return Dataset(
+        name=name,
+        folder=folder,
+        layout=layout,
+        channels=channels,
+        labels=labels,
+        file_ending=ending,
+        label_ending=label_ending,
+        training=_cases(training, masks),
+        unlabelled=_cases(groups, {}),
+        ignored=tuple(sorted(set(ignored))),
+        warnings=warnings,
+        unmatched_images=tuple(files[0] for case, files in sorted(present.items()) if case not in masks),
+        unmatched_labels=tuple(path for case, path in sorted(masks.items()) if case not in present),
+        missing_files=tuple(sorted(missing)),
+        missing_channels=missing_channels(training, len(channels)),
+    )
+
+
+def _cases(images: Mapping[str, tuple[Path, ...]], labels: Mapping[str, Path]) -> tuple[Case, ...]:
+    for case, files in images.items():
+        stems = Counter(stem_of(path) for path in files)
+        if max(stems.values()) > 1:
+            raise DatasetError(
+                "two images have the same identifier",
+                where=files[0].parent,
+                got=", ".join(path.name for path in files),
+                expected=f"one image named {case!r}",
+                remedy="rename or remove one of them",
+            )
+    return tuple(Case(id=case, images=images[case], label=labels.get(case)) for case in sorted(images))
+
+
+def _first_folder(folder: Path, names: Iterable[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_dir()), None)
+
+
+def _test_listing(folder: Path) -> Listing:
+    found = (list_images(folder / name) for name in _TEST_FOLDERS)
+    return next((listing for listing in found if listing.images), Listing())
+
+
+def _listed_files(folder: Path, name: str) -> list[Path]:
+    """A listed image, or the channel files (x_0000.nii.gz) that nnU-Net v1 keeps in place of the listed x.nii.gz."""
+    path = folder / name
+    if path.exists():
+        return [path]
+    pattern = f"{stem_of(path)}_[0-9][0-9][0-9][0-9]{ending_of(path)}"
+    return sorted(path.parent.glob(pattern)) or [path]
+
+
+def _identifier(files: Sequence[Path], listed: Sequence[str]) -> str:
+    stem = stem_of(listed[0])
+    return re.sub(r"_0000$", "", stem) if len(files) > 1 or len(listed) > 1 or not files[0].exists() else stem
+
+
+def _siblings(path: Path) -> list[Path]:
+    stem, ending = stem_of(path)[:-5], ending_of(path)
+    return sorted(path.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{ending}"))
+
+
+def _common_ending(paths: Iterable[Path]) -> str:
+    """The most frequent ending; the alphabetically first of equals; "" for none and for DICOM folders."""
+    counts = Counter(ending_of(path) for path in paths)
+    return min(counts, key=lambda ending: (-counts[ending], ending)) if counts else ""
+
+
+def _channel_names(cases: Sequence[tuple[Path, ...]]) -> tuple[str, ...]:
+    """R, G, B if any picture is coloured, else image0, ... (nnU-Net's rules give all of these a z-score each)."""
+    usual = Counter(len(files) for files in cases).most_common(1)[0][0]
+    if usual > 1:
+        return tuple(f"image{number}" for number in range(usual))
+    pictures = [files[0] for files in cases if ending_of(files[0]) in raster.PICTURE_ENDINGS]
+    if any(raster.is_coloured(path) for path in pictures):
+        return "R", "G", "B"
+    for path, *_ in cases:
+        try:
+            image = read_image(path)
+        except ImageError:
+            continue  # check reports it
+        plane_tiff = ending_of(path) in raster.TIFF_ENDINGS and image.geometry.dimension == 2
+        if plane_tiff and len(image.array) == 3:
+            return "R", "G", "B"
+        return tuple(f"image{number}" for number in range(len(image.array)))
+    return ("image0",)
+
+
+def _label_values(paths: Sequence[Path]) -> set[int]:
+    """All values in label files; files that cannot be read are left to the check. Decoders release the GIL."""
+
+    def values(path: Path) -> set[int]:
+        try:
+            return {int(value) for value in np.unique(read_labels(path).array)}
+        except ImageError:
+            return set()
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return set().union(*pool.map(values, paths))
+
+
+def _shortened(values: Sequence[object]) -> str:
+    shown = ", ".join(str(value) for value in values[:10])
+    return shown if len(values) <= 10 else f"{shown}, ... ({len(values)} in all)"

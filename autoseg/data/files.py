@@ -1,0 +1,276 @@
+"""Reading and writing images of every accepted format as `Image`, and label maps with integer values."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from autoseg.data import itk, nifti, raster
+from autoseg.data.dataset import Case
+from autoseg.data.image import Geometry, Image
+from autoseg.errors import ImageError
+
+ITK_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl.gz", ".gipl")
+ENDINGS = (*ITK_ENDINGS, *raster.TIFF_ENDINGS, *raster.PICTURE_ENDINGS)
+"""Endings of the files that can be read. A folder of DICOM slices, which has none, is an image too."""
+
+SPACING_TOLERANCE = 1e-3  # relative; headers hold single precision and are often rounded to four digits
+
+
+def ending_of(path: str | Path) -> str:
+    """The known ending of a file name, in lower case (".nii.gz"); "" for a folder or an unknown ending."""
+    name = Path(path).name.lower()
+    return next((ending for ending in ENDINGS if name.endswith(ending) and len(name) > len(ending)), "")
+
+
+def stem_of(path: str | Path) -> str:
+    """The file name without its known ending; a folder's name as it is."""
+    name, ending = Path(path).name, ending_of(path)
+    return name[: len(name) - len(ending)] if ending else name
+
+
+def is_dicom_folder(path: Path) -> bool:
+    """Whether a folder directly holds DICOM files (by the mark at byte 128, or the ending)."""
+    if not path.is_dir():
+        return False
+    return any(_is_dicom_file(file) for file in sorted(path.iterdir()) if file.is_file())
+
+
+def read_image(path: str | Path) -> Image:
+    """Reads one image: NIfTI, NRRD, MHA/MHD, GIPL, TIFF, PNG, JPEG, BMP, or a folder of DICOM slices.
+
+    A fourth axis, vector components and colours are channels.
+
+    Returns:
+        Array (C, Z, Y, X) in the file's dtype; Z = 1 and `Geometry.dimension` 2 for planes.
+
+    Raises:
+        ImageError: missing, damaged, truncated, of an unknown format, or with too many axes.
+    """
+    return _read(Path(path), palette_indices=False)
+
+
+def read_case(case: Case, channels: int | None = None) -> Image:
+    """Reads all channels of a case into one image, placed as the first channel's file is.
+
+    Args:
+        channels: what is expected, if known; decides whether a picture is taken as grey or as RGB (`fit_picture`).
+
+    Returns:
+        Array (C, Z, Y, X); files of different dtypes get the one that holds all.
+
+    Raises:
+        ImageError: a file cannot be read, or shapes or spacings differ between the files.
+    """
+    image = stack_channels(case.images, [read_image(path) for path in case.images])
+    return image if channels is None else fit_picture(image, case, channels)
+
+
+def fit_picture(image: Image, case: Case, channels: int) -> Image:
+    """Grey pictures among RGB ones: a single-file PNG, JPEG, BMP or TIFF is grey or RGB as the data set needs it.
+
+    Grey becomes RGB with equal channels where three are expected, and RGB with equal channels becomes grey where one
+    is. Anything else is returned as it is.
+    """
+    have = len(image.array)
+    is_picture = len(case.images) == 1 and ending_of(case.images[0]) in (*raster.TIFF_ENDINGS, *raster.PICTURE_ENDINGS)
+    if not is_picture or image.geometry.dimension != 2 or {have, channels} != {1, 3}:
+        return image
+    if have == 1:
+        return image.with_array(np.repeat(image.array, 3, axis=0))
+    equal = all(np.array_equal(image.array[0], channel) for channel in image.array[1:])
+    return image.with_array(image.array[:1]) if equal else image
+
+
+def stack_channels(paths: tuple[Path, ...], images: list[Image]) -> Image:
+    """The images of one case as one image.
+
+    Raises:
+        ImageError: no images, or shapes or spacings differ.
+    """
+    if not images:
+        raise ImageError("the case has no image files", remedy="give at least one image file")
+    first = images[0]
+    for path, image in zip(paths[1:], images[1:], strict=True):
+        if image.shape != first.shape:
+            raise ImageError(
+                "channels of one case have different shapes",
+                where=path,
+                got=image.shape,
+                expected=f"{first.shape} as in {paths[0].name}",
+                remedy="resample the channels to one grid",
+            )
+        if not same_spacing(image.geometry, first.geometry):
+            raise ImageError(
+                "channels of one case have different spacings",
+                where=path,
+                got=f"{image.geometry.spacing} mm",
+                expected=f"{first.geometry.spacing} mm as in {paths[0].name}",
+                remedy="correct the header or resample the channels to one grid",
+            )
+    if len(images) == 1:
+        return first
+    return first.with_array(np.concatenate([image.array for image in images]))
+
+
+def read_labels(path: str | Path) -> Image:
+    """Reads a label map.
+
+    Floating-point files with whole values are accepted; of a picture with colours, equal channels count as one, and
+    a palette's indices are the values.
+
+    Returns:
+        Array (1, Z, Y, X) of an integer dtype with the values of the file.
+
+    Raises:
+        ImageError: unreadable, several different channels, or values that are not whole numbers.
+    """
+    image = read_raw_labels(path)
+    return image.with_array(whole_numbers(image.array, Path(path)))
+
+
+def read_raw_labels(path: str | Path) -> Image:
+    """Like `read_labels`, with the values and dtype as they are: array (1, Z, Y, X)."""
+    image = _read(Path(path), palette_indices=True)
+    if len(image.array) == 1:
+        return image
+    if all(np.array_equal(image.array[0], channel) for channel in image.array[1:]):
+        return image.with_array(image.array[:1])
+    raise ImageError(
+        "the label file has several channels that differ",
+        where=path,
+        got=f"{len(image.array)} channels",
+        expected="one channel with a whole number a voxel",
+        remedy="write the labels as one grey channel",
+    )
+
+
+def whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
+    """Label values as integers: integer arrays pass, whole floating-point values are converted.
+
+    Raises:
+        ImageError: fractional values, NaN, infinities, or values beyond 32 bits.
+    """
+    if array.dtype.kind in "iu":
+        return array
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    with np.errstate(invalid="ignore"):
+        integers = array.astype(np.int32)
+    wrong = integers != array
+    if wrong.any():
+        examples = ", ".join(f"{value:g}" for value in np.unique(array[wrong])[:5])
+        raise ImageError(
+            "label values are not whole numbers",
+            where=path,
+            got=f"{examples} ({np.count_nonzero(wrong)} voxels)",
+            expected="whole numbers",
+            remedy="write the labels with an integer type (was the file resampled with interpolation?)",
+        )
+    return _smallest_integers(integers)
+
+
+def write_labels(path: str | Path, labels: np.ndarray, geometry: Geometry) -> None:
+    """Writes a label map, losslessly compressed where the format can, in the format of the ending.
+
+    The file appears whole or not at all; parent folders are made.
+
+    Args:
+        path: a file with one of `ENDINGS`.
+        labels: (Z, Y, X) integers or bool; written with the smallest integer type that holds them.
+        geometry: where the voxels lie; formats without geometry (PNG, BMP) leave it out.
+
+    Raises:
+        ImageError: unknown or lossy (JPEG) ending, or a format that cannot hold the values or a volume.
+    """
+    path = Path(path)
+    if ending_of(path) in (".jpg", ".jpeg"):
+        raise ImageError("JPEG changes label values", where=path, expected="a lossless format", remedy="use .png")
+    write_image(path, Image(_smallest_integers(labels)[None], geometry))
+
+
+def write_image(path: str | Path, image: Image) -> None:
+    """Writes an image in the format of the ending, compressed where the format can, whole or not at all.
+
+    Raises:
+        ImageError: unknown ending, or a format that cannot hold the dtype, channels or a volume.
+    """
+    path, ending = Path(path), ending_of(path)
+    if not ending:
+        raise ImageError("unknown ending of an image file", where=path, expected=", ".join(ENDINGS))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Formats with a header and a data file (.nhdr, .mhd) name the data file in the header, so the names must stand
+    # already while writing: all is written in a folder beside, then moved, the header last.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        temporary = Path(folder) / path.name
+        if ending in ITK_ENDINGS:
+            itk.write(temporary, image)
+        elif ending in raster.TIFF_ENDINGS:
+            raster.write_tiff(temporary, image.array, image.geometry)
+        else:
+            raster.write_picture(temporary, _picture_array(image, path, ending))
+        for file in sorted(Path(folder).iterdir(), key=lambda file: file == temporary):
+            file.replace(path.with_name(file.name))
+
+
+def same_spacing(first: Geometry, second: Geometry) -> bool:
+    """Whether two spacings agree within `SPACING_TOLERANCE`."""
+    return bool(np.allclose(first.spacing, second.spacing, rtol=SPACING_TOLERANCE, atol=0))
+
+
+def _read(path: Path, *, palette_indices: bool) -> Image:
+    if path.is_dir():
+        return itk.read_series(path)
+    if not path.is_file():
+        raise ImageError("the image file is missing", where=path, remedy="check the path or remove the case")
+    ending = ending_of(path)
+    if ending in raster.TIFF_ENDINGS:
+        return raster.read_tiff(path)
+    if ending in raster.PICTURE_ENDINGS:
+        return raster.read_picture(path, palette_indices=palette_indices)
+    if not ending:
+        raise ImageError("unknown ending of an image file", where=path, expected=", ".join(ENDINGS))
+    if ending in (".nii", ".nii.gz"):
+        return nifti.read(path)
+    return itk.read_gipl(path) if ending in (".gipl", ".gipl.gz") else itk.read(path)
+
+
+def _is_dicom_file(file: Path) -> bool:
+    if file.suffix.lower() in (".dcm", ".ima", ".dicom"):
+        return True
+    if ending_of(file):
+        return False
+    with file.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def _smallest_integers(labels: np.ndarray) -> np.ndarray:
+    if labels.dtype in (np.uint8, np.bool_) or not labels.size:
+        return labels.astype(np.uint8, copy=False)
+    low, high = int(labels.min()), int(labels.max())
+    for dtype in (np.uint8, np.int16, np.uint16, np.int32):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return labels.astype(dtype, copy=False)
+    return labels
+
+
+def _picture_array(image: Image, path: Path, ending: str) -> np.ndarray:
+    """(Y, X) or (Y, X, 3) values that PNG, BMP or JPEG can hold."""
+    array = image.array
+    fits = image.shape[0] == 1 and len(array) in (1, 3)
+    wide = array.dtype == np.uint16 or array.dtype == np.int16
+    if wide and array.size and array.min() >= 0 and len(array) == 1 and ending == ".png":
+        array = array.astype(np.uint16)
+    elif array.dtype != np.uint8:
+        fits = False
+    if not fits:
+        raise ImageError(
+            f"{ending} cannot hold this image",
+            where=path,
+            got=f"shape (C, Z, Y, X) {array.shape} of {array.dtype}",
+            expected="one slice, 1 or 3 channels of uint8 (PNG: also 1 of uint16)",
+            remedy="use .nii.gz or .tif",
+        )
+    return array[0, 0] if len(array) == 1 else np.moveaxis(array[:, 0], 0, -1)

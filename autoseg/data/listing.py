@@ -1,0 +1,102 @@
+"""What lies in a folder: images, junk, and which files are channels of one case."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autoseg.data import raster
+from autoseg.data.files import ending_of, is_dicom_folder, stem_of
+
+_JUNK = re.compile(r"^\.|^thumbs\.db$|^desktop\.ini$|~$|\.(bak|swp|swo|tmp|orig)$|^#.*#$", re.IGNORECASE)
+_CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of one folder (files, or folders of DICOM slices), sorted by name, and what was passed over."""
+
+    images: tuple[Path, ...] = ()
+    ignored: tuple[Path, ...] = field(default=())
+
+
+def list_images(folder: Path) -> Listing:
+    """The images directly in a folder; a folder that does not exist has none."""
+    images, ignored = [], []
+    sidecars: set[Path] = set()
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if is_junk(path):
+            ignored.append(path)
+        elif is_dicom_folder(path) if path.is_dir() else ending_of(path):
+            images.append(path)
+            if ending_of(path) in raster.TIFF_ENDINGS:
+                sidecars.update(raster.sidecars(path))
+        elif not _is_data_file(path):
+            ignored.append(path)
+    return Listing(tuple(images), tuple(path for path in ignored if path not in sidecars))
+
+
+def is_junk(path: Path) -> bool:
+    """Whether a name is an operating system's or an editor's left-over."""
+    return _JUNK.search(path.name) is not None
+
+
+def split_channel(stem: str) -> tuple[str, int | None]:
+    """("case", 1) for "case_0001"; (stem, None) where there is no such number."""
+    match = _CHANNEL.match(stem)
+    return (match["case"], int(match["channel"])) if match else (stem, None)
+
+
+def group_channels(images: Iterable[Path], *, suffixed: bool) -> dict[str, tuple[Path, ...]]:
+    """Case identifier -> its image files in the order of their channels, sorted by identifier.
+
+    Args:
+        images: files or DICOM folders.
+        suffixed: whether "_0000" at the end of a name is a channel's number, or part of the identifier.
+    """
+    groups: dict[str, list[tuple[int, Path]]] = {}
+    for path in images:
+        case, channel = split_channel(stem_of(path)) if suffixed else (stem_of(path), None)
+        groups.setdefault(case, []).append((channel or 0, path))
+    return {case: tuple(path for _, path in sorted(groups[case])) for case in sorted(groups)}
+
+
+def suffix_fits_labels(images: Iterable[Path], labels: Collection[str]) -> bool:
+    """Whether images carry channel numbers: more label stems are found without the number than with it."""
+    stems = [stem_of(path) for path in images]
+    whole = sum(stem in labels for stem in stems)
+    without = len({split_channel(stem)[0] for stem in stems if split_channel(stem)[1] is not None} & set(labels))
+    return without > whole
+
+
+def suffix_fits_channels(images: Iterable[Path], channels: int) -> bool:
+    """Whether images without labels carry channel numbers: all numbers are below `channels`, and 0 is among them.
+
+    A series of pictures that is merely numbered (img_0001, img_0002, ...) has larger numbers or no 0.
+    """
+    numbers = [number for path in images if (number := split_channel(stem_of(path))[1]) is not None]
+    return 0 in numbers and max(numbers) < max(channels, 1)
+
+
+def missing_channels(groups: Mapping[str, tuple[Path, ...]], channels: int) -> dict[str, tuple[str, ...]]:
+    """Case -> names of the channel files it lacks.
+
+    A case with a single file is whole if no case has more than one: the file then holds all channels.
+    """
+    if channels < 2 or all(len(files) == 1 for files in groups.values()):
+        return {}
+    missing = {}
+    for case, files in groups.items():
+        present = {split_channel(stem_of(path))[1] for path in files}
+        absent = [number for number in range(channels) if number not in present]
+        if absent:
+            missing[case] = tuple(f"{case}_{number:04d}{ending_of(files[0])}" for number in absent)
+    return missing
+
+
+def _is_data_file(path: Path) -> bool:
+    """Whether a file is the voxel part of a .nhdr or .mhd header beside it."""
+    stem = re.sub(r"\.(raw|zraw|raw\.gz|img)$", "", path.name, flags=re.IGNORECASE)
+    return stem != path.name and any(path.with_name(stem + ending).is_file() for ending in (".nhdr", ".mhd"))

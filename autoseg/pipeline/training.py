@@ -1,0 +1,121 @@
+"""One fold of one configuration: trained, validated, scored."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from autoseg import plugins
+from autoseg.errors import ErrorGroup, ImageError
+from autoseg.evaluation.evaluate import evaluate_files
+from autoseg.log import duration, logger
+from autoseg.networks.transfer import transfer_weights
+from autoseg.pipeline.choices import GPU_STEPS, count_workers, default_seconds, split_of
+from autoseg.pipeline.stages import load_dataset, load_plan
+from autoseg.plan.record import Plan
+from autoseg.records import unknown_name, write_json
+from autoseg.trainers.context import FoldContext, Trainer
+from autoseg.training.checkpoint import load_checkpoint
+from autoseg.training.config import TrainingConfig
+from autoseg.training.hooks import default_hooks
+from autoseg.training.loop import Training, restore_runtime
+from autoseg.training.measure import measure_step
+from autoseg.training.runtime import Runtime, base_runtime, find_device
+from autoseg.workspace import Run
+
+_LEAST_TRAINING = 10.0
+
+
+def train_fold(
+    out: Path,
+    configuration: str,
+    fold: int | str,
+    *,
+    budget: float | None = None,
+    steps: int | None = None,
+    device: str = "auto",
+    trainer: str = "segmentation",
+    pretrained: Path | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Trains and validates one fold; returns the content of its validation/summary.json.
+
+    With a budget, training ends early enough for the validation to fit in too. Without steps and budget the
+    training is as long as nnU-Net's on an accelerator and an hour on a CPU.
+    """
+    started = time.monotonic()
+    run = Run(out)
+    dataset, plan = load_dataset(run), load_plan(run)
+    if configuration not in plan.configurations:
+        raise unknown_name("configuration", configuration, plan.configurations, where=run.plan)
+    run.require(run.preprocessed(configuration), f"autoseg preprocess {out} --configurations {configuration}")
+    device = find_device(device)
+    split = split_of(run, dataset, fold)
+    config = TrainingConfig(steps=steps, seconds=None if steps else (budget or default_seconds(device)), seed=seed)
+    if config.steps is None and config.seconds is None:
+        config = config.with_(steps=GPU_STEPS)
+    runtime, step_seconds = _runtime(run, plan, configuration, fold, device, workers, resume)
+    context = FoldContext(run, dataset, plan, configuration, str(fold), split, config, runtime)
+    made = plugins.resolve("trainer", trainer)(context)
+    if budget is not None and steps is None:
+        reserve = made.validation_seconds(step_seconds) * 1.3 + 0.15 * len(split.validation)
+        seconds = max(_LEAST_TRAINING, budget - (time.monotonic() - started) - reserve)
+        context = replace(context, config=config.with_(seconds=seconds))
+        made = plugins.resolve("trainer", trainer)(context)
+        logger.info(
+            "%s fold %s: %s of training, %s for validation", configuration, fold, duration(seconds), duration(reserve)
+        )
+    _train(made, context, pretrained, resume)
+    predictions = made.predict_validation()
+    pairs = {
+        case.id: (predictions[case.id], case.label)
+        for case in dataset.training
+        if case.id in predictions and case.label
+    }
+    scores = evaluate_files(pairs, dataset.labels, workers=count_workers(workers))
+    if scores["errors"]:
+        raise ErrorGroup(
+            f"{configuration} fold {fold}: validation cases cannot be scored",
+            [ImageError(message, where=case) for case, message in scores["errors"].items()],
+        )
+    write_json(context.folder.validation_summary, scores)
+    return scores
+
+
+def _train(made: Trainer, context: FoldContext, pretrained: Path | None, resume: bool) -> None:
+    """Trains a fold unless its final weights are there already."""
+    if resume and context.folder.final.exists():
+        logger.info("%s fold %s is trained already", context.configuration_name, context.fold)
+        return
+    task = made.task()
+    if pretrained is not None:
+        moved = transfer_weights(task.network, load_checkpoint(pretrained)["network"], where=pretrained)
+        logger.info("pretrained: %s", moved.describe())
+    training = Training(
+        task, context.config, context.runtime, context.folder, dimension=context.configuration.dimension, hooks=()
+    )
+    if resume:
+        training.resume()
+    training.hooks = default_hooks(context.folder, training.clock.step)
+    training.run()
+
+
+def _runtime(
+    run: Run, plan: Plan, configuration: str, fold: int | str, device: str, workers: int | None, resume: bool
+) -> tuple[Runtime, float]:
+    """The runtime of a fold's training and its seconds a step; a resumed training keeps the one it began with."""
+    base = base_runtime(device, workers)
+    kept = restore_runtime(run.fold(configuration, fold)) if resume else None
+    plan_of = plan.configurations[configuration]
+    runtime, seconds = measure_step(plan_of, len(plan.channels), plan.labels.outputs, base)
+    if kept is not None and kept.device == base.device:
+        runtime = kept
+    logger.info(
+        "%s on %s: %s, %s, %.3f s a step", configuration, runtime.device, runtime.precision,
+        runtime.layout.replace("_", " "), seconds,
+    )  # fmt: skip
+    return runtime, seconds

@@ -1,0 +1,115 @@
+"""Everything in one call: from a data set's folder to the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from autoseg.data.phantom import PhantomOptions, write_phantom
+from autoseg.errors import WorkspaceError
+from autoseg.evaluation.run import summarise_run
+from autoseg.log import logger
+from autoseg.pipeline.choices import Deadline, choose_configurations, choose_folds, count_jobs, training_share
+from autoseg.pipeline.stages import fingerprint_dataset, load_dataset, load_plan, make_plan, preprocess
+from autoseg.pipeline.training import train_fold
+from autoseg.provenance import Journal
+from autoseg.report.build import write_report
+from autoseg.training.runtime import find_device
+from autoseg.workspace import Run
+
+
+def plan_and_train(
+    dataset: Path,
+    out: Path,
+    *,
+    configurations: str = "auto",
+    folds: str = "all",
+    budget: float | None = None,
+    steps: int | None = None,
+    device: str = "auto",
+    planner: str | None = None,
+    trainer: str = "segmentation",
+    pretrained: Path | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    resume: bool = False,
+    command: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Everything from a data set's folder to a validated model and a report.
+
+    Args:
+        dataset: folder in one of the accepted layouts.
+        out: run folder to make, or to go on with (`resume`).
+        configurations: "auto" or names separated by commas.
+        folds: "all" or numbers separated by commas.
+        budget: wall-clock seconds for everything, report included.
+        steps: optimiser steps of each training, instead of a time.
+        device: "auto", "cpu", "cuda", "mps".
+        planner, trainer: plug-ins; planner None chooses by device and budget.
+        pretrained: checkpoint whose fitting weights start every training.
+        seed: of all random numbers.
+        workers: processes; None chooses.
+        resume: goes on with an unfinished run; finished stages are kept.
+        command: the command line, for the report.
+
+    Returns:
+        The content of summary.json.
+
+    Raises:
+        WorkspaceError: the run folder is in use and `resume` is off.
+        DatasetError: the data set has errors.
+    """
+    run, deadline = Run(out), Deadline.after(budget)
+    device = find_device(device)
+    if run.dataset.exists() and not resume:
+        raise WorkspaceError(
+            "the run folder is in use", where=out, remedy="add --resume to go on with it, or give another --out"
+        )
+    journal = Journal(run.provenance, tuple(command))
+    if not (resume and run.fingerprint.exists()):
+        with journal.stage("check and fingerprint"):
+            fingerprint_dataset(dataset, out, workers=workers)
+    fold_names = choose_folds(run, folds)
+    if not (resume and run.plan.exists()):
+        with journal.stage("plan"):
+            share = training_share(deadline, steps, device, count_jobs(configurations, fold_names))
+            make_plan(out, planner=planner, budget=share, device=device)
+    plan = load_plan(run)
+    names = choose_configurations(plan, configurations, budget=budget is not None)
+    with journal.stage("preprocess"):
+        preprocess(out, configurations=",".join(names), workers=workers)
+    jobs = [(name, fold) for name in names for fold in fold_names]
+    for i, (name, fold) in enumerate(jobs):
+        left = deadline.left()
+        seconds = None if left is None else left / (len(jobs) - i)
+        if run.fold(name, fold).validation_summary.exists():
+            logger.info("%s fold %s is finished already", name, fold)
+            continue
+        with journal.stage(f"train {name} fold {fold}"):
+            train_fold(
+                out, name, fold, budget=seconds, steps=steps, device=device, trainer=trainer, pretrained=pretrained,
+                seed=seed, workers=workers, resume=resume,
+            )  # fmt: skip
+    with journal.stage("post-processing and summary"):
+        summary = summarise_run(run, load_dataset(run), plan)
+    with journal.stage("report"):
+        write_report(run)
+    return summary
+
+
+def demo(out: Path, *, budget: float, command: Sequence[str] = ()) -> Run:
+    """Writes a phantom data set and runs everything on it within the budget (seconds); goes on if interrupted."""
+    started = time.monotonic()
+    dataset, run = out / "dataset", Run(out / "run")
+    if run.report.exists():
+        raise WorkspaceError(
+            "the demo was run here already", where=out, remedy="remove the folder or give another --out"
+        )
+    if not (dataset / "dataset.json").exists():
+        logger.info("writing a phantom data set to %s", dataset)
+        write_phantom(dataset, PhantomOptions())
+    left = budget - (time.monotonic() - started)
+    plan_and_train(dataset, run.root, folds="0", budget=left, resume=run.dataset.exists(), command=command)
+    return run

@@ -1,0 +1,93 @@
+"""The forms of channels and labels in dataset.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autoseg.data.description import discovered_labels, parse_channels, parse_labels
+from autoseg.errors import DatasetError
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ({"channel_names": {"0": "CT"}}, ("CT",)),
+        ({"modality": {"1": "T2", "0": "T1", "10": "z"}}, ("T1", "T2", "z")),
+        ({"modality": ["T1", "T2"]}, ("T1", "T2")),
+        ({"channel_names": {"0": "CT"}, "modality": {"0": "MR"}}, ("CT",)),
+    ],
+)
+def test_channels(description: dict[str, Any], expected: tuple[str, ...]) -> None:
+    assert parse_channels(description, "dataset.json") == expected
+
+
+@pytest.mark.parametrize("channels", [None, {}, "CT"])
+def test_unnamed_channels(channels: Any) -> None:
+    with pytest.raises(DatasetError, match="channels are not named"):
+        parse_channels({"channel_names": channels}, "dataset.json")
+
+
+def test_unnumbered_channels() -> None:
+    with pytest.raises(DatasetError, match="channels are not numbered"):
+        parse_channels({"channel_names": {"T1": "0"}}, "dataset.json")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"background": 0, "b": 2, "a": 1},
+        {"background": "0", "b": "2", "a": "1"},
+        {"0": "background", "1": "a", "2": "b"},
+        {"b": 2, "a": 1},
+        {"background": 0.0, "a": 1.0, "b": 2.0},
+    ],
+)
+def test_equal_label_tables(labels: dict[str, Any]) -> None:
+    scheme = parse_labels({"labels": labels}, "dataset.json")
+    assert scheme.names == {"background": 0, "a": 1, "b": 2}
+    assert list(scheme.names) == ["background", "a", "b"]
+    assert (scheme.regions, scheme.ignore) == ({}, None)
+
+
+def test_background_by_another_name() -> None:
+    assert parse_labels({"labels": {"0": "unlabelled", "4": "a"}}, "").names == {"unlabelled": 0, "a": 4}
+
+
+def test_ignore_in_both_forms() -> None:
+    for labels in ({"background": 0, "a": 1, "ignore": 2}, {"0": "background", "1": "a", "2": "ignore"}):
+        scheme = parse_labels({"labels": labels}, "")
+        assert scheme.names == {"background": 0, "a": 1}
+        assert scheme.ignore == 2
+
+
+def test_one_name_for_two_values_stays_two_labels() -> None:
+    scheme = parse_labels({"labels": {"0": "background", "1": "other", "2": "other"}}, "")
+    assert scheme.values == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ({}, "labels are not named"),
+        ({"labels": {}}, "labels are not named"),
+        ({"labels": {"background": 0, "a": "one"}}, "label 'a' has no whole number"),
+        ({"labels": {"background": 0, "a": 1.5}}, "label 'a' has no whole number"),
+        ({"labels": {"background": 0, "a": []}}, "label 'a' has no whole number"),
+        ({"labels": {"background": 0, "a": 1, "b": 1}}, "two labels have the same value"),
+        ({"labels": {"background": 0, "a": 1, "ignore": 1}}, "two labels have the same value"),
+        ({"labels": {"background": 0, "a": 1, "ignore": [2, 3]}}, "label 'ignore' must have one value"),
+        ({"labels": {"background": 0, "a": [1, 2]}}, "regions need an order"),
+        ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [1, 2]}, "regions need an order"),
+        ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": ["x"]}, "regions need an order"),
+    ],
+)
+def test_wrong_label_tables(description: dict[str, Any], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        parse_labels(description, "dataset.json")
+
+
+def test_discovered_labels_are_named_by_value() -> None:
+    assert discovered_labels({255, 0, 7}).names == {"background": 0, "7": 7, "255": 255}
+    assert discovered_labels({5}).names == {"background": 0, "5": 5}
