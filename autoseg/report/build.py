@@ -1,0 +1,153 @@
+"""Writes a run's report: one HTML file without any reference to the outside."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from autoseg.log import duration
+from autoseg.records import write_text
+from autoseg.report import network
+from autoseg.report.data_section import data_section
+from autoseg.report.gather import RunRecords, gather
+from autoseg.report.metrics import digits, heading, label_name, number
+from autoseg.report.overlays import PREDICTION, REFERENCE, overlays
+from autoseg.report.plan_section import plan_section
+from autoseg.report.results import results
+from autoseg.report.theme import inline_svg
+from autoseg.report.verdict import verdict
+from autoseg.training.curves import learning_curves
+from autoseg.version import VERSION
+from autoseg.workspace import Run
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Learning curves of one fold, with where its training stands."""
+
+    configuration: str
+    fold: str
+    step: int
+    steps: int | None
+    time: str
+    picture: Markup
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Section 8 of the page.
+
+    Attributes:
+        earlier: the commands on this run folder before the latest one, oldest first.
+        stages: (name, time in words, share of the longest).
+    """
+
+    command: str
+    earlier: tuple[str, ...]
+    started: str
+    versions: tuple[tuple[str, str], ...]
+    machine: tuple[tuple[str, str], ...]
+    stages: tuple[tuple[str, str, float], ...]
+    total: str
+
+
+def write_report(run: Run) -> Path:
+    """Writes RUN/report.html from the files of the run folder, whole or not at all.
+
+    The page needs no network and no other file. A stage that has not run yet is a note in its section that names
+    the command to run; a report can be made at any time.
+
+    Returns:
+        The path of the page.
+    """
+    write_text(run.report, render(gather(run)))
+    return run.report
+
+
+def render(records: RunRecords) -> str:
+    """The page of a run as HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("autoseg.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(number=number, digits=digits, heading=heading, label_name=label_name)
+    page = environment.get_template("report.html.jinja")
+    return page.render(
+        name=records.name,
+        root=str(records.run.root),
+        version=VERSION,
+        style=Markup(_template("report.css")),
+        script=Markup(_template("report.js")),
+        verdict=verdict(records),
+        results=results(records),
+        overlays=overlays(records),
+        reference_colour=REFERENCE,
+        prediction_colour=PREDICTION,
+        data=None if records.fingerprint is None else data_section(records.fingerprint),
+        plan=None if records.plan is None else plan_section(records.plan),
+        box=(network.BOX_WIDTH, network.BOX_HEIGHT),
+        curves=_curves(records),
+        decision=records.postprocessing,
+        machine=_machine(records.provenance),
+        next=_next_commands(records),
+    )
+
+
+def _template(name: str) -> str:
+    return (files("autoseg.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _curves(records: RunRecords) -> tuple[Curves, ...]:
+    found = []
+    for configuration, folds in records.folds.items():
+        for fold, content in folds.items():
+            if content.metrics:
+                last = content.metrics[-1]
+                what = f"Learning curves of {configuration}, fold {fold}"
+                picture = inline_svg(learning_curves(content.metrics), f"curves-{configuration}-{fold}", what)
+                time = duration(last.get("seconds") or 0)
+                found.append(Curves(configuration, fold, last["step"], last.get("steps"), time, picture))
+    return tuple(sorted(found, key=lambda one: one.configuration not in records.chosen))
+
+
+def _machine(provenance: Mapping[str, Any] | None) -> Machine | None:
+    if provenance is None:
+        return None
+    stages = [(str(stage.get("name")), float(stage.get("seconds") or 0)) for stage in provenance.get("stages") or ()]
+    longest = max([seconds for _, seconds in stages], default=0.0) or 1.0
+    commands = [shlex.join(map(str, command)) for command in provenance.get("commands") or ()]
+    return Machine(
+        command=shlex.join(map(str, provenance.get("command") or ())),
+        earlier=tuple(commands[:-1]),
+        started=str(provenance.get("started") or "unknown"),
+        versions=tuple((str(key), str(value)) for key, value in (provenance.get("versions") or {}).items()),
+        machine=tuple((str(key), str(value)) for key, value in (provenance.get("machine") or {}).items()),
+        stages=tuple((name, duration(seconds), seconds / longest) for name, seconds in stages),
+        total=duration(sum(seconds for _, seconds in stages)),
+    )
+
+
+def _next_commands(records: RunRecords) -> dict[str, str]:
+    """For each section the command that makes what it shows."""
+    root = shlex.quote(str(records.run.root))
+    data = shlex.quote(str(records.dataset.folder)) if records.dataset is not None else "DATASET"
+    untrained = "3d_fullres"
+    if records.plan is not None and records.plan.configurations:
+        names = list(records.plan.configurations)
+        untrained = next((name for name in names if name not in records.evaluated), names[0])
+    return {
+        "fingerprint": f"autoseg fingerprint {data} --out {root}",
+        "plan": f"autoseg plan {root}",
+        "train": f"autoseg train {root} --configuration {shlex.quote(untrained)} --fold 0",
+        "all": f"autoseg plan-and-train {data} --out {root} --resume",
+    }

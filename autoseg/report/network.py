@@ -1,0 +1,119 @@
+"""A drawing of a planned U-Net: boxes of the encoder and the decoder at their places, for the SVG template."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from autoseg.plan.record import ConfigurationPlan
+
+BOX_WIDTH, BOX_HEIGHT = 148, 56
+_ROW = 92
+"""Distance of two stages down the page; the rest of a row holds the arrow with its stride."""
+_SLANT = 92
+"""How far each deeper stage moves to the middle."""
+_TOP, _SIDE = 44, 6
+
+
+@dataclass(frozen=True)
+class Box:
+    """One stage of one arm; `x`, `y` is its upper left corner, in the drawing's units.
+
+    Attributes:
+        depth: 0 at full resolution.
+        features, size, blocks: the three lines of text.
+        strength: 0 to 1, deeper stages are drawn stronger.
+        loss: whether deep supervision looks at this stage's output.
+    """
+
+    x: float
+    y: float
+    depth: int
+    features: str
+    size: str
+    blocks: str
+    strength: float
+    loss: bool = False
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """A change of resolution between two stages, straight down or up at `x`."""
+
+    x: float
+    y_from: float
+    y_to: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Everything that the template places, with the size of the drawing."""
+
+    width: float
+    height: float
+    encoder: tuple[Box, ...]
+    decoder: tuple[Box, ...]
+    down: tuple[Arrow, ...]
+    up: tuple[Arrow, ...]
+    input: str
+    output: str
+
+
+def stage_sizes(plan: ConfigurationPlan) -> tuple[tuple[int, ...], ...]:
+    """Voxels of the feature maps a stage, highest resolution first: the patch divided by the strides so far.
+
+    Convolutions with stride s and padding (k - 1) / 2 give ceil(n / s) voxels.
+    """
+    sizes = []
+    current = plan.patch_size
+    for stride in plan.strides:
+        current = tuple(math.ceil(n / s) for n, s in zip(current, stride, strict=True))
+        sizes.append(current)
+    return tuple(sizes)
+
+
+def draw(plan: ConfigurationPlan, channels: int, outputs: int) -> Drawing:
+    """Places a network's stages in a U: encoder down the left, decoder up the right, the deepest stage between."""
+    stages, sizes = plan.stages, stage_sizes(plan)
+    width = 2 * _SIDE + BOX_WIDTH + 2 * _SLANT * max(stages - 1, 1)
+    residual = plan.network.startswith("residual")
+
+    def box(depth: int, blocks: int, decoder: bool) -> Box:
+        offset = _SIDE + _SLANT * depth
+        count = f"{blocks} {'block' if residual and not decoder else 'conv'}{'s' if blocks > 1 else ''}"
+        return Box(
+            x=width - offset - BOX_WIDTH if decoder else offset,
+            y=_TOP + _ROW * depth,
+            depth=depth,
+            features=f"{plan.features_per_stage[depth]} features",
+            size=times(sizes[depth]),
+            blocks=f"{count} {times(plan.kernel_sizes[depth])}",
+            strength=(depth + 1) / stages,
+            # The lowest of several resolutions is weighted zero in the loss (nnU-Net).
+            loss=decoder and plan.deep_supervision and (depth < stages - 2 or depth == 0),
+        )
+
+    encoder = tuple(box(depth, plan.blocks_per_stage[depth], False) for depth in range(stages))
+    decoder = tuple(box(depth, plan.decoder_blocks_per_stage[stages - 2 - depth], True) for depth in range(stages - 1))
+    levels = range(1, stages)
+    return Drawing(
+        width=width,
+        height=_TOP + _ROW * (stages - 1) + BOX_HEIGHT + 8,
+        encoder=encoder,
+        decoder=decoder,
+        down=tuple(_arrow(encoder[depth].x + 34, depth, plan) for depth in levels),
+        up=tuple(_arrow(width - encoder[depth].x - 34, depth, plan) for depth in levels),
+        input=f"input: {channels} channel{'s' if channels > 1 else ''}, {times(plan.patch_size)}",
+        output=f"output: {outputs} channel{'s' if outputs > 1 else ''}",
+    )
+
+
+def times(values: tuple[int, ...] | tuple[float, ...]) -> str:
+    """Sizes as one reads them: `3 × 3 × 3`."""
+    return " × ".join(f"{value:g}" for value in values)
+
+
+def _arrow(x: float, depth: int, plan: ConfigurationPlan) -> Arrow:
+    bottom = _TOP + _ROW * (depth - 1) + BOX_HEIGHT
+    return Arrow(x, bottom, _TOP + _ROW * depth, times(plan.strides[depth]))

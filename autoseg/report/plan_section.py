@@ -1,0 +1,150 @@
+"""The plan as a table, a column a configuration, with what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoseg.errors import PlanError
+from autoseg.plan.cost import multiply_adds, parameters, receptive_field
+from autoseg.plan.layers import input_channels
+from autoseg.plan.memory import training_memory
+from autoseg.plan.record import ConfigurationPlan, Plan, TransformPlan
+from autoseg.report.network import Drawing, draw, times
+
+
+@dataclass(frozen=True)
+class PlanSection:
+    """Section 5 of the page.
+
+    Attributes:
+        names: configurations, the columns.
+        rows: (heading, a text a configuration).
+        drawings: (configurations that share it, drawing), for each different network.
+        augmentation: (transform, probability, options in words), of the first configuration.
+        views: sentences about what a network sees of the image.
+    """
+
+    planner: str
+    deep_supervision: bool
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    drawings: tuple[tuple[str, Drawing], ...]
+    augmentation: tuple[tuple[str, str, str], ...]
+    views: tuple[str, ...]
+
+
+def plan_section(plan: Plan) -> PlanSection:
+    """Everything the plan decided, in words and numbers."""
+    configurations = plan.configurations
+    channels = {name: input_channels(one, len(plan.channels), plan.labels) for name, one in configurations.items()}
+    columns = [_column(plan, one, channels[name]) for name, one in configurations.items()]
+    headings = columns[0].keys() if columns else ()
+    drawings: dict[Drawing, list[str]] = {}
+    for name, one in configurations.items():
+        drawings.setdefault(draw(one, channels[name], plan.labels.outputs), []).append(name)
+    augmentation = next(iter(configurations.values())).augmentation if configurations else ()
+    return PlanSection(
+        planner=plan.planner,
+        deep_supervision=any(one.deep_supervision for one in configurations.values()),
+        names=tuple(configurations),
+        rows=tuple((heading, tuple(column[heading] for column in columns)) for heading in headings),
+        drawings=tuple((", ".join(names), drawing) for drawing, names in drawings.items()),
+        augmentation=tuple(_transform(step) for step in augmentation),
+        views=tuple(_view(name, one, _axes(plan, one)) for name, one in configurations.items()),
+    )
+
+
+def _axes(plan: Plan, one: ConfigurationPlan) -> tuple[str, ...]:
+    """Names of a configuration's axes in the files' arrays (z, y, x); a 2D plan has the last two."""
+    return tuple("zyx"[axis] for axis in plan.transpose_forward)[-one.dimension :]
+
+
+def _column(plan: Plan, one: ConfigurationPlan, channels: int) -> dict[str, str]:
+    axes = _axes(plan, one)
+    masks = ["foreground" if masked else "whole image" for masked in one.use_mask_for_norm]
+    return {
+        "axes": ", ".join(axes),
+        "spacing [mm]": times(tuple(round(value, 4) for value in one.spacing)),
+        "median shape [voxels]": times(one.median_shape),
+        "patch size [voxels]": times(one.patch_size),
+        "batch size": str(one.batch_size),
+        "network": one.network,
+        "stages": str(one.stages),
+        "features a stage": " · ".join(map(str, one.features_per_stage)),
+        "strides": _sequence(one.strides),
+        "kernel sizes": _sequence(one.kernel_sizes),
+        "encoder blocks a stage": " · ".join(map(str, one.blocks_per_stage)),
+        "decoder blocks a stage, deepest first": " · ".join(map(str, one.decoder_blocks_per_stage)) or "–",
+        "receptive field [voxels]": times(receptive_field(one)),
+        **_costs(one, channels, plan.labels.outputs),
+        "normalisation a channel": _collapse(list(one.normalization)),
+        "normalised over": _collapse(masks),
+        "Dice loss over": "the batch as one" if one.batch_dice else "each sample",
+        "deep supervision": "yes" if one.deep_supervision else "no",
+        "sampler": f"{one.sampler.name}, {one.sampler.foreground_fraction:.0%} forced to foreground",
+        "mirrored axes": ", ".join(axes[axis] for axis in one.mirror_axes) or "none",
+        "takes the prediction of": one.previous_stage or "–",
+    }
+
+
+def _costs(one: ConfigurationPlan, channels: int, outputs: int) -> dict[str, str]:
+    headings = ("parameters", "multiply-adds a step", "training memory, estimated (mixed precision)")
+    try:
+        counts = parameters(one, channels, outputs), multiply_adds(one, channels, outputs)
+        memory = training_memory(one, channels, outputs)
+    except PlanError:  # a third party's network, whose layers only it knows
+        return dict.fromkeys(headings, "not known")
+    return dict(zip(headings, (_count(counts[0]), _count(counts[1]), f"{memory / 2**30:.2f} GiB"), strict=True))
+
+
+def _sequence(stages: Sequence[tuple[int, ...]]) -> str:
+    """Equal neighbours are counted: `1 × 1 × 1, then 4 of 2 × 2 × 2`."""
+    runs: list[list] = []
+    for value in stages:
+        if runs and runs[-1][0] == value:
+            runs[-1][1] += 1
+        else:
+            runs.append([value, 1])
+    if len(runs) == 1:
+        return f"{times(runs[0][0])} in all"
+    return ", ".join(times(value) if count == 1 else f"{count} of {times(value)}" for value, count in runs)
+
+
+def _collapse(values: list[str]) -> str:
+    return values[0] if len(set(values)) == 1 else ", ".join(values)
+
+
+def _count(value: float) -> str:
+    for factor, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.3g} {suffix}"
+    return f"{value:g}"
+
+
+def _transform(step: TransformPlan) -> tuple[str, str, str]:
+    options = "; ".join(f"{name.replace('_', ' ')} {_option(value)}" for name, value in step.options.items())
+    return step.name, f"{step.probability:.0%}", options
+
+
+def _option(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return " to ".join(map(str, value)) if len(value) == 2 else ", ".join(map(str, value))
+    return str(value)
+
+
+def _view(name: str, one: ConfigurationPlan, axes: Sequence[str]) -> str:
+    """Whether a bottleneck voxel can see the patch, and how much of the median image a patch is."""
+    field = receptive_field(one)
+    short = [axis for axis, seen, patch in zip(axes, field, one.patch_size, strict=True) if seen < patch]
+    reach = "spans the patch on every axis" if not short else f"is smaller than the patch along {', '.join(short)}"
+    share = 1.0
+    for patch, median in zip(one.patch_size, one.median_shape, strict=True):
+        share *= min(1.0, patch / max(median, 1.0))
+    cover = "the whole median image" if share >= 0.995 else f"{share:.1%} of the median image"
+    return (
+        f"{name}: the theoretical receptive field of {times(field)} {reach} ({times(one.patch_size)}); "
+        f"a patch covers {cover}."
+    )
