@@ -1,0 +1,39 @@
+# The set-up is one stamp file: a change of what is installed installs again, anything else does not.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types clean
+
+help:  ## show the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
+
+demo: $(STAMP)  ## install into .venv and run the whole way on a phantom data set (about three minutes)
+	rm -rf demo
+	$(BIN)/autoseg demo
+
+test: $(STAMP)  ## install into .venv and run the tests, one worker a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 $(PYTEST_OPTIONS)
+
+lint: $(STAMP)  ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)  ## check types
+	$(BIN)/mypy
+
+clean:  ## remove everything that was made, .venv too
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'autoseg needs Python 3.11 or newer; $(PYTHON) is' \
+	    "$$($(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo 'The module venv of $(PYTHON) does not work; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[develop]'
+	@touch $@

@@ -1,0 +1,122 @@
+"""The command `autoseg`: its verbs, its global options and its exit codes.
+
+Exit codes:
+    0    done (`check`: no errors, perhaps warnings)
+    1    a bug in autoseg; the traceback is shown
+    2    something the user can mend: a wrong option, a data set with errors, a missing stage, cases that
+         could not be predicted or evaluated; each is said on standard error
+    130  stopped by Ctrl-C
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from autoseg import log
+from autoseg.cli.check import check
+from autoseg.cli.demo import demo
+from autoseg.cli.evaluate import evaluate
+from autoseg.cli.fingerprint import fingerprint
+from autoseg.cli.list import list_names
+from autoseg.cli.plan import plan
+from autoseg.cli.plan_and_train import plan_and_train
+from autoseg.cli.predict import predict
+from autoseg.cli.preprocess import preprocess
+from autoseg.cli.report import report
+from autoseg.cli.train import train
+from autoseg.errors import AutosegError
+from autoseg.version import VERSION
+
+VERBS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "check": check,
+    "plan-and-train": plan_and_train,
+    "fingerprint": fingerprint,
+    "plan": plan,
+    "preprocess": preprocess,
+    "train": train,
+    "predict": predict,
+    "evaluate": evaluate,
+    "report": report,
+    "list": list_names,
+}
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+# Plain help text: rich's panels would triple the time that `--help` takes.
+app = typer.Typer(
+    name="autoseg",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _name, _verb in VERBS.items():
+    app.command(_name)(_verb)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"autoseg {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Python file that registers plug-ins; may be given several times."),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show messages meant for debugging.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A folder of medical images in, a trained and validated segmentation model out."""
+    log.configure(verbose=verbose)
+    if plugin:
+        from autoseg import plugins
+
+        for file in plugin:
+            plugins.load_file(file)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit code; a bug propagates as the exception it is."""
+    try:
+        get_command(app).main(args=list(arguments), prog_name="autoseg", obj=tuple(arguments))
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except AutosegError as error:
+        log.logger.error("error: %s", error)
+        code = 2
+    except Exception:
+        log.logger.debug("a bug in autoseg", exc_info=True)  # for the run's log; Python shows it on the terminal
+        raise
+    else:
+        code = 0
+    if code == INTERRUPTED:
+        log.logger.warning("\nstopped; to go on: %s", _command_to_resume(arguments))
+    return code
+
+
+def main() -> None:
+    """Entry point of the command `autoseg`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _command_to_resume(arguments: Sequence[str]) -> str:
+    verb = next((argument for argument in arguments if argument in VERBS), None)
+    again = ["autoseg", *arguments]
+    if verb in ("plan-and-train", "train") and "--resume" not in arguments:
+        again.append("--resume")
+    return shlex.join(again)

@@ -1,0 +1,280 @@
+"""The house rules that can be read from the source: each yields one line a violation."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+PACKAGES = ("autoseg", "planners", "datasets_spec")
+
+FLOORS: Mapping[str, int] = {
+    **dict.fromkeys(("autoseg.errors", "autoseg.records", "autoseg.plugins", "autoseg.log", "autoseg.version"), 0),
+    **dict.fromkeys(("autoseg.workspace", "autoseg.processes", "autoseg.provenance"), 1),
+    **dict.fromkeys(("autoseg.data", "autoseg.plan.record", "datasets_spec"), 1),
+    **dict.fromkeys(
+        (
+            "autoseg.fingerprint",
+            "autoseg.preprocessing",
+            "autoseg.batches",
+            "autoseg.networks",
+            "autoseg.losses",
+            "autoseg.metrics",
+            "autoseg.postprocessing",
+            "autoseg.plan",
+        ),
+        2,
+    ),
+    **dict.fromkeys(("autoseg.training", "autoseg.inference"), 3),
+    **dict.fromkeys(("autoseg.trainers", "autoseg.baselines", "planners"), 4),
+    **dict.fromkeys(("autoseg.evaluation", "autoseg.benchmark", "autoseg.report", "autoseg.pipeline"), 5),
+    **dict.fromkeys(("autoseg.cli", "autoseg.__main__", "autoseg"), 6),
+}
+"""Room -> floor; the longest name that fits decides. `autoseg` itself is the door on top of everything."""
+
+SIBLINGS = {
+    ("autoseg.records", "autoseg.errors"),
+    ("autoseg.plugins", "autoseg.errors"),
+    ("autoseg.plugins", "autoseg.records"),
+    ("autoseg.plan.record", "autoseg.data"),
+    ("autoseg.batches", "autoseg.preprocessing.store"),
+    ("autoseg.plan.memory", "autoseg.networks"),
+    ("autoseg.inference", "autoseg.training.runtime"),
+    ("autoseg.inference", "autoseg.training.checkpoint"),
+    ("autoseg.baselines", "autoseg.trainers"),
+    ("autoseg.report", "autoseg.evaluation"),
+    ("autoseg.pipeline", "autoseg.evaluation"),
+    ("autoseg.pipeline", "autoseg.report"),
+    ("autoseg.__main__", "autoseg.cli"),
+}
+"""Imports allowed between rooms of one floor: (who, what)."""
+
+PLANNERS_REACH = 2
+"""Highest floor that planners may import."""
+
+MAY_PRINT = ("autoseg.cli",)
+MAY_READ_ENVIRONMENT = ("autoseg.cli", "autoseg.training.distributed")
+MAY_SEE_PROCESS_GROUP = ("autoseg.training.distributed",)
+MAY_IMPORT_SIMPLEITK = ("autoseg.data.itk",)
+LONGEST_FILE = 400
+ABSTRACT_BASES = {"Protocol", "ABC"}
+OPEN_BASES = {"autoseg.records.Record", "autoseg.errors.AutosegError"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One module of the project: its dotted name (without `__init__`), its text, and whether it is a package."""
+
+    module: str
+    text: str
+    package: bool = False
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+    def inside(self, prefixes: Iterable[str]) -> bool:
+        """Whether the module is one of these or lies in one of these packages."""
+        return any(_within(self.module, prefix) for prefix in prefixes)
+
+
+Rule = Callable[[Source], Iterator[str]]
+"""What a rule is: a module's source -> `line: violation` for each violation."""
+
+
+def read_sources(root: Path) -> list[Source]:
+    """Every module of the packages that ship."""
+    found = []
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            is_package = parts[-1] == "__init__"
+            name = ".".join(parts[:-1] if is_package else parts)
+            found.append(Source(name, path.read_text(encoding="utf-8"), is_package))
+    return found
+
+
+def violations(sources: Iterable[Source]) -> list[str]:
+    """All violations of all rules, one line each: where, what, and which rule it breaks."""
+    sources = list(sources)
+    modules = {source.module for source in sources}
+    classes = {name: bases for source in sources for name, bases in _classes(source, modules)}
+    rules = (_floors(modules), _stars, _prints, _environment, _process_group, _simpleitk, _length, _bases(classes))
+    return [f"{source.module}:{line}" for source in sources for rule in rules for line in rule(source)]
+
+
+def imports(source: Source, modules: Iterable[str] = ()) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of every import in a module, those inside functions and of constant names too.
+
+    `from a import b` counts as `a.b` where that is a module or a room of the project, else as `a`.
+    """
+    modules = {*modules, *FLOORS}
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(source, node)
+            for alias in node.names:
+                name = f"{base}.{alias.name}"
+                yield node.lineno, name if name in modules else base
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "__import__"):
+            yield from ((node.lineno, str(name.value)) for name in node.args[:1] if isinstance(name, ast.Constant))
+
+
+def floor_of(module: str) -> tuple[str, int] | None:
+    """The room a module belongs to and its floor; None for a room that no floor is known of."""
+    room = max((room for room in FLOORS if _within(module, room)), key=len, default=None)
+    if room is None or (room == "autoseg" and module != "autoseg"):
+        return None
+    return room, FLOORS[room]
+
+
+def _floors(modules: set[str]) -> Rule:
+    def rule(source: Source) -> Iterator[str]:
+        own = floor_of(source.module)
+        if own is None:
+            yield "1: stands on no floor; add its room to FLOORS"
+            return
+        room, floor = own
+        for line, target in imports(source, modules):
+            if target.partition(".")[0] not in PACKAGES:
+                continue
+            other = floor_of(target)
+            if other is None:
+                yield f"{line}: imports {target}, which stands on no floor"
+            elif other[0] == "planners" and room != "planners":
+                yield f"{line}: imports {target}; planners are resolved by name, never imported"
+            elif room == "planners" and other[0] != "planners" and other[1] > PLANNERS_REACH:
+                yield f"{line}: imports {target} (floor {other[1]}); planners reach up to floor {PLANNERS_REACH}"
+            elif other[1] > floor:
+                yield f"{line}: imports {target}: floor {floor} imports floor {other[1]}"
+            elif other[1] == floor and other[0] != room and not _siblings(source.module, target):
+                yield f"{line}: imports {target}, a sibling on floor {floor}"
+
+    return rule
+
+
+def _stars(source: Source) -> Iterator[str]:
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            yield f"{node.lineno}: star import"
+
+
+def _prints(source: Source) -> Iterator[str]:
+    if not source.inside(MAY_PRINT):
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+                yield f"{node.lineno}: print outside the command line"
+
+
+def _environment(source: Source) -> Iterator[str]:
+    if not source.inside(MAY_READ_ENVIRONMENT):
+        for line, name in _mentions(source, "os"):
+            if name in ("os.environ", "os.environb", "os.getenv", "os.getenvb", "os.putenv"):
+                yield f"{line}: uses {name}"
+
+
+def _process_group(source: Source) -> Iterator[str]:
+    if not source.inside(MAY_SEE_PROCESS_GROUP):
+        for line, name in _mentions(source, "torch"):
+            if _within(name, "torch.distributed"):
+                yield f"{line}: uses torch.distributed"
+
+
+def _simpleitk(source: Source) -> Iterator[str]:
+    if not source.inside(MAY_IMPORT_SIMPLEITK):
+        for line, name in imports(source):
+            if _within(name, "SimpleITK"):
+                yield f"{line}: imports SimpleITK, whose (x, y, z) order exists in one file"
+
+
+def _length(source: Source) -> Iterator[str]:
+    lines = source.text.count("\n")
+    if lines > LONGEST_FILE:
+        yield f"{lines}: longer than {LONGEST_FILE} lines"
+
+
+def _bases(classes: Mapping[str, tuple[str, ...]]) -> Rule:
+    """A project's class may be a base only if it is abstract, the root of the records, or an error."""
+
+    def is_open(name: str) -> bool:
+        bases = classes[name]
+        return (
+            name in OPEN_BASES
+            or any(base.rpartition(".")[2] in ABSTRACT_BASES or base == "metaclass=ABCMeta" for base in bases)
+            or any(base in classes and base in _errors(classes) for base in bases)
+        )
+
+    def rule(source: Source) -> Iterator[str]:
+        for name, bases in classes.items():
+            if name.rpartition(".")[0] == source.module:
+                for base in bases:
+                    if base in classes and not is_open(base):
+                        yield f"1: {name} subclasses the concrete class {base}"
+
+    return rule
+
+
+def _errors(classes: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """All classes of the tree under `AutosegError`."""
+    found = {"autoseg.errors.AutosegError"}
+    while True:
+        more = {name for name, bases in classes.items() if found.intersection(bases)} - found
+        if not more:
+            return found
+        found |= more
+
+
+def _classes(source: Source, modules: set[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(qualified name, qualified bases) of each class at the top of a module."""
+    names: dict[str, str] = {}
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.ImportFrom):
+            base = _absolute(source, node)
+            names.update({alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names})
+        elif isinstance(node, ast.Import):
+            names.update({alias.asname: alias.name for alias in node.names if alias.asname})
+        elif isinstance(node, ast.ClassDef):
+            names[node.name] = f"{source.module}.{node.name}"
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.ClassDef):
+            bases = []
+            for expression in node.bases:
+                if isinstance(expression, ast.Subscript):  # Generic[T], Protocol[T]
+                    expression = expression.value
+                head, dot, rest = ast.unparse(expression).partition(".")
+                bases.append(names.get(head, head) + dot + rest)
+            bases += [f"metaclass={ast.unparse(k.value).rpartition('.')[2]}" for k in node.keywords]
+            yield f"{source.module}.{node.name}", tuple(bases)
+
+
+def _mentions(source: Source, library: str) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of each import from a library and each attribute of it, `library.x.y`."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Attribute):
+            name = ast.unparse(node)
+            if name.startswith(f"{library}."):
+                yield node.lineno, name
+
+
+def _absolute(source: Source, node: ast.ImportFrom) -> str:
+    """The module that an import names, a relative one resolved."""
+    if not node.level:
+        return node.module or ""
+    parts = source.module.split(".")
+    kept = parts[: len(parts) - node.level + source.package]
+    return ".".join([*kept, *([node.module] if node.module else [])])
+
+
+def _siblings(module: str, target: str) -> bool:
+    return any(_within(module, who) and _within(target, what) for who, what in SIBLINGS)
+
+
+def _within(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
