@@ -141,7 +141,7 @@ class Predictor:
             image = _image_of(image, spacing, self.plan.dimension)
         elif not isinstance(image, Image):
             files = (image,) if isinstance(image, (str, Path)) else tuple(image)
-            image = read_case(Case(id="image", images=tuple(Path(file) for file in files)))
+            image = read_case(Case(id="image", images=tuple(Path(file) for file in files)), len(self.plan.channels))
         prepared = self._prepare(image, "image")
         return self._postprocessed(self._labels(prepared))
 
@@ -158,7 +158,7 @@ class Predictor:
         """
 
         def read(case: Case) -> Prepared:
-            return self._prepare(read_case(case), case.id)
+            return self._prepare(read_case(case, len(self.plan.channels)), case.id)
 
         return self._stream(cases, read, Path(folder), postprocessed=True, save_probabilities=save_probabilities)[1]
 

@@ -11,7 +11,7 @@ from autoseg.losses.target import Target
 
 
 def dice_cross_entropy(logits: Tensor, target: Target, *, batch_dice: bool) -> Tensor:
-    """Cross-entropy minus the soft Dice of the foreground labels (Isensee et al., 2021, doi:10.1038/s41592-020-01008-z).
+    """Cross-entropy minus the soft Dice of the foreground (Isensee et al., 2021, doi:10.1038/s41592-020-01008-z).
 
     Args:
         logits: (B, labels with background, *spatial).

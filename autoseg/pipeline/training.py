@@ -14,7 +14,6 @@ from autoseg.log import duration, logger
 from autoseg.networks.transfer import transfer_weights
 from autoseg.pipeline.choices import GPU_STEPS, count_workers, default_seconds, split_of
 from autoseg.pipeline.stages import load_dataset, load_plan
-from autoseg.plan.record import Plan
 from autoseg.records import unknown_name, write_json
 from autoseg.trainers.context import FoldContext, Trainer
 from autoseg.training.checkpoint import load_checkpoint
@@ -22,10 +21,11 @@ from autoseg.training.config import TrainingConfig
 from autoseg.training.hooks import default_hooks
 from autoseg.training.loop import Training, restore_runtime
 from autoseg.training.measure import measure_step
-from autoseg.training.runtime import Runtime, base_runtime, find_device
+from autoseg.training.runtime import base_runtime, find_device, steady_runtime
 from autoseg.workspace import Run
 
 _LEAST_TRAINING = 10.0
+_SCORING_SECONDS = 0.15  # writing and scoring a small validation case
 
 
 def train_fold(
@@ -58,17 +58,12 @@ def train_fold(
     config = TrainingConfig(steps=steps, seconds=None if steps else (budget or default_seconds(device)), seed=seed)
     if config.steps is None and config.seconds is None:
         config = config.with_(steps=GPU_STEPS)
-    runtime, step_seconds = _runtime(run, plan, configuration, fold, device, workers, resume)
-    context = FoldContext(run, dataset, plan, configuration, str(fold), split, config, runtime)
+    kept = restore_runtime(run.fold(configuration, fold)) if resume else None
+    runtime = kept or steady_runtime(base_runtime(device, workers))
+    context = FoldContext(run, dataset, plan, configuration, str(fold), split, config, runtime, trainer)
+    if steps is None:
+        context = _fit_to_time(context, started, budget, kept is not None)
     made = plugins.resolve("trainer", trainer)(context)
-    if budget is not None and steps is None:
-        reserve = made.validation_seconds(step_seconds) * 1.3 + 0.15 * len(split.validation)
-        seconds = max(_LEAST_TRAINING, budget - (time.monotonic() - started) - reserve)
-        context = replace(context, config=config.with_(seconds=seconds))
-        made = plugins.resolve("trainer", trainer)(context)
-        logger.info(
-            "%s fold %s: %s of training, %s for validation", configuration, fold, duration(seconds), duration(reserve)
-        )
     _train(made, context, pretrained, resume)
     predictions = made.predict_validation()
     pairs = {
@@ -104,18 +99,20 @@ def _train(made: Trainer, context: FoldContext, pretrained: Path | None, resume:
     training.run()
 
 
-def _runtime(
-    run: Run, plan: Plan, configuration: str, fold: int | str, device: str, workers: int | None, resume: bool
-) -> tuple[Runtime, float]:
-    """The runtime of a fold's training and its seconds a step; a resumed training keeps the one it began with."""
-    base = base_runtime(device, workers)
-    kept = restore_runtime(run.fold(configuration, fold)) if resume else None
-    plan_of = plan.configurations[configuration]
-    runtime, seconds = measure_step(plan_of, len(plan.channels), plan.labels.outputs, base)
-    if kept is not None and kept.device == base.device:
-        runtime = kept
+def _fit_to_time(context: FoldContext, started: float, budget: float | None, keep_runtime: bool) -> FoldContext:
+    """The fastest runtime for the network, found by timing it, and with a budget what it leaves for training."""
+    plan, configuration = context.plan, context.configuration
+    runtime, step_seconds = measure_step(configuration, len(plan.channels), plan.labels.outputs, context.runtime)
+    if not keep_runtime:
+        context = replace(context, runtime=runtime)
     logger.info(
-        "%s on %s: %s, %s, %.3f s a step", configuration, runtime.device, runtime.precision,
-        runtime.layout.replace("_", " "), seconds,
+        "%s on %s: %s, %s, %.3f s a step", context.configuration_name, context.runtime.device,
+        context.runtime.precision, context.runtime.layout.replace("_", " "), step_seconds,
     )  # fmt: skip
-    return runtime, seconds
+    if budget is None:
+        return context
+    made = plugins.resolve("trainer", context.trainer)(context)
+    reserve = made.validation_seconds(step_seconds) * 1.3 + _SCORING_SECONDS * len(context.split.validation)
+    seconds = max(_LEAST_TRAINING, budget - (time.monotonic() - started) - reserve)
+    logger.info("%s of training, about %s of validation", duration(seconds), duration(reserve))
+    return replace(context, config=context.config.with_(seconds=seconds))

@@ -22,6 +22,7 @@ class FoldContext:
     Attributes:
         fold: number of the fold, or "all".
         split: identifiers to train on and to validate on.
+        trainer: name of the plug-in.
     """
 
     run: Run
@@ -32,6 +33,7 @@ class FoldContext:
     split: Split
     config: TrainingConfig
     runtime: Runtime
+    trainer: str = "segmentation"
 
     @property
     def configuration(self) -> ConfigurationPlan:

@@ -16,7 +16,9 @@ from autoseg.preprocessing.record import CaseProperties
 PLAIN = LabelScheme(names={"background": 0, "organ": 5, "lesion": 9})
 
 
-def _properties(transpose: tuple[int, int, int] = (0, 1, 2), spacing: tuple[float, ...] = (1.5, 1, 1)) -> CaseProperties:
+def _properties(
+    transpose: tuple[int, int, int] = (0, 1, 2), spacing: tuple[float, ...] = (1.5, 1, 1)
+) -> CaseProperties:
     return CaseProperties(
         channels=1,
         geometry=Geometry(spacing=(1.0, 1.0, 1.0)),

@@ -83,7 +83,9 @@ def test_the_learning_rate_falls_to_zero(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_names_step_and_cases(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"step 12, cases case_a, case_b: the loss is not a finite number") as caught:
+    with pytest.raises(
+        TrainingError, match=r"step 12, cases case_a, case_b: the loss is not a finite number"
+    ) as caught:
         _run(tmp_path, ToyTask(poisoned=12))
     assert "autoseg check" in str(caught.value)
     assert load_checkpoint(Fold(tmp_path).last)["step"] == 10  # the state before is still there
