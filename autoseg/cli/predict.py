@@ -27,7 +27,6 @@ def predict(
         bool, typer.Option("--no-mirroring", help="Leave out the mirrored passes: faster, slightly less exact.")
     ] = False,
     device: options.Device = "auto",
-    workers: options.Workers = None,
 ) -> None:
     """Segment images with a trained run.
 
@@ -44,7 +43,6 @@ def predict(
         save_probabilities=save_probabilities,
         mirroring=not no_mirroring,
         device=device,
-        workers=workers,
     )
     for failure in failures:
         typer.echo(f"error: {failure}", err=True)

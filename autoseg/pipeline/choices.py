@@ -105,7 +105,6 @@ def names_of(text: str) -> list[str]:
 def split_of(run: Run, dataset: Dataset, fold: int | str) -> Split:
     splits = load_splits(run.require(run.splits, "autoseg fingerprint DATASET --out RUN"), dataset.identifiers)
     if not str(fold).isdigit() or int(fold) >= len(splits):
-        raise ConfigurationError(
-            f"there is no fold {str(fold)!r}", where=run.splits, expected=f"0 to {len(splits) - 1}"
-        )
+        known = f"0 to {len(splits) - 1}"
+        raise ConfigurationError(f"there is no fold {str(fold)!r}", where=run.splits, expected=known)
     return splits[int(fold)]

@@ -8,7 +8,6 @@ from pathlib import Path
 from autoseg.data.discovery import find_cases
 from autoseg.inference.predictor import Predictor
 from autoseg.pipeline.choices import names_of
-from autoseg.training.runtime import base_runtime, find_device
 
 
 def predict(
@@ -21,11 +20,9 @@ def predict(
     save_probabilities: bool = False,
     mirroring: bool = True,
     device: str = "auto",
-    workers: int | None = None,
 ) -> list[str]:
     """Segments images with a run's model; returns a message for each case that could not be predicted."""
-    runtime = base_runtime(find_device(device), workers)
     chosen = None if folds == "all" else tuple(names_of(folds))
-    predictor = Predictor.load(out, configuration=configuration, folds=chosen, runtime=runtime, mirroring=mirroring)
+    predictor = Predictor.load(out, configuration=configuration, folds=chosen, device=device, mirroring=mirroring)
     cases = find_cases(inputs, len(predictor.plan.channels))
     return predictor.predict_files(cases, folder, save_probabilities=save_probabilities)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ def test_tiles_cover_every_voxel_and_overlap_as_asked(image: tuple[int, ...], ov
     assert covered.min() >= 1
     for axis in range(3):
         along = sorted({start[axis] for start in starts})
-        assert all(b - a <= tile[axis] * (1 - overlap) + 1 for a, b in zip(along, along[1:], strict=False))
+        assert all(b - a <= tile[axis] * (1 - overlap) + 1 for a, b in pairwise(along))
 
 
 def test_starts_equal_nnunets() -> None:

@@ -48,16 +48,15 @@ def test_cross_entropy_and_dice_equal_their_definitions() -> None:
     p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
     y = LABELS.numpy()[:, 0]
     entropy = -np.log(np.take_along_axis(p, y[:, None], 1)).mean()
-    ratios = [
-        (2 * (p[:, c] * (y == c)).sum() + 1e-5) / (p[:, c].sum() + (y == c).sum() + 1e-5) for c in (1, 2)
-    ]
+    ratios = [(2 * (p[:, c] * (y == c)).sum() + 1e-5) / (p[:, c].sum() + (y == c).sum() + 1e-5) for c in (1, 2)]
     loss = dice_cross_entropy(LOGITS, Target.from_labels(LABELS), batch_dice=True).item()
     assert loss == pytest.approx(entropy - np.mean(ratios), abs=1e-6)
 
 
 def test_a_perfect_prediction_gives_minus_one() -> None:
     perfect = torch.nn.functional.one_hot(LABELS[:, 0], 3).movedim(-1, 1) * 100.0
-    assert dice_cross_entropy(perfect, Target.from_labels(LABELS), batch_dice=False).item() == pytest.approx(-1, abs=1e-4)
+    loss = dice_cross_entropy(perfect, Target.from_labels(LABELS), batch_dice=False)
+    assert loss.item() == pytest.approx(-1, abs=1e-4)
 
 
 def test_ignored_voxels_have_no_gradient() -> None:
