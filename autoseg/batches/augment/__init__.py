@@ -1,0 +1,1 @@
+"""Augmentation: random transforms that draw their parameters first and call their deterministic twins."""

@@ -1,0 +1,179 @@
+"""What batches are made from: a store, a sampler and a policy, bound together for one purpose."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from autoseg.batches.augment.policy import Policy, build_policy
+from autoseg.batches.augment.transform import Sample
+from autoseg.batches.sampling import Draw, PatchStore, Sampler, SamplingRules
+from autoseg.data.labels import LabelScheme
+from autoseg.plan.record import ConfigurationPlan
+from autoseg.plugins import resolve
+
+TRAINING, VALIDATION = 0, 1
+"""Streams of random numbers."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one step.
+
+    Attributes:
+        image: float32 (B, C, Z, Y, X) or (B, C, Y, X).
+        target: int16 training values (B, 1, *spatial): 0 background, 1..K, K + 1 ignored.
+        cases: the case of each sample.
+        starts: first voxel (Z, Y, X) of each sample's box in the stored case, before augmentation.
+        step: the step it belongs to.
+    """
+
+    image: torch.Tensor
+    target: torch.Tensor
+    cases: tuple[str, ...]
+    starts: tuple[tuple[int, ...], ...]
+    step: int
+
+    def to(self, device: str | torch.device, memory_format: torch.memory_format = torch.contiguous_format) -> Batch:
+        """The same batch on a device, the image in that layout; nothing is waited for where memory is pinned."""
+        image = self.image.to(device, non_blocking=True, memory_format=memory_format)
+        return replace(self, image=image, target=self.target.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, from where a copy to a CUDA device can overlap computation."""
+        return replace(self, image=self.image.pin_memory(), target=self.target.pin_memory())
+
+
+@dataclass(frozen=True)
+class Source:
+    """Makes the batch of any step. Nothing is carried over from one step to the next.
+
+    Random numbers of sample `index` of a step come from `default_rng((seed, stream, step, index))` alone.
+
+    Attributes:
+        patch_size: (Z, Y, X) or (Y, X); a 2D patch is a slice across the first axis.
+        masked_channels: channels that are 0 outside the image's non-zero region and stay so.
+    """
+
+    store: PatchStore
+    sampler: Sampler
+    policy: Policy
+    patch_size: tuple[int, ...]
+    batch_size: int
+    masked_channels: tuple[int, ...] = ()
+    seed: int = 0
+    stream: int = TRAINING
+
+    def draws(self, step: int) -> list[Draw]:
+        """The places of a step's samples; reads no voxel."""
+        return [self.sampler.draw(self._rng(step, index), index) for index in range(self.batch_size)]
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, worked out on the calling thread alone."""
+        with _one_thread():
+            drawn = [self._sample(step, index) for index in range(self.batch_size)]
+            return Batch(
+                image=torch.stack([sample.image for _, _, sample in drawn]),
+                target=torch.stack([sample.labels for _, _, sample in drawn]),
+                cases=tuple(case for case, _, _ in drawn),
+                starts=tuple(start for _, start, _ in drawn),
+                step=step,
+            )
+
+    def snapshot(self) -> Source:
+        """A source whose sampler no longer follows updates of this one's."""
+        return replace(self, sampler=copy.copy(self.sampler))
+
+    def _rng(self, step: int, index: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, self.stream, step, index))
+
+    def _sample(self, step: int, index: int) -> tuple[str, tuple[int, ...], Sample]:
+        rng = self._rng(step, index)
+        draw = self.sampler.draw(rng, index)
+        parameters = self.policy.draw(rng, (self.store.shape(draw.case)[0], *self.patch_size))
+        box = self.policy.box(parameters, self.patch_size)
+        planar = len(self.patch_size) == 2
+        offset, size = ((0, *box.start), (1, *box.size)) if planar else (box.start, box.size)
+        start = [centre + first for centre, first in zip(draw.centre, offset, strict=True)]
+        image, labels = self.store.read_box(draw.case, start, size)
+        read = Sample(torch.from_numpy(image), torch.from_numpy(labels)[None])
+        if planar:
+            read = Sample(read.image.squeeze(1), read.labels.squeeze(1))
+        sample = self.policy.apply(read, parameters, box, self.patch_size)
+        if self.masked_channels:
+            outside = sample.labels[0] < 0
+            for channel in self.masked_channels:
+                sample.image[channel].masked_fill_(outside, 0)
+        sample.labels.clamp_(min=0)
+        return draw.case, tuple(start), sample
+
+
+def training_source(
+    store: PatchStore,
+    cases: Sequence[str],
+    configuration: ConfigurationPlan,
+    labels: LabelScheme,
+    *,
+    seed: int,
+) -> Source:
+    """The source of augmented training batches, as the plan says."""
+    policy = build_policy(configuration.augmentation)
+    masked = tuple(channel for channel, masked in enumerate(configuration.use_mask_for_norm) if masked)
+    return _source(store, cases, configuration, labels, policy, masked, seed, TRAINING)
+
+
+def validation_source(
+    store: PatchStore,
+    cases: Sequence[str],
+    configuration: ConfigurationPlan,
+    labels: LabelScheme,
+    *,
+    seed: int,
+) -> Source:
+    """The source of validation batches: places are drawn by the same rules, nothing is augmented."""
+    return _source(store, cases, configuration, labels, Policy(), (), seed, VALIDATION)
+
+
+def _source(
+    store: PatchStore,
+    cases: Sequence[str],
+    configuration: ConfigurationPlan,
+    labels: LabelScheme,
+    policy: Policy,
+    masked_channels: tuple[int, ...],
+    seed: int,
+    stream: int,
+) -> Source:
+    patch_size = configuration.patch_size
+    rules = SamplingRules(
+        cases=tuple(cases),
+        patch_size=_in_3d(patch_size),
+        window_size=_in_3d(policy.window(patch_size)),
+        batch_size=configuration.batch_size,
+        foreground_fraction=configuration.sampler.foreground_fraction,
+        class_weights=configuration.sampler.class_weights,
+        annotated_only=labels.ignore is not None,
+    )
+    sampler = resolve("sampler", configuration.sampler.name)(store, rules)
+    return Source(store, sampler, policy, patch_size, configuration.batch_size, masked_channels, seed, stream)
+
+
+def _in_3d(size: tuple[int, ...]) -> tuple[int, int, int]:
+    z, y, x = size if len(size) == 3 else (1, *size)
+    return z, y, x
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread: sums depend on the number of threads, and samples must not."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

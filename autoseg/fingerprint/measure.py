@@ -1,0 +1,89 @@
+"""One case, read once: its check, and all that the fingerprint wants to know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoseg.data.check import CheckedCase, read_and_check
+from autoseg.data.crop import as_slices, bounding_box, nonzero_mask
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.image import Image
+from autoseg.data.labels import LabelScheme
+from autoseg.fingerprint.pooling import Sample, draw, exact_statistics
+from autoseg.fingerprint.record import CaseFingerprint
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a worker sends back of a usable case; small beside the images.
+
+    Attributes:
+        fingerprint: the case, measured.
+        samples: drawn foreground intensities a channel.
+        ranges: least and greatest intensity of the whole image a channel.
+        whole_numbers: whether all intensities are, a channel.
+        at_border: foreground touches the border of the image.
+    """
+
+    fingerprint: CaseFingerprint
+    samples: tuple[Sample, ...]
+    ranges: tuple[tuple[float, float], ...]
+    whole_numbers: tuple[bool, ...]
+    at_border: bool
+
+
+def check_and_measure(case: Case, dataset: Dataset, draws: int) -> tuple[CheckedCase, Measurement | None]:
+    """Reads a case once, checks it and, unless it has errors, measures it.
+
+    Args:
+        draws: foreground voxels to draw a channel for the pooled statistics.
+
+    Returns:
+        The check without arrays, and None for a case with errors or without labels.
+    """
+    checked = read_and_check(case, dataset)
+    if not checked.usable or checked.image is None or checked.labels is None:
+        return checked.summary(), None
+    return checked.summary(), measure(case.id, checked.image, checked.labels, dataset.labels, draws)
+
+
+def measure(identifier: str, image: Image, labels: np.ndarray, scheme: LabelScheme, draws: int) -> Measurement:
+    """Measures an image (C, Z, Y, X) with labels (Z, Y, X) in file values.
+
+    As in nnU-Net v2, foreground intensities are those inside the crop box of every voxel that is not background,
+    the ignore label included. Class volumes are of the whole image.
+    """
+    box = bounding_box(nonzero_mask(image.array))
+    crop = as_slices(box)
+    foreground = labels != 0
+    inside = foreground[crop]
+    intensities = [channel[crop][inside].astype(np.float32) for channel in image.array]
+    counts = dict(zip(*np.unique(labels[foreground], return_counts=True), strict=True))
+    voxels = {name: int(sum(counts.get(v, 0) for v in values)) for name, values in scheme.foreground.items()}
+    return Measurement(
+        fingerprint=CaseFingerprint(
+            id=identifier,
+            shape=image.shape,
+            spacing=image.geometry.spacing,
+            crop_box=box,
+            relative_size=inside.size / foreground.size,
+            intensities=tuple(exact_statistics(values) for values in intensities),
+            class_voxels=voxels,
+            class_volumes={name: count * image.geometry.voxel_volume for name, count in voxels.items()},
+        ),
+        samples=draw(intensities, draws),
+        ranges=tuple((float(channel.min()), float(channel.max())) for channel in image.array),
+        whole_numbers=tuple(_whole_numbers(channel) for channel in image.array),
+        at_border=_at_border(foreground),
+    )
+
+
+def _whole_numbers(channel: np.ndarray) -> bool:
+    return channel.dtype.kind in "iub" or bool((channel == np.rint(channel)).all())
+
+
+def _at_border(foreground: np.ndarray) -> bool:
+    axes = [axis for axis in range(3) if foreground.shape[axis] > 1]
+    return any(bool(foreground.take(side, axis).any()) for axis in axes for side in (0, -1))

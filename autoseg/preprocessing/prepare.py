@@ -1,0 +1,237 @@
+"""From an image as it lies on disk to plan space: transpose, crop, normalise, resample; one case or a data set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from autoseg.data.crop import bounding_box, nonzero_mask
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.files import read_case, read_labels
+from autoseg.data.image import Image
+from autoseg.data.labels import OUTSIDE
+from autoseg.errors import AutosegError, ImageError
+from autoseg.plan.record import ConfigurationPlan, Plan
+from autoseg.plugins import resolve
+from autoseg.preprocessing.normalize import Normalization
+from autoseg.preprocessing.places import class_places
+from autoseg.preprocessing.record import Box, CaseProperties, PreparedCase
+from autoseg.preprocessing.resample import resampled_shape, resize
+from autoseg.preprocessing.resample_labels import resize_labels
+from autoseg.preprocessing.store import (
+    Store,
+    StoreInfo,
+    claim,
+    finished_cases,
+    remove_case,
+    stored_case,
+    write_case,
+)
+from autoseg.processes import unordered, usable_cores
+from autoseg.records import unknown_name
+
+Value = TypeVar("Value")
+
+
+class MeasuredCase(Protocol):
+    """What is known of a case before it is read."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def crop_box(self) -> Box: ...
+
+
+class Measured(Protocol):
+    """A fingerprint, as far as preprocessing looks at it."""
+
+    @property
+    def cases(self) -> Sequence[MeasuredCase]: ...
+
+
+def preprocess_case(
+    image: Image,
+    labels: np.ndarray | None,
+    plan: Plan,
+    configuration: ConfigurationPlan,
+    *,
+    crop_box: Box | None = None,
+) -> PreparedCase:
+    """Brings a case to plan space in nnU-Net v2's order: transpose, crop, normalise, resample.
+
+    Args:
+        image: (C, Z, Y, X) in any dtype; it is not changed.
+        labels: (Z, Y, X) training values, or None.
+        configuration: one of `plan.configurations`; a 2D one leaves the spacing between slices alone.
+        crop_box: the non-zero region in the image's own axes, if it is known already.
+
+    Returns:
+        The case; background labels beyond the non-zero region are `OUTSIDE`.
+
+    Raises:
+        ImageError: the channels are not the plan's, labels and image differ in shape, or a normalisation refuses
+            the intensities.
+    """
+    _check_fit(image, labels, plan)
+    order = plan.transpose_forward
+    box = crop_box or bounding_box(nonzero_mask(image.array))
+    crop = tuple(slice(*box[axis]) for axis in range(3))
+    cropped = image.array[(slice(None), *crop)].transpose(0, *(axis + 1 for axis in order))
+    inside = nonzero_mask(cropped)
+    data = cropped.astype(np.float32, order="C")
+    if labels is not None:
+        labels = labels[crop].transpose(order).astype(_label_dtype(plan), order="C")
+        labels[(labels == 0) & ~inside] = OUTSIDE
+        inside = labels != OUTSIDE
+    _normalize(data, inside, plan, configuration)
+    before = _reorder(image.geometry.spacing, order)
+    after = (before[0], *configuration.spacing) if configuration.dimension == 2 else configuration.spacing
+    shape = resampled_shape(data.shape[1:], before, after)
+    return PreparedCase(
+        data=resize(data, shape, spacing_from=before, spacing_to=after, order=3),
+        labels=None if labels is None else resize_labels(labels, shape, spacing_from=before, spacing_to=after),
+        properties=CaseProperties(
+            channels=len(data),
+            geometry=image.geometry,
+            transpose=order,
+            shape_before_crop=_reorder(image.shape, order),
+            crop_box=_reorder(box, order),
+            shape=shape,
+            spacing=_reorder(after, (0, 1, 2)),
+        ),
+    )
+
+
+def preprocess_dataset(
+    dataset: Dataset,
+    plan: Plan,
+    configuration_name: str,
+    folder: str | Path,
+    fingerprint: Measured | None = None,
+    *,
+    workers: int | None = None,
+) -> Store:
+    """Preprocesses the training cases into a store, in parallel; goes on where an earlier call stopped.
+
+    A finished case is kept as long as the plan asks for the same and its files have the same size and time. Cases
+    made by another plan, and cases that the data set no longer has, are removed from the folder.
+
+    Args:
+        folder: where the store lies; it is made if it is not there, and other files in it are left alone.
+        fingerprint: gives the crop boxes, which are found anew without it.
+        workers: processes; None takes one a usable core.
+
+    Raises:
+        ConfigurationError: the plan lacks the configuration.
+        ImageError: a case cannot be preprocessed; names the case.
+        AutosegError: a worker was killed.
+    """
+    folder = Path(folder)
+    if configuration_name not in plan.configurations:
+        raise unknown_name("configuration", configuration_name, plan.configurations, where="plan")
+    claim(folder, StoreInfo(digest=_digest(plan, configuration_name)))
+    boxes = {case.id: case.crop_box for case in fingerprint.cases} if fingerprint else {}
+    jobs = [_Job(case, boxes.get(case.id), _source(case)) for case in dataset.training]
+    wanted = {job.case.id: job.source for job in jobs}
+    kept = set()
+    for case in finished_cases(folder):
+        if case in wanted and stored_case(folder, case).source == wanted[case]:
+            kept.add(case)
+        else:
+            remove_case(folder, case)
+    remaining = [job for job in jobs if job.case.id not in kept]
+    work = partial(_preprocess_into, plan=plan, configuration_name=configuration_name, folder=folder)
+    for _ in unordered(work, remaining, f"preprocessing {configuration_name}", workers=workers or usable_cores()):
+        pass
+    return Store(folder)
+
+
+@dataclass(frozen=True)
+class _Job:
+    case: Case
+    crop_box: Box | None
+    source: str
+
+
+def _preprocess_into(job: _Job, plan: Plan, configuration_name: str, folder: Path) -> None:
+    """Reads, preprocesses and stores one case."""
+    configuration = plan.configurations[configuration_name]
+    try:
+        image = read_case(job.case, len(plan.channels))
+        if job.case.label is None:
+            raise ImageError("the training case has no label", remedy="run `autoseg check` on the data set")
+        labels = plan.labels.encode(read_labels(job.case.label).array[0])
+        prepared = preprocess_case(image, labels, plan, configuration, crop_box=job.crop_box)
+    except AutosegError as error:
+        raise ImageError(
+            f"case {job.case.id} cannot be preprocessed: {error.subject}",
+            where=error.where,
+            got=error.got,
+            expected=error.expected,
+            remedy=error.remedy,
+        ) from error
+    places = class_places(prepared.labels, plan.labels) if prepared.labels is not None else {}
+    write_case(folder, job.case.id, prepared, places, patch_size=configuration.patch_size, source=job.source)
+
+
+def _check_fit(image: Image, labels: np.ndarray | None, plan: Plan) -> None:
+    if len(image.array) != len(plan.channels):
+        raise ImageError(
+            "the number of channels does not fit the plan",
+            got=len(image.array),
+            expected=f"{len(plan.channels)} ({', '.join(plan.channels)})",
+            remedy="give the channels that the plan was made for, in its order",
+        )
+    if labels is not None and labels.shape != image.shape:
+        raise ImageError(
+            "image and labels have different shapes",
+            got=labels.shape,
+            expected=image.shape,
+            remedy="run `autoseg check` on the data set",
+        )
+
+
+def _normalize(data: np.ndarray, inside: np.ndarray, plan: Plan, configuration: ConfigurationPlan) -> None:
+    """Normalises the channels in place."""
+    channels = zip(configuration.normalization, configuration.use_mask_for_norm, plan.intensities, strict=True)
+    for channel, (name, use_mask, statistics) in enumerate(channels):
+        normalize: Normalization = resolve("normalization", name)
+        data[channel] = normalize(data[channel], inside if use_mask else None, statistics)
+
+
+def _reorder(values: Sequence[Value], order: Sequence[int]) -> tuple[Value, Value, Value]:
+    return values[order[0]], values[order[1]], values[order[2]]
+
+
+def _label_dtype(plan: Plan) -> type[np.int8] | type[np.int16]:
+    highest = len(plan.labels.values) if plan.labels.ignore is not None else len(plan.labels.values) - 1
+    return np.int8 if highest <= np.iinfo(np.int8).max else np.int16
+
+
+def _digest(plan: Plan, configuration_name: str) -> str:
+    """Digest of all in the plan that the stored arrays depend on."""
+    configuration = plan.configurations[configuration_name]
+    parts = plan.model_dump(mode="json", include={"transpose_forward", "channels", "labels", "intensities"})
+    layout = {"spacing", "patch_size", "normalization", "use_mask_for_norm"}
+    parts["configuration"] = configuration.model_dump(mode="json", include=layout)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _source(case: Case) -> str:
+    """Digest of the names, sizes and times of a case's files: changes when a file is replaced."""
+    digest = hashlib.sha256()
+    for path in (*case.images, *([case.label] if case.label else [])):
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        for file in files:
+            state = file.stat() if file.exists() else None
+            stamp = (state.st_size, state.st_mtime_ns) if state else None
+            digest.update(f"{path.name}/{file.name} {stamp}\n".encode())
+    return digest.hexdigest()

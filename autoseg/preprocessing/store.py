@@ -1,0 +1,251 @@
+"""A folder of preprocessed cases from which patches are read fast.
+
+Files a case: `<id>.image.b2nd` (C, Z, Y, X) float32, `<id>.labels.b2nd` (Z, Y, X) int8 or int16, `<id>.places.npy`
+(voxel coordinates, all classes one after the other) and, written last, `<id>.case.json`: a case is there when this
+file is. `store.json` says what the cases were made by. Everything is written beside its place and renamed.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoseg.data.labels import OUTSIDE
+from autoseg.errors import AutosegError, WorkspaceError
+from autoseg.preprocessing.record import CaseProperties, PreparedCase, Shape
+from autoseg.records import Record, write_bytes
+
+FORMAT = 1
+"""Version of the files' form."""
+
+_OPEN_CASES = 128  # kept open a process: three descriptors each, of the 1024 that a system commonly allows
+_IMAGE, _LABELS, _PLACES, _CASE, _STORE = ".image.b2nd", ".labels.b2nd", ".places.npy", ".case.json", "store.json"
+_ONE_THREAD: dict[str, Any] = {"nthreads": 1}  # parallelism is over workers; threads would not survive a fork
+
+
+class StoreInfo(Record):
+    """What made a store: another digest or format makes its cases stale."""
+
+    format: int = FORMAT
+    digest: str
+
+
+class StoredCase(Record):
+    """The last file of a case.
+
+    Attributes:
+        source: digest of the state of the files that the case was made from.
+        places: class or region name -> (start, stop) rows of the coordinates' file.
+    """
+
+    properties: CaseProperties
+    source: str
+    places: dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class _OpenCase:
+    shape: Shape
+    channels: int
+    image: Any
+    labels: Any
+    places: Mapping[str, np.ndarray]
+
+
+class Store:
+    """Reads the cases of a folder. Safe to pickle and to use after a fork; files stay open in a bounded cache.
+
+    Raises:
+        WorkspaceError: on opening, where the folder is no store; on reading, where a case is not in it.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / _STORE).is_file():
+            raise WorkspaceError(
+                "holds no preprocessed data", where=self.folder, remedy="run `autoseg preprocess RUN` first"
+            )
+        self._open = lru_cache(maxsize=_OPEN_CASES)(self._open_case)
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        return Store, (self.folder,)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes all files; a later read opens them again."""
+        self._open.cache_clear()
+
+    @cached_property
+    def cases(self) -> tuple[str, ...]:
+        """Identifiers of the cases that were there at the first look, sorted."""
+        return finished_cases(self.folder)
+
+    def shape(self, case: str) -> tuple[int, int, int, int]:
+        """(C, Z, Y, X) of a case."""
+        opened = self._open(case)
+        return opened.channels, *opened.shape
+
+    def properties(self, case: str) -> CaseProperties:
+        """What leads back to the original image."""
+        return stored_case(self.folder, case).properties
+
+    def locations(self, case: str) -> Mapping[str, np.ndarray]:
+        """Name -> (N, 3) voxel coordinates (z, y, x) of sampled voxels of a class or region, N = 0 if absent.
+
+        `places.ANNOTATED` names the voxels that are not ignored, if the data has an ignore label. The arrays are
+        read-only maps of the file and cost no memory.
+        """
+        return self._open(case).places
+
+    def read(self, case: str) -> tuple[np.ndarray, np.ndarray]:
+        """The whole case: image (C, Z, Y, X) float32 and labels (Z, Y, X) int16."""
+        opened = self._open(case)
+        return opened.image[:], opened.labels[:].astype(np.int16)
+
+    def read_box(self, case: str, start: Sequence[int], size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """A box of a case, decompressing only what it touches.
+
+        Args:
+            start: first voxel (z, y, x); may lie outside the image.
+            size: voxels an axis.
+
+        Returns:
+            image (C, *size) float32 and labels (*size) int16, own memory; 0 and `OUTSIDE` beyond the image.
+        """
+        opened = self._open(case)
+        bounds = [(max(s, 0), min(s + n, extent)) for s, n, extent in zip(start, size, opened.shape, strict=True)]
+        source = tuple(slice(int(low), int(high)) for low, high in bounds)
+        if all(high - low == n for (low, high), n in zip(bounds, size, strict=True)):
+            return opened.image[(slice(None), *source)], opened.labels[source].astype(np.int16)
+        image = np.zeros((opened.channels, *size), dtype=np.float32)
+        labels = np.full(tuple(size), OUTSIDE, dtype=np.int16)
+        if all(high > low for low, high in bounds):
+            target = tuple(slice(low - s, high - s) for (low, high), s in zip(bounds, start, strict=True))
+            image[(slice(None), *target)] = opened.image[(slice(None), *source)]
+            labels[target] = opened.labels[source]
+        return image, labels
+
+    def _open_case(self, case: str) -> _OpenCase:
+        stored = stored_case(self.folder, case)
+        rows = _map_rows(self.folder / f"{case}{_PLACES}")
+        return _OpenCase(
+            shape=stored.properties.shape,
+            channels=stored.properties.channels,
+            image=_map_array(self.folder / f"{case}{_IMAGE}"),
+            labels=_map_array(self.folder / f"{case}{_LABELS}"),
+            places={name: rows[first:last] for name, (first, last) in stored.places.items()},
+        )
+
+
+def finished_cases(folder: Path) -> tuple[str, ...]:
+    """Identifiers of the cases in a store's folder, sorted."""
+    return tuple(sorted(path.name.removesuffix(_CASE) for path in folder.glob(f"*{_CASE}")))
+
+
+def stored_case(folder: Path, case: str) -> StoredCase:
+    """The record of a finished case."""
+    path = folder / f"{case}{_CASE}"
+    if not path.is_file():
+        raise WorkspaceError(
+            f"has no case {case!r}", where=folder, remedy="run `autoseg preprocess RUN` to make what is missing"
+        )
+    return StoredCase.load(path)
+
+
+def write_case(
+    folder: Path,
+    case: str,
+    prepared: PreparedCase,
+    places: Mapping[str, np.ndarray],
+    *,
+    patch_size: Sequence[int],
+    source: str,
+) -> None:
+    """Writes a case with labels, laid out for reading patches of the given size (2 or 3 axes)."""
+    if prepared.labels is None:
+        raise ValueError("only cases with labels are stored")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / f"{case}{_IMAGE}", _compress(prepared.data, patch_size))
+    write_bytes(folder / f"{case}{_LABELS}", _compress(prepared.labels, patch_size))
+    ends = np.cumsum([0, *(len(rows) for rows in places.values())]).tolist()
+    rows = np.concatenate([np.empty((0, 3), np.int16), *places.values()])
+    buffer = io.BytesIO()
+    np.save(buffer, rows, allow_pickle=False)
+    write_bytes(folder / f"{case}{_PLACES}", buffer.getvalue())
+    ranges = dict(zip(places, pairwise(ends), strict=True))
+    StoredCase(properties=prepared.properties, source=source, places=ranges).save(folder / f"{case}{_CASE}")
+
+
+def remove_case(folder: Path, case: str) -> None:
+    """Removes a case's files, the record first; files that are not there are no error."""
+    for ending in (_CASE, _IMAGE, _LABELS, _PLACES):
+        (folder / f"{case}{ending}").unlink(missing_ok=True)
+
+
+def claim(folder: Path, info: StoreInfo) -> None:
+    """Makes the folder a store of what `info` says; cases made by something else are removed."""
+    _load_blosc2()  # before processes are forked to write, so that each need not import it
+    path = folder / _STORE
+    if path.is_file():
+        with suppress(AutosegError):  # what another version wrote is stale, whatever it holds
+            if StoreInfo.load(path) == info:
+                return
+    for case in finished_cases(folder):
+        remove_case(folder, case)
+    info.save(path)
+
+
+def _layout(shape: Sequence[int], patch_size: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Chunk and block shape of an array whose last axes are (Z, Y, X).
+
+    A block is what one decompression yields: a quarter of the patch an axis, for little reading beyond the patch,
+    but at least 16 voxels, for little overhead. A chunk is about a patch.
+    """
+    patch = (1,) * (3 - len(patch_size)) + tuple(patch_size)
+    other = [1] * (len(shape) - 3)
+    spatial = shape[-3:]
+    blocks = [min(n, max(-(-p // 4), min(p, 16))) for n, p in zip(spatial, patch, strict=True)]
+    chunks = [min(n, -(-p // b) * b) for n, p, b in zip(spatial, patch, blocks, strict=True)]
+    return other + chunks, other + blocks
+
+
+def _compress(array: np.ndarray, patch_size: Sequence[int]) -> bytes:
+    blosc2 = _load_blosc2()
+    chunks, blocks = _layout(array.shape, patch_size)
+    # SHUFFLE with LZ4 reads fastest; heavier codecs save a quarter of the disk and cost 2 to 5 times the reading
+    codec = {"codec": blosc2.Codec.LZ4, "clevel": 5, "filters": [blosc2.Filter.SHUFFLE]}
+    compressed = blosc2.asarray(
+        np.ascontiguousarray(array), chunks=chunks, blocks=blocks, cparams=codec | _ONE_THREAD, dparams=_ONE_THREAD
+    )
+    return compressed.to_cframe()
+
+
+def _load_blosc2() -> Any:
+    """The library, imported when arrays are first touched: that takes a quarter of a second, and most commands only
+    look at a store's records."""
+    import blosc2
+
+    return blosc2
+
+
+def _map_array(path: Path) -> Any:
+    blosc2 = _load_blosc2()
+    return blosc2.open(str(path), mode="r", mmap_mode="r", dparams=_ONE_THREAD)
+
+
+def _map_rows(path: Path) -> np.ndarray:
+    rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.asarray(rows)

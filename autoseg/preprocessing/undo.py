@@ -1,0 +1,59 @@
+"""The way back from plan space: predictions onto the voxels of the original image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autoseg.preprocessing.record import CaseProperties
+from autoseg.preprocessing.resample import resize
+
+
+def resample_back(logits: np.ndarray, properties: CaseProperties) -> np.ndarray:
+    """Logits at the plan's spacing -> logits on the cropped original voxels, by linear interpolation.
+
+    Args:
+        logits: (K, *properties.shape).
+
+    Returns:
+        (K, *properties.shape_before_resampling) float32.
+    """
+    return resize(
+        logits,
+        properties.shape_before_resampling,
+        spacing_from=properties.spacing,
+        spacing_to=properties.spacing_before_resampling,
+        order=1,
+    )
+
+
+def restore_labels(labels: np.ndarray, properties: CaseProperties) -> np.ndarray:
+    """Labels on the cropped voxels -> the whole image in its file's axis order, 0 beyond the crop.
+
+    Args:
+        labels: properties.shape_before_resampling, any integer dtype.
+
+    Returns:
+        (Z, Y, X) of the original image, C-contiguous, in the dtype of `labels`.
+    """
+    whole = np.zeros(properties.shape_before_crop, dtype=labels.dtype)
+    whole[properties.crop] = labels
+    return np.ascontiguousarray(whole.transpose(np.argsort(properties.transpose)))
+
+
+def restore_probabilities(probabilities: np.ndarray, properties: CaseProperties, *, regions: bool) -> np.ndarray:
+    """Probabilities on the cropped voxels -> the whole image; beyond the crop all is background.
+
+    Args:
+        probabilities: (K, *properties.shape_before_resampling).
+        regions: the outputs are independent regions (0 beyond the crop); else labels, of which the first is
+            background (1 beyond the crop).
+
+    Returns:
+        (K, Z, Y, X) of the original image, C-contiguous, in the dtype of `probabilities`.
+    """
+    whole = np.zeros((len(probabilities), *properties.shape_before_crop), dtype=probabilities.dtype)
+    if not regions:
+        whole[0] = 1
+    whole[(slice(None), *properties.crop)] = probabilities
+    back = np.argsort(properties.transpose) + 1
+    return np.ascontiguousarray(whole.transpose(0, *back))
