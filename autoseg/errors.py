@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 class AutosegError(Exception):
@@ -31,6 +31,10 @@ class AutosegError(Exception):
         self.expected = None if expected is None else str(expected)
         self.remedy = remedy
         super().__init__(self.message())
+
+    def __reduce__(self) -> tuple[Callable[..., AutosegError], tuple[type[AutosegError], dict[str, object]]]:
+        """Errors cross from worker processes whole, whatever their constructors ask for."""
+        return _rebuild, (type(self), self.__dict__)
 
     def message(self) -> str:
         """The whole message, one clause a line; clauses that are not known are left out."""
@@ -86,3 +90,10 @@ class ErrorGroup(AutosegError):
         if self.remedy:
             lines.append(f"to do: {self.remedy}")
         return "\n".join(lines)
+
+
+def _rebuild(kind: type[AutosegError], state: dict[str, object]) -> AutosegError:
+    error = kind.__new__(kind)
+    error.__dict__.update(state)
+    error.args = (error.message(),)
+    return error

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -25,7 +26,7 @@ def usable_cores() -> int:
 
 
 def unordered(
-    function: Callable[[Item], Result], items: Iterable[Item], title: str, *, workers: int
+    function: Callable[[Item], Result], items: Iterable[Item], title: str, *, workers: int, patience: float = 0.0
 ) -> Iterator[Result]:
     """Yields `function(item)` of all items in the order in which they finish, with a progress line.
 
@@ -33,11 +34,20 @@ def unordered(
         function: a picklable function of one argument; what it raises is raised here, with the worker's traceback
             as its cause, and the items not yet begun are dropped.
         workers: processes; up to 1 means this process.
+        patience: seconds of work in this process before any is started, for work that is mostly short.
 
     Raises:
         AutosegError: a worker was killed (out of memory, a signal).
     """
     items = list(items)
+    if workers > 1 and patience > 0:
+        start, begun = time.monotonic(), 0
+        while begun < len(items) and time.monotonic() - start < patience:
+            yield function(items[begun])
+            begun += 1
+        items = items[begun:]
+        if not items:
+            return
     workers = min(workers, len(items))
     if workers <= 1:
         with Progress(title, len(items)) as bar:

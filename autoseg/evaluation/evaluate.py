@@ -18,13 +18,16 @@ from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageEr
 from autoseg.evaluation.matching import check_geometry, match
 from autoseg.evaluation.scheme import discover_scheme, read_scheme
 from autoseg.evaluation.summary import summarise
-from autoseg.evaluation.workers import map_cases
 from autoseg.metrics.score import score_labels
 from autoseg.metrics.surface import TOLERANCE_MM
 from autoseg.metrics.table import select
+from autoseg.processes import unordered, usable_cores
 from autoseg.records import write_json
 
 logger = logging.getLogger(__name__)
+
+PATIENCE = 2.0
+"""Seconds of scoring in this process before others are started, which costs about as much."""
 
 Pair = tuple[Path, Path]
 """A prediction's file and its reference's."""
@@ -100,7 +103,8 @@ def evaluate_files(
     jobs = {case: _Job(*pair, labels, names, tolerance_mm) for case, pair in pairs.items()}
     scores: dict[str, dict[str, dict[str, float | None]]] = {}
     errors: dict[str, AutosegError] = {}
-    for case, result in map_cases(_score, jobs, "evaluate", workers):
+    count = usable_cores() if workers is None else workers
+    for case, result in unordered(_score, jobs.items(), "evaluate", workers=count, patience=PATIENCE):
         if isinstance(result, AutosegError):
             errors[case] = result
             logger.error("%s cannot be evaluated: %s", case, result)
@@ -122,12 +126,13 @@ class _Job:
     tolerance_mm: float
 
 
-def _score(job: _Job) -> dict[str, dict[str, float | None]] | AutosegError:
+def _score(item: tuple[str, _Job]) -> tuple[str, dict[str, dict[str, float | None]] | AutosegError]:
+    case, job = item
     try:
         prediction, reference = read_labels(job.prediction), read_labels(job.reference)
         check_geometry(prediction, reference, job.prediction)
         encode = partial(_encode, labels=job.labels)
-        return score_labels(
+        scores = score_labels(
             encode(prediction, path=job.prediction),
             encode(reference, path=job.reference),
             job.labels.training_foreground,
@@ -138,7 +143,8 @@ def _score(job: _Job) -> dict[str, dict[str, float | None]] | AutosegError:
             tolerance_mm=job.tolerance_mm,
         )
     except AutosegError as error:
-        return error
+        return case, error
+    return case, scores
 
 
 def _encode(image: Image, labels: LabelScheme, path: Path) -> np.ndarray:

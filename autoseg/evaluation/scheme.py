@@ -11,10 +11,12 @@ from autoseg.data.description import discovered_labels, parse_labels
 from autoseg.data.files import read_labels
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ConfigurationError
-from autoseg.evaluation.workers import map_cases
+from autoseg.processes import unordered, usable_cores
 from autoseg.records import read_mapping
 
 Pair = tuple[Path, Path]
+
+_PATIENCE = 2.0  # seconds of reading in this process before others are started
 
 
 def read_scheme(path: str | Path) -> LabelScheme:
@@ -40,7 +42,8 @@ def discover_scheme(pairs: Mapping[str, Pair], *, workers: int | None = None) ->
         ConfigurationError: negative values.
     """
     found: set[int] = {0}
-    for _, values in map_cases(_values, pairs, "look for labels", workers):
+    count = usable_cores() if workers is None else workers
+    for values in unordered(_values, pairs.values(), "look for labels", workers=count, patience=_PATIENCE):
         found |= values
     if min(found) < 0:
         raise ConfigurationError(

@@ -62,3 +62,17 @@ def test_the_rest_is_dropped_when_the_caller_stops():
 
 def test_usable_cores():
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+def _square_and_process(number: int) -> tuple[int, int]:
+    return number * number, os.getpid()
+
+
+def test_patience_keeps_short_work_here_and_sends_long_work_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = list(unordered(_square_and_process, range(6), "squares", workers=4, patience=60))
+    assert short == [(i * i, os.getpid()) for i in range(6)]
+    times = iter([0.0, 0.0, 100.0])
+    monkeypatch.setattr("autoseg.processes.time.monotonic", lambda: next(times, 100.0))
+    found = list(unordered(_square_and_process, range(6), "squares", workers=2, patience=1))
+    assert sorted(value for value, _ in found) == [i * i for i in range(6)]
+    assert [process == os.getpid() for _, process in found] == [True, *[False] * 5]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_runs import small_networks
 
 from autoseg import pipeline
 from autoseg.data.phantom import PhantomOptions, write_phantom
@@ -56,15 +57,3 @@ def copy_run(tmp_path: Path) -> Callable[[Run], Run]:
         return target
 
     return copy
-
-
-def small_networks(run: Run) -> None:
-    """Narrows the planned networks, so that tests take seconds."""
-    from autoseg.plan.record import Plan
-
-    plan = Plan.load(run.plan)
-    narrow = {
-        name: item.with_(features_per_stage=tuple(max(2, n // 8) for n in item.features_per_stage), batch_size=2)
-        for name, item in plan.configurations.items()
-    }
-    plan.with_(configurations=narrow).save(run.plan)

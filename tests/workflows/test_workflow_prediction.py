@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import small_networks
 from skimage.io import imsave
+from small_runs import small_networks
 
 from autoseg import Predictor, pipeline
 from autoseg.data.discovery import discover
