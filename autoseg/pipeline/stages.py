@@ -102,12 +102,13 @@ def load_plan(run: Run) -> Plan:
 def _measured_context(context: PlanContext, fingerprint: Fingerprint, device: str) -> PlanContext:
     """The context with a stop-watch for candidates."""
     # PyTorch is imported here, where a network is timed; the other stages answer without waiting for it.
-    from autoseg.training.measure import measure_step
-    from autoseg.training.runtime import base_runtime, find_device
+    from autoseg.training.measure import training_step
+    from autoseg.training.runtime import base_runtime, find_device, seconds_of, steady_runtime
 
-    runtime = base_runtime(find_device(device))
+    runtime = steady_runtime(base_runtime(find_device(device)))
 
     def seconds_per_step(candidate: ConfigurationPlan) -> float:
-        return measure_step(candidate, len(fingerprint.channels), fingerprint.outputs, runtime)[1]
+        step = training_step(candidate, len(fingerprint.channels), fingerprint.outputs)
+        return seconds_of(lambda: step(runtime), repeats=1)
 
     return replace(context, device=runtime.device, seconds_per_step=seconds_per_step)

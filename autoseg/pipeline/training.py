@@ -17,9 +17,9 @@ from autoseg.pipeline.stages import load_dataset, load_plan
 from autoseg.records import unknown_name, write_json
 from autoseg.trainers.context import FoldContext, Trainer
 from autoseg.training.checkpoint import load_checkpoint
-from autoseg.training.config import TrainingConfig
+from autoseg.training.config import TrainingConfig, optimizer_for
 from autoseg.training.hooks import default_hooks
-from autoseg.training.loop import Training, restore_runtime
+from autoseg.training.loop import Training, begun_with
 from autoseg.training.measure import measure_step
 from autoseg.training.runtime import base_runtime, find_device, steady_runtime
 from autoseg.workspace import Run
@@ -55,14 +55,18 @@ def train_fold(
     run.require(run.preprocessed(configuration), f"autoseg preprocess {out} --configurations {configuration}")
     device = find_device(device)
     split = split_of(run, dataset, fold)
-    config = TrainingConfig(steps=steps, seconds=None if steps else (budget or default_seconds(device)), seed=seed)
-    if config.steps is None and config.seconds is None:
-        config = config.with_(steps=GPU_STEPS)
-    kept = restore_runtime(run.fold(configuration, fold)) if resume else None
-    runtime = kept or steady_runtime(base_runtime(device, workers))
+    seconds = None if steps else (budget or default_seconds(device))
+    config = TrainingConfig(steps=steps if steps or seconds else GPU_STEPS, seconds=seconds, seed=seed)
+    begun = begun_with(run.fold(configuration, fold)) if resume else None
+    runtime = begun[0] if begun else steady_runtime(base_runtime(device, workers))
     context = FoldContext(run, dataset, plan, configuration, str(fold), split, config, runtime, trainer)
-    if steps is None:
-        context = _fit_to_time(context, started, budget, kept is not None)
+    expected_steps = float(config.steps or 0)
+    if config.steps is None:
+        context, step_seconds = _fit_to_time(context, started, budget, keep_runtime=begun is not None)
+        assert context.config.seconds is not None
+        expected_steps = context.config.seconds / step_seconds
+    optimizer = begun[1].optimizer if begun else optimizer_for(expected_steps)
+    context = replace(context, config=context.config.with_(optimizer=optimizer))
     made = plugins.resolve("trainer", trainer)(context)
     _train(made, context, pretrained, resume)
     predictions = made.predict_validation()
@@ -99,8 +103,14 @@ def _train(made: Trainer, context: FoldContext, pretrained: Path | None, resume:
     training.run()
 
 
-def _fit_to_time(context: FoldContext, started: float, budget: float | None, keep_runtime: bool) -> FoldContext:
-    """The fastest runtime for the network, found by timing it, and with a budget what it leaves for training."""
+def _fit_to_time(
+    context: FoldContext, started: float, budget: float | None, *, keep_runtime: bool
+) -> tuple[FoldContext, float]:
+    """The fastest runtime for the network, found by timing it, and with a budget what it leaves for training.
+
+    Returns:
+        The context with both, and the seconds of a step.
+    """
     plan, configuration = context.plan, context.configuration
     runtime, step_seconds = measure_step(configuration, len(plan.channels), plan.labels.outputs, context.runtime)
     if not keep_runtime:
@@ -110,9 +120,9 @@ def _fit_to_time(context: FoldContext, started: float, budget: float | None, kee
         context.runtime.precision, context.runtime.layout.replace("_", " "), step_seconds,
     )  # fmt: skip
     if budget is None:
-        return context
+        return context, step_seconds
     made = plugins.resolve("trainer", context.trainer)(context)
     reserve = made.validation_seconds(step_seconds) * 1.3 + _SCORING_SECONDS * len(context.split.validation)
     seconds = max(_LEAST_TRAINING, budget - (time.monotonic() - started) - reserve)
     logger.info("%s of training, about %s of validation", duration(seconds), duration(reserve))
-    return replace(context, config=context.config.with_(seconds=seconds))
+    return replace(context, config=context.config.with_(seconds=seconds)), step_seconds

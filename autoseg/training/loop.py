@@ -271,6 +271,7 @@ class Training:
                 "scaler": self.scaler.state_dict(),
                 "average": None if self.average is None else self.average.state(),
                 "task": self.task.state(),
+                "config": self.config.model_dump(),
                 "round_steps": self.round_steps,
                 "smoothed_score": self.smoothed_score,
                 "best_score": self.best_score,
@@ -282,8 +283,9 @@ class Training:
         return self.config.steps if self.config.steps is not None else _ENDLESS
 
 
-def restore_runtime(fold: Fold) -> Runtime | None:
-    """The runtime that an unfinished training began with, so that it ends with the same numbers."""
+def begun_with(fold: Fold) -> tuple[Runtime, TrainingConfig] | None:
+    """Runtime and configuration that an unfinished training began with, so that it ends with the same numbers."""
     if not fold.last.exists():
         return None
-    return Runtime.model_validate(load_checkpoint(fold.last)["runtime"])
+    state = load_checkpoint(fold.last)
+    return Runtime.model_validate(state["runtime"]), TrainingConfig.model_validate(state["config"])

@@ -81,10 +81,10 @@ def test_choice_is_the_largest_that_gets_enough_steps(throughput: float, full: d
     index = rungs.index(choice.configuration)
     assert choice.measured
     assert len(watch.calls) <= budget.MAX_MEASUREMENTS
-    assert seconds / choice.seconds >= budget.TARGET_STEPS
+    assert seconds / choice.seconds >= budget.target_steps(seconds)
     if index > 0:
         larger = rungs[index - 1]
-        needed = budget.BATCH_STEPS if larger.batch_size > 2 else budget.TARGET_STEPS
+        needed = budget.BATCH_STEPS if larger.batch_size > 2 else budget.target_steps(seconds)
         assert seconds / (work(larger) / throughput) < needed
 
 
@@ -113,7 +113,7 @@ def test_without_a_stop_watch_the_throughput_is_trusted(volumes: Fingerprint, la
     seconds = 1800.0
     plan = budget.plan(volumes, labels, PlanContext(device="cpu", budget_seconds=seconds))
     for configuration in plan.configurations.values():
-        assert work(configuration) * budget.TARGET_STEPS <= seconds * budget.MULTIPLY_ADDS_A_SECOND["cpu"]
+        assert work(configuration) * budget.target_steps(seconds) <= seconds * budget.MULTIPLY_ADDS_A_SECOND["cpu"]
     assert all("(estimated)" in warning for warning in plan.warnings)
     assert any("first features 32 -> " in warning for warning in plan.warnings)
 

@@ -17,7 +17,7 @@ from autoseg.errors import TrainingError
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.config import OptimizerConfig, TrainingConfig
 from autoseg.training.hooks import JsonLines
-from autoseg.training.loop import Outcome, Training, restore_runtime
+from autoseg.training.loop import Outcome, Training, begun_with
 from autoseg.training.runtime import Runtime
 from autoseg.training.task import TRAINING
 from autoseg.workspace import Fold
@@ -131,7 +131,10 @@ def test_the_average_of_the_weights_is_what_is_kept(tmp_path: Path) -> None:
     assert not torch.equal(_final(tmp_path / "averaged")["weight"], _final(tmp_path / "plain")["weight"])
 
 
-def test_a_resumed_training_keeps_its_runtime(tmp_path: Path) -> None:
-    assert restore_runtime(Fold(tmp_path)) is None
+def test_a_checkpoint_tells_what_the_training_began_with(tmp_path: Path) -> None:
+    assert begun_with(Fold(tmp_path)) is None
     _run(tmp_path, stop_after=10)
-    assert restore_runtime(Fold(tmp_path)) == Runtime()
+    begun = begun_with(Fold(tmp_path))
+    assert begun is not None
+    assert begun[0] == Runtime()
+    assert begun[1].optimizer == FAST

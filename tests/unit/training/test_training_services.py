@@ -12,7 +12,7 @@ from torch import nn
 from autoseg.errors import ConfigurationError, WorkspaceError
 from autoseg.training.averaging import WeightAverage
 from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
-from autoseg.training.config import ScheduleConfig, TrainingConfig
+from autoseg.training.config import OptimizerConfig, ScheduleConfig, TrainingConfig, optimizer_for
 from autoseg.training.runtime import Runtime, find_device, tune_runtime
 from autoseg.training.schedule import Clock, learning_rate
 
@@ -34,6 +34,13 @@ def test_the_cosine_schedule_and_the_warm_up() -> None:
     warm = ScheduleConfig(warm_up=0.1)
     assert 0 < learning_rate(1.0, 0.0, warm) < 0.01
     assert learning_rate(1.0, 0.05, warm) == pytest.approx(0.5)
+
+
+def test_a_short_training_gets_the_same_effective_rate_with_less_momentum() -> None:
+    long, short = optimizer_for(250_000), optimizer_for(2000)
+    assert long == OptimizerConfig(name="sgd", learning_rate=1e-2, momentum=0.99, weight_decay=3e-5)
+    assert short.momentum < long.momentum
+    assert short.learning_rate / (1 - short.momentum) == pytest.approx(long.learning_rate / (1 - long.momentum))
 
 
 def test_a_clock_needs_a_length() -> None:
