@@ -72,7 +72,7 @@ def test_a_fast_device_gets_the_default_plan(
     assert plan.warnings == ()
 
 
-@pytest.mark.parametrize("throughput", [3e9, 3e10, 3e11, 3e12])
+@pytest.mark.parametrize("throughput", [1e10, 3e10, 3e11, 3e12])
 def test_choice_is_the_largest_that_gets_enough_steps(throughput: float, full: dict[str, ConfigurationPlan]) -> None:
     configuration, seconds = full["3d_fullres"], 3600.0
     watch = StopWatch(throughput)
