@@ -78,9 +78,13 @@ Planner = Annotated[
     typer.Option(metavar="NAME", help="Planner (see `autoseg list planner`); chosen by budget if not given."),
 ]
 Trainer = Annotated[str, typer.Option(metavar="NAME", help="Trainer (see `autoseg list trainer`).")]
+Loss = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Loss (see `autoseg list loss`); chosen by the labels if not given.")
+]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of every random number.")]
 Workers = Annotated[
-    int | None, typer.Option(metavar="N", min=0, help="Processes beside the main one; by default one a core.")
+    int | None,
+    typer.Option(metavar="N", min=0, help="Processes beside the main one; by default by the cores."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped, exactly.")]
 Pretrained = Annotated[

@@ -37,6 +37,7 @@ def train_fold(
     steps: int | None = None,
     device: str = "auto",
     trainer: str = "segmentation",
+    loss: str | None = None,
     pretrained: Path | None = None,
     seed: int = 0,
     workers: int | None = None,
@@ -56,7 +57,7 @@ def train_fold(
     device = find_device(device)
     split = split_of(run, dataset, fold)
     seconds = None if steps else (budget or default_seconds(device))
-    config = TrainingConfig(steps=steps if steps or seconds else GPU_STEPS, seconds=seconds, seed=seed)
+    config = TrainingConfig(steps=steps if steps or seconds else GPU_STEPS, seconds=seconds, seed=seed, loss=loss)
     begun = begun_with(run.fold(configuration, fold)) if resume else None
     runtime = begun[0] if begun else steady_runtime(base_runtime(device, workers))
     context = FoldContext(run, dataset, plan, configuration, str(fold), split, config, runtime, trainer)

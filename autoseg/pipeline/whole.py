@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from autoseg import plugins
 from autoseg.data.phantom import PhantomOptions, write_phantom
 from autoseg.errors import WorkspaceError
 from autoseg.evaluation.run import summarise_run
@@ -31,6 +32,7 @@ def plan_and_train(
     device: str = "auto",
     planner: str | None = None,
     trainer: str = "segmentation",
+    loss: str | None = None,
     pretrained: Path | None = None,
     seed: int = 0,
     workers: int | None = None,
@@ -47,7 +49,7 @@ def plan_and_train(
         budget: wall-clock seconds for everything, report included.
         steps: optimiser steps of each training, instead of a time.
         device: "auto", "cpu", "cuda", "mps".
-        planner, trainer: plug-ins; planner None chooses by device and budget.
+        planner, trainer, loss: plug-ins; planner None chooses by device and budget, loss None by the labels.
         pretrained: checkpoint whose fitting weights start every training.
         seed: of all random numbers.
         workers: processes; None chooses.
@@ -63,6 +65,9 @@ def plan_and_train(
     """
     run, deadline = Run(out), Deadline.after(budget)
     device = find_device(device)
+    for kind, name in (("planner", planner), ("trainer", trainer), ("loss", loss)):
+        if name is not None:
+            plugins.resolve(kind, name)  # a wrong name is told before the work begins, not after it
     if run.dataset.exists() and not resume:
         raise WorkspaceError(
             "the run folder is in use", where=out, remedy="add --resume to go on with it, or give another --out"
@@ -81,6 +86,8 @@ def plan_and_train(
     with journal.stage("preprocess"):
         preprocess(out, configurations=",".join(names), workers=workers)
     jobs = [(name, fold) for name in names for fold in fold_names]
+    if len(jobs) > 1:
+        logger.info("%d trainings: %s, folds %s", len(jobs), ", ".join(names), ", ".join(fold_names))
     for i, (name, fold) in enumerate(jobs):
         left = deadline.left()
         seconds = None if left is None else left / (len(jobs) - i)
@@ -89,8 +96,8 @@ def plan_and_train(
             continue
         with journal.stage(f"train {name} fold {fold}"):
             train_fold(
-                out, name, fold, budget=seconds, steps=steps, device=device, trainer=trainer, pretrained=pretrained,
-                seed=seed, workers=workers, resume=resume,
+                out, name, fold, budget=seconds, steps=steps, device=device, trainer=trainer, loss=loss,
+                pretrained=pretrained, seed=seed, workers=workers, resume=resume,
             )  # fmt: skip
     with journal.stage("post-processing and summary"):
         summary = summarise_run(run, load_dataset(run), plan)

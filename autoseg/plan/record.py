@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Literal
+from math import prod
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from autoseg.data.image import IntensityStatistics
 from autoseg.data.labels import LabelScheme
@@ -71,6 +72,22 @@ class ConfigurationPlan(Record):
     mirror_axes: tuple[int, ...] = ()
     previous_stage: str | None = None
     next_stage: str | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Refuses sizes that no network can have, as they come from editing a plan by hand."""
+        for name in ("kernel_sizes", "features_per_stage", "blocks_per_stage"):
+            if len(getattr(self, name)) != self.stages:
+                raise ValueError(f"{name} has {len(getattr(self, name))} entries for {self.stages} stages in strides")
+        if len(self.decoder_blocks_per_stage) != self.stages - 1:
+            raise ValueError(
+                f"decoder_blocks_per_stage needs {self.stages - 1} entries, one less than there are stages"
+            )
+        for axis, size in enumerate(self.patch_size):
+            divisor = prod(stride[axis] for stride in self.strides)
+            if size % divisor:
+                raise ValueError(f"patch_size {list(self.patch_size)}: axis {axis} must be a multiple of {divisor}")
+        return self
 
     @property
     def dimension(self) -> int:

@@ -44,8 +44,8 @@ class SegmentationTask:
         self._ignore = scheme.training_ignore
         self._regions = tuple(scheme.training_foreground.values()) if scheme.regions else ()
         self._classes = tuple(scheme.training_foreground.values())
-        name = "dice-binary-cross-entropy" if scheme.regions else "dice-cross-entropy"
-        single = plugins.resolve("loss", name)
+        usual = "dice-binary-cross-entropy" if scheme.regions else "dice-cross-entropy"
+        single = plugins.resolve("loss", context.config.loss or usual)
         self._loss = lambda logits, target: single(logits, target, batch_dice=plan.batch_dice)
         self._losses = deep_supervision(self._loss, plan.strides)
         self._store = Store(context.store_folder)

@@ -61,6 +61,7 @@ class TrainingConfig(Record):
         steps: optimiser steps; None trains for `seconds` instead.
         seconds: wall-clock seconds from the first step to the last. Used when `steps` is None.
         seed: of the initial weights and of every random draw.
+        loss: plug-in of kind "loss", a function of (logits, target, batch_dice=...); None takes the task's own.
         gradient_clip: largest norm of the gradient; larger ones are scaled down.
         ema_decay: decay a step of the averaged weights (exponential moving average); None keeps no average.
         round_steps: steps between two online validations and checkpoints; None derives it from the length.
@@ -71,6 +72,7 @@ class TrainingConfig(Record):
     steps: int | None = Field(default=None, ge=1)
     seconds: float | None = Field(default=None, gt=0)
     seed: int = 0
+    loss: str | None = None
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     gradient_clip: float = Field(default=12.0, gt=0)

@@ -10,7 +10,7 @@ import pytest
 
 from autoseg import plugins
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageError, PluginError
-from autoseg.plan.record import SamplerPlan
+from autoseg.plan.record import ConfigurationPlan, SamplerPlan
 from autoseg.records import nearest, read_mapping, write_json
 from autoseg.training.config import TrainingConfig
 
@@ -59,6 +59,26 @@ def test_all_wrong_fields_are_reported_together() -> None:
     text = str(caught.value)
     assert "config.toml: steps" in text
     assert "did you mean 'seed'" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"patch_size": [40, 50, 40]}, "axis 1 must be a multiple of 4"),
+        ({"features_per_stage": [8, 16]}, "features_per_stage has 2 entries for 3 stages"),
+        ({"decoder_blocks_per_stage": [2, 2, 2]}, "decoder_blocks_per_stage needs 2 entries"),
+    ],
+)
+def test_a_plan_edited_into_nonsense_is_refused(change: dict, words: str) -> None:
+    values = {
+        "spacing": [1, 1, 1], "median_shape": [40, 48, 40], "patch_size": [40, 48, 40], "batch_size": 2,
+        "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]], "kernel_sizes": [[3, 3, 3]] * 3,
+        "features_per_stage": [8, 16, 32], "blocks_per_stage": [2, 2, 2], "decoder_blocks_per_stage": [2, 2],
+        "normalization": ["z-score"], "use_mask_for_norm": [False], "batch_dice": False,
+    }  # fmt: skip
+    assert ConfigurationPlan.from_mapping(values).stages == 3
+    with pytest.raises(ConfigurationError, match=words):
+        ConfigurationPlan.from_mapping({**values, **change}, where="plan.json")
 
 
 def test_records_are_frozen_and_changed_copies_are_validated() -> None:

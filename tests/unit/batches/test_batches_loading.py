@@ -14,7 +14,7 @@ import torch
 
 from autoseg.batches.loading import Batches
 from autoseg.batches.sampling import HardLocationSampler
-from autoseg.batches.source import training_source, validation_source
+from autoseg.batches.source import Batch, training_source, validation_source
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import TrainingError
 from autoseg.plan.record import ConfigurationPlan, SamplerPlan, TransformPlan
@@ -245,3 +245,17 @@ def test_leaving_early_stops_the_workers(small_store):
 def test_batches_are_iterated_inside_their_context(small_store):
     with pytest.raises(RuntimeError, match="with"):
         next(Batches(source(small_store), range(3)))
+
+
+def test_a_batch_goes_to_a_device_in_a_layout() -> None:
+    batch = Batch(
+        image=torch.randn(2, 3, 4, 5, 6),
+        target=torch.zeros(2, 1, 4, 5, 6, dtype=torch.int16),
+        cases=("a", "b"),
+        starts=((0, 0, 0), (1, 2, 3)),
+        step=7,
+    )
+    placed = batch.to("cpu", torch.channels_last_3d)
+    assert placed.image.is_contiguous(memory_format=torch.channels_last_3d)
+    assert torch.equal(placed.image, batch.image)
+    assert (placed.cases, placed.starts, placed.step) == (batch.cases, batch.starts, batch.step)
