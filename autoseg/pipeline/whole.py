@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,7 @@ def plan_and_train(
     for kind, name in (("planner", planner), ("trainer", trainer), ("loss", loss)):
         if name is not None:
             plugins.resolve(kind, name)  # a wrong name is told before the work begins, not after it
-    if run.dataset.exists() and not resume:
-        raise WorkspaceError(
-            "the run folder is in use", where=out, remedy="add --resume to go on with it, or give another --out"
-        )
+    _check_folder(run, dataset, resume)
     journal = Journal(run.provenance, tuple(command))
     if not (resume and run.fingerprint.exists()):
         with journal.stage("check and fingerprint"):
@@ -85,25 +83,51 @@ def plan_and_train(
     names = choose_configurations(plan, configurations, budget=budget is not None)
     with journal.stage("preprocess"):
         preprocess(out, configurations=",".join(names), workers=workers)
-    jobs = [(name, fold) for name in names for fold in fold_names]
-    if len(jobs) > 1:
-        logger.info("%d trainings: %s, folds %s", len(jobs), ", ".join(names), ", ".join(fold_names))
-    for i, (name, fold) in enumerate(jobs):
-        left = deadline.left()
-        seconds = None if left is None else left / (len(jobs) - i)
-        if run.fold(name, fold).validation_summary.exists():
-            logger.info("%s fold %s is finished already", name, fold)
-            continue
-        with journal.stage(f"train {name} fold {fold}"):
-            train_fold(
-                out, name, fold, budget=seconds, steps=steps, device=device, trainer=trainer, loss=loss,
-                pretrained=pretrained, seed=seed, workers=workers, resume=resume,
-            )  # fmt: skip
+    train = partial(
+        train_fold, out, steps=steps, device=device, trainer=trainer, loss=loss, pretrained=pretrained, seed=seed,
+        workers=workers, resume=resume,
+    )  # fmt: skip
+    _train_all(run, [(name, fold) for name in names for fold in fold_names], deadline, journal, train)
     with journal.stage("post-processing and summary"):
         summary = summarise_run(run, load_dataset(run), plan)
     with journal.stage("report"):
         write_report(run)
     return summary
+
+
+def _check_folder(run: Run, dataset: Path, resume: bool) -> None:
+    """Refuses a folder that holds another run, or with `resume` a run on other data."""
+    if not run.dataset.exists():
+        return
+    if not resume:
+        raise WorkspaceError(
+            "the run folder is in use", where=run.root, remedy="add --resume to go on with it, or give another --out"
+        )
+    begun = load_dataset(run).folder
+    if begun.resolve() != dataset.resolve():
+        raise WorkspaceError(
+            "the run was begun on other data",
+            where=run.root,
+            got=dataset,
+            expected=begun,
+            remedy="give that data set, or another --out",
+        )
+
+
+def _train_all(
+    run: Run, jobs: list[tuple[str, str]], deadline: Deadline, journal: Journal, train: Callable[..., Any]
+) -> None:
+    """Trains what is not finished, one after the other; the time that is left is shared evenly."""
+    if len(jobs) > 1:
+        logger.info("%d trainings: %s", len(jobs), ", ".join(f"{name} fold {fold}" for name, fold in jobs))
+    waiting = [job for job in jobs if not run.fold(*job).validation_summary.exists()]
+    for name, fold in jobs:
+        if (name, fold) not in waiting:
+            logger.info("%s fold %s is finished already", name, fold)
+    for i, (name, fold) in enumerate(waiting):
+        left = deadline.left()
+        with journal.stage(f"train {name} fold {fold}"):
+            train(name, fold, budget=None if left is None else left / (len(waiting) - i))
 
 
 def demo(out: Path, *, budget: float, command: Sequence[str] = ()) -> Run:

@@ -36,12 +36,12 @@ def prepared(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="session")
-def trained(prepared: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def trained(phantom: Path, prepared: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run whose fold 0 is trained for a few steps, summarised and reported. Do not change it."""
     run = Run(tmp_path_factory.mktemp("trained") / "run")
     shutil.copytree(prepared.root, run.root)
     pipeline.plan_and_train(
-        Path("unused"), run.root, configurations="3d_fullres", folds="0", steps=STEPS, device="cpu", workers=0,
+        phantom, run.root, configurations="3d_fullres", folds="0", steps=STEPS, device="cpu", workers=0,
         resume=True, command=("autoseg", "plan-and-train"),
     )  # fmt: skip
     return run

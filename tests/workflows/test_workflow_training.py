@@ -77,6 +77,11 @@ def test_a_run_folder_in_use_is_not_overwritten(trained: Run, phantom: Path) -> 
         pipeline.plan_and_train(phantom, trained.root, steps=1)
 
 
+def test_a_run_is_not_resumed_on_other_data(trained: Run, tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="begun on other data"):
+        pipeline.plan_and_train(tmp_path, trained.root, steps=1, resume=True)
+
+
 def test_resuming_a_finished_run_repeats_nothing(trained: Run, phantom: Path) -> None:
     before = trained.fold("3d_fullres", 0).final.stat().st_mtime_ns
     pipeline.plan_and_train(phantom, trained.root, configurations="3d_fullres", folds="0", steps=4, resume=True)
