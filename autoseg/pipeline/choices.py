@@ -39,6 +39,16 @@ class Deadline:
         return None if self.end is None else max(0.0, self.end - time.monotonic() - REPORT_SECONDS)
 
 
+def check_length(budget: float | None, steps: int | None) -> None:
+    """Refuses a training that is to end both with the time and after a number of steps."""
+    if budget is not None and steps is not None:
+        raise ConfigurationError(
+            "a training has a budget or a number of steps, not both",
+            got=f"{budget:g} s and {steps} steps",
+            remedy="leave out --budget or --steps",
+        )
+
+
 def choose_configurations(plan: Plan, wanted: str, *, budget: bool = False) -> tuple[str, ...]:
     """Names of configurations to train.
 

@@ -12,7 +12,7 @@ from autoseg.errors import ErrorGroup, ImageError
 from autoseg.evaluation.evaluate import evaluate_files
 from autoseg.log import duration, logger
 from autoseg.networks.transfer import transfer_weights
-from autoseg.pipeline.choices import GPU_STEPS, count_workers, default_seconds, split_of
+from autoseg.pipeline.choices import GPU_STEPS, check_length, count_workers, default_seconds, split_of
 from autoseg.pipeline.stages import load_dataset, load_plan
 from autoseg.records import unknown_name, write_json
 from autoseg.trainers.context import FoldContext, Trainer
@@ -49,6 +49,7 @@ def train_fold(
     training is as long as nnU-Net's on an accelerator and an hour on a CPU.
     """
     started = time.monotonic()
+    check_length(budget, steps)
     run = Run(out)
     dataset, plan = load_dataset(run), load_plan(run)
     if configuration not in plan.configurations:

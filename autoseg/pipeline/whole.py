@@ -13,7 +13,14 @@ from autoseg.data.phantom import PhantomOptions, write_phantom
 from autoseg.errors import WorkspaceError
 from autoseg.evaluation.run import summarise_run
 from autoseg.log import logger
-from autoseg.pipeline.choices import Deadline, choose_configurations, choose_folds, count_jobs, training_share
+from autoseg.pipeline.choices import (
+    Deadline,
+    check_length,
+    choose_configurations,
+    choose_folds,
+    count_jobs,
+    training_share,
+)
 from autoseg.pipeline.stages import fingerprint_dataset, load_dataset, load_plan, make_plan, preprocess
 from autoseg.pipeline.training import train_fold
 from autoseg.provenance import Journal
@@ -63,7 +70,9 @@ def plan_and_train(
     Raises:
         WorkspaceError: the run folder is in use and `resume` is off.
         DatasetError: the data set has errors.
+        ConfigurationError: an unknown name, or both a budget and a number of steps.
     """
+    check_length(budget, steps)
     run, deadline = Run(out), Deadline.after(budget)
     device = find_device(device)
     for kind, name in (("planner", planner), ("trainer", trainer), ("loss", loss)):

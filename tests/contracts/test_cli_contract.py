@@ -25,7 +25,7 @@ from autoseg.errors import AutosegError, DatasetError
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.workspace import Run
 
-TRAINING = {"--budget", "--steps", "--device", "--trainer", "--pretrained", "--seed", "--workers", "--resume"}
+TRAINING = {"--budget", "--steps", "--device", "--trainer", "--loss", "--pretrained", "--seed", "--workers", "--resume"}
 CONTRACT = {
     "demo": ({"--out", "--budget"}, []),
     "check": ({"--workers"}, ["DATASET"]),
@@ -42,7 +42,6 @@ CONTRACT = {
             "--save-probabilities",
             "--no-mirroring",
             "--device",
-            "--workers",
         },
         ["RUN", "IMAGES..."],
     ),
@@ -193,7 +192,7 @@ def test_plan_and_train_hands_every_option_on(pipeline: Calls, tmp_path: Path) -
     weights.touch()
     arguments = ["plan-and-train", str(tmp_path), "--out", str(out), "--configurations", "2d", "--folds", "1,0"]
     arguments += ["--budget", "1h30m", "--steps", "7", "--device", "cpu", "--planner", "resenc", "--workers", "0"]
-    arguments += ["--trainer", "t", "--pretrained", str(weights), "--seed", "3", "--resume"]
+    arguments += ["--trainer", "t", "--loss", "l", "--pretrained", str(weights), "--seed", "3", "--resume"]
     assert run(arguments) == 0
     assert pipeline.noted == [
         (
@@ -207,6 +206,7 @@ def test_plan_and_train_hands_every_option_on(pipeline: Calls, tmp_path: Path) -
                 "device": "cpu",
                 "planner": "resenc",
                 "trainer": "t",
+                "loss": "l",
                 "pretrained": weights,
                 "seed": 3,
                 "workers": 0,
@@ -230,6 +230,7 @@ def test_the_defaults_leave_the_choice_to_the_pipeline(pipeline: Calls, tmp_path
         "device": "auto",
         "planner": None,
         "trainer": "segmentation",
+        "loss": None,
         "pretrained": None,
         "seed": 0,
         "workers": None,

@@ -93,6 +93,8 @@ def test_wrong_names_are_refused_with_the_nearest(prepared: Run) -> None:
         pipeline.train_fold(prepared.root, "3d_fulres", 0, steps=1)
     with pytest.raises(ConfigurationError, match="there is no fold '9'"):
         pipeline.train_fold(prepared.root, "3d_fullres", 9, steps=1)
+    with pytest.raises(ConfigurationError, match="not both"):
+        pipeline.train_fold(prepared.root, "3d_fullres", 0, steps=1, budget=60)
     with pytest.raises(WorkspaceError, match="autoseg preprocess"):
         pipeline.train_fold(prepared.root, "2d", 0, steps=1)
 
