@@ -17,7 +17,7 @@ from autoseg.data.image import Geometry, Image
 from autoseg.errors import AutosegError, ImageError, WorkspaceError
 from autoseg.inference.export import export_labels, export_probabilities
 from autoseg.inference.sliding_window import Sliding, predict_logits
-from autoseg.log import logger, progress
+from autoseg.log import progress
 from autoseg.networks.build import build_network
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.postprocessing.apply import apply as postprocess
@@ -197,7 +197,7 @@ class Predictor:
                 try:
                     files[case_id] = future.result()
                 except AutosegError as error:
-                    failures.append(f"{case_id}: {error}")
+                    failures.append(_failure(case_id, error))
 
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
             ahead = reader.submit(read, cases[0]) if cases else None
@@ -207,8 +207,7 @@ class Predictor:
                 try:
                     prepared = current.result()
                 except AutosegError as error:
-                    failures.append(f"{case.id}: {error}")
-                    logger.error("%s: %s", case.id, error)
+                    failures.append(_failure(case.id, error))
                     continue
                 logits = self._logits(prepared)
                 job = (case.id, logits, prepared.properties, folder, postprocessed, save_probabilities)
@@ -270,6 +269,11 @@ class Predictor:
             np.savez_compressed(stream, probabilities=export_probabilities(logits, properties, self.plan.labels))
             write_bytes(folder / f"{case}.npz", stream.getvalue())
         return path
+
+
+def _failure(case: str, error: AutosegError) -> str:
+    """The error's message, with the case named once."""
+    return str(error) if error.where == case else f"{case}: {error}"
 
 
 def _best_configuration(run: Run, plan: Plan) -> str:

@@ -106,6 +106,8 @@ class Training:
             TrainingError: a loss that is not finite, or a worker that died.
             KeyboardInterrupt: after Ctrl-C, when the step is done and the state is saved.
         """
+        # Sums on a CPU depend on the number of threads, so that a resumed training needs as many as it began with.
+        torch.set_num_threads(self.runtime.threads)
         stop_at = _ENDLESS if self.config.stop_after is None else self.clock.step + self.config.stop_after
         with deferred_interrupt() as interrupted:
             self._stop = lambda: self.clock.finished or self.clock.step >= stop_at or interrupted()
