@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from autoseg.errors import ConfigurationError
 from autoseg.training.config import ScheduleConfig, TrainingConfig
 
+_LEAST_ROUND_SECONDS = 4.0
+
 
 def learning_rate(base: float, progress: float, schedule: ScheduleConfig) -> float:
     """The learning rate at a progress in [0, 1]; beyond the end it stays at the last value."""
@@ -77,7 +79,13 @@ class Clock:
         return self.elapsed / max(self.step, 1) * (self.config.steps - self.step)
 
     def round_steps(self) -> int:
-        """Steps of a round: about 40 rounds a training, at most nnU-Net's 250 steps."""
+        """Steps of a round: about 40 rounds a training, at most nnU-Net's 250 steps.
+
+        In a training by time a round lasts some seconds at least, or validating and saving would use up the time.
+        """
         if self.config.round_steps is not None:
             return self.config.round_steps
-        return max(1, min(250, math.ceil(self.total_steps / 40)))
+        steps = math.ceil(self.total_steps / 40)
+        if self.config.steps is None and self.elapsed > 0:
+            steps = max(steps, math.ceil(_LEAST_ROUND_SECONDS * self.step / self.elapsed))
+        return max(1, min(250, steps))
