@@ -12,8 +12,9 @@ from autoseg import plugins
 from autoseg.data.phantom import PhantomOptions, write_phantom
 from autoseg.errors import WorkspaceError
 from autoseg.evaluation.run import summarise_run
-from autoseg.log import logger
+from autoseg.log import duration, logger
 from autoseg.pipeline.choices import (
+    CPU_SECONDS,
     Deadline,
     check_length,
     choose_configurations,
@@ -80,6 +81,10 @@ def plan_and_train(
             plugins.resolve(kind, name)  # a wrong name is told before the work begins, not after it
     _check_folder(run, dataset, resume)
     journal = Journal(run.provenance, tuple(command))
+    if budget is None and steps is None and device == "cpu":
+        text = f"no --budget and no --steps: on this CPU every fold trains for {duration(CPU_SECONDS)}"
+        logger.info("note: %s", text)
+        journal.note(text)
     if not (resume and run.fingerprint.exists()):
         with journal.stage("check and fingerprint"):
             fingerprint_dataset(dataset, out, workers=workers)

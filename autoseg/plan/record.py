@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from math import prod
 from typing import Any, Literal, Self
 
@@ -122,9 +121,3 @@ class Plan(Record):
     file_ending: str
     configurations: dict[str, ConfigurationPlan]
     warnings: tuple[str, ...] = ()
-
-    @cached_property
-    def transpose_backward(self) -> tuple[int, int, int]:
-        """The inverse of `transpose_forward`."""
-        order = sorted(range(3), key=lambda i: self.transpose_forward[i])
-        return order[0], order[1], order[2]

@@ -5,25 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from autoseg.preprocessing.record import CaseProperties
-from autoseg.preprocessing.resample import resize
-
-
-def resample_back(logits: np.ndarray, properties: CaseProperties) -> np.ndarray:
-    """Logits at the plan's spacing -> logits on the cropped original voxels, by linear interpolation.
-
-    Args:
-        logits: (K, *properties.shape).
-
-    Returns:
-        (K, *properties.shape_before_resampling) float32.
-    """
-    return resize(
-        logits,
-        properties.shape_before_resampling,
-        spacing_from=properties.spacing,
-        spacing_to=properties.spacing_before_resampling,
-        order=1,
-    )
 
 
 def restore_labels(labels: np.ndarray, properties: CaseProperties) -> np.ndarray:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autoseg.errors import ConfigurationError
 from autoseg.log import logger
@@ -135,11 +135,6 @@ def seconds_of(work: Callable[[], None], repeats: int) -> float:
         work()
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def to_device(tensor: Tensor, device: str, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
-    """A tensor on the device, without waiting where its memory is pinned."""
-    return tensor.to(device, non_blocking=True, memory_format=layout)
 
 
 def _has_fast_bfloat16() -> bool:

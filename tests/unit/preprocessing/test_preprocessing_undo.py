@@ -9,7 +9,7 @@ import pytest
 
 from autoseg.data.image import Geometry, Image
 from autoseg.preprocessing.prepare import preprocess_case
-from autoseg.preprocessing.undo import resample_back, restore_labels, restore_probabilities
+from autoseg.preprocessing.undo import restore_labels, restore_probabilities
 
 
 def off_centre_case() -> tuple[Image, np.ndarray]:
@@ -45,18 +45,3 @@ def test_probabilities_return_to_their_voxels(transpose, regions, make_plan):
 
     np.testing.assert_array_equal(restored[1:], np.stack([labels == value for value in (1, 2, 3)]))
     np.testing.assert_array_equal(restored[0], 0 if regions else labels == 0)
-
-
-@pytest.mark.parametrize("spacing", [(0.8, 1.5, 0.9), (1.0, 1.0)])
-def test_a_linear_ramp_survives_there_and_back(spacing, make_plan):
-    shape = (10, 16, 18)
-    ramp = 1 + sum(index * step for index, step in zip(np.indices(shape), (1.0, 2.0, 1.5), strict=True))
-    image = Image(ramp[None].astype(np.float32), Geometry(spacing=(1.0, 2.0, 1.5)))
-    plan = make_plan(spacing, normalization=("none",))
-
-    case = preprocess_case(image, None, plan, plan.configurations["test"])
-    back = resample_back(case.data, case.properties)
-
-    assert back.shape == (1, *shape)
-    inside = (slice(2, -2),) * 3  # the edges repeat, so a ramp is bent there
-    np.testing.assert_allclose(back[0][inside], ramp[inside], rtol=0.01)
