@@ -29,6 +29,9 @@ BATCH_STEPS = 15_000
 MAX_MEASUREMENTS = 4
 """Candidates that are timed for one configuration."""
 
+_SLACK = 1.25
+"""A candidate that leaves more than this unused lets the next larger one be tried."""
+
 MULTIPLY_ADDS_A_SECOND = {"cpu": 1.5e10, "mps": 3e11, "cuda": 4e12}
 """Throughput taken for granted before a measurement: two processor cores, a laptop's and a small data centre's GPU."""
 
@@ -114,9 +117,11 @@ def choose(
     first, best = 0, len(works)  # candidates before `first` are too slow, `best` is known to be fast enough
     while measure is not None and first < best and len(timed) < MAX_MEASUREMENTS:
         index = first_affordable(first, best)
-        if index is None and best < len(works):
+        if index is None and best < len(works) and timed[best] * _SLACK > limits[best]:
             break
-        index = best - 1 if index is None else index  # nothing seems to fit: the smallest tells whether that is so
+        # Nothing larger seems to fit, but a small network uses the device badly, so that its pace says little about
+        # the next larger one: with time to spare that one is timed too.
+        index = best - 1 if index is None else index
         seconds = timed[index] = measure(candidates[index])
         if isfinite(seconds):
             throughput = works[index] / seconds

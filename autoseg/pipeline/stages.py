@@ -109,6 +109,6 @@ def _measured_context(context: PlanContext, fingerprint: Fingerprint, device: st
 
     def seconds_per_step(candidate: ConfigurationPlan) -> float:
         step = training_step(candidate, len(fingerprint.channels), fingerprint.outputs)
-        return seconds_of(lambda: step(runtime), repeats=1)
+        return seconds_of(lambda: step(runtime), repeats=5, patience=1.0)
 
     return replace(context, device=runtime.device, seconds_per_step=seconds_per_step)

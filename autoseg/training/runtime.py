@@ -126,11 +126,11 @@ def tune_runtime(runtime: Runtime, step: Callable[[Runtime], None], *, repeats: 
     return chosen, seconds
 
 
-def seconds_of(work: Callable[[], None], repeats: int) -> float:
-    """The shortest of `repeats` timings of `work`, after one run to warm up."""
+def seconds_of(work: Callable[[], None], repeats: int, *, patience: float = float("inf")) -> float:
+    """The shortest of `repeats` timings of `work`, after one run to warm up; fewer once `patience` seconds are over."""
     work()
-    times = []
-    for _ in range(repeats):
+    times: list[float] = []
+    while not times or (len(times) < repeats and sum(times) < patience):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
