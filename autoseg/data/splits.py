@@ -1,15 +1,32 @@
-"""Cross-validation splits: nnU-Net's, made, saved and read."""
+"""Cross-validation splits: made by a rule (nnU-Net's unless another is given), saved and read."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from autoseg.errors import DatasetError
+from autoseg.data.grouping import group_cases, suspicious_groups
+from autoseg.data.stratify import deal, deal_stratified
+from autoseg.errors import ConfigurationError, DatasetError
 from autoseg.records import Record, write_json
+
+__all__ = [
+    "SEED",
+    "Split",
+    "SplitRule",
+    "check_rule",
+    "k_fold",
+    "load_splits",
+    "make_splits",
+    "save_splits",
+    "suspicious_groups",
+    "validate_splits",
+]
 
 SEED = 12345
 """nnU-Net's seed, so that folds are comparable with its published results."""
@@ -20,6 +37,89 @@ class Split(Record):
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
+
+
+class SplitRule(Record):
+    """How cases are divided into folds. The default is nnU-Net's way.
+
+    Attributes:
+        folds: number of folds; fewer where there are fewer cases or groups.
+        seed: of the shuffling.
+        file: splits to use as they are, a file of the form of nnU-Net's splits_final.json, instead of making them.
+        group_by: what cases of one group (a patient, say) have in common, so that no group is on both sides: a
+            regular expression with one group over identifiers, or FILE.csv:COLUMN.
+        stratify: folds that are alike in which classes occur in how many cases.
+    """
+
+    folds: int = Field(default=5, ge=2)
+    seed: int = Field(default=SEED, ge=0, lt=2**32)
+    file: Path | None = None
+    group_by: str | None = None
+    stratify: bool = False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.file is not None and (self.group_by is not None or self.stratify):
+            raise ValueError("splits are read from a file or made by groups and classes, not both")
+        return self
+
+
+def make_splits(
+    identifiers: Iterable[str], rule: SplitRule, classes: Mapping[str, Set[str]] | None = None
+) -> tuple[Split, ...]:
+    """The splits that a rule asks for. Made ones validate every case exactly once.
+
+    Args:
+        identifiers: of the training cases.
+        rule: the default gives nnU-Net's splits.
+        classes: case -> names of the classes that occur in it (`Fingerprint.classes`); asked for by `rule.stratify`.
+
+    Raises:
+        DatasetError: as `k_fold`, `load_splits` and `group_cases`; or all cases are of one group.
+        ConfigurationError: a wrong `group_by`, or no classes for a case that is to be stratified.
+    """
+    cases = sorted(identifiers)
+    if rule.file is not None:
+        return load_splits(rule.file, cases)
+    plain = k_fold(cases, rule.folds, rule.seed)
+    if rule.group_by is None and not rule.stratify:
+        return plain
+    groups = {case: case for case in cases} if rule.group_by is None else group_cases(cases, rule.group_by)
+    folds = min(rule.folds, len(set(groups.values())))
+    if folds < 2:
+        raise DatasetError(
+            "all cases belong to one group, so that none is left to validate on",
+            where=f"--group-by {rule.group_by}",
+            got=f"{len(cases)} cases of the group {groups[cases[0]]!r}",
+            expected="at least two groups",
+            remedy="group by something that differs between cases",
+        )
+    if rule.stratify:
+        if unknown := [case for case in cases if case not in (classes or {})]:
+            raise ConfigurationError(
+                "splits cannot be stratified without knowing which classes occur in each case",
+                got=f"no classes of {_some(unknown)}",
+                remedy="measure the data set first: autoseg fingerprint",
+            )
+        chosen = deal_stratified(groups, classes or {}, folds, rule.seed)
+    else:
+        chosen = deal(groups, folds, rule.seed)
+    return tuple(
+        Split(
+            train=tuple(case for case in cases if chosen[case] != fold),
+            validation=tuple(case for case in cases if chosen[case] == fold),
+        )
+        for fold in range(folds)
+    )
+
+
+def check_rule(identifiers: Iterable[str], rule: SplitRule) -> None:
+    """Refuses, before any case is read, a rule that these cases cannot be split by: its file, pattern or table.
+
+    Raises:
+        DatasetError, ConfigurationError: as `make_splits`.
+    """
+    make_splits(identifiers, rule.with_(stratify=False))
 
 
 def k_fold(identifiers: Iterable[str], folds: int = 5, seed: int = SEED) -> tuple[Split, ...]:

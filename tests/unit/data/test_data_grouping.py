@@ -1,0 +1,101 @@
+"""Which cases belong together, by pattern and by table, and where it looks as if some did."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from autoseg.data.grouping import group_cases, suspicious_groups
+from autoseg.errors import ConfigurationError, DatasetError
+
+IDS = ["patient1_a", "patient1_b", "patient12_a"]
+
+
+def test_a_pattern_is_searched_for_in_identifiers() -> None:
+    assert group_cases(IDS, r"patient(\d+)_") == {"patient1_a": "1", "patient1_b": "1", "patient12_a": "12"}
+    assert group_cases(["x_sub-01_ses-2"], "(sub-[^_]+)") == {"x_sub-01_ses-2": "sub-01"}
+
+
+def test_identifiers_that_do_not_match_are_all_listed() -> None:
+    with pytest.raises(DatasetError, match="2 of 4 cases belong to no group") as caught:
+        group_cases([*IDS[:2], "phantom", "other"], r"patient(\d+)_")
+    assert "got:      other, phantom" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [("patient(", "is no regular expression"), ("patient", "0 groups"), (r"(a)(b)", "2 groups")],
+)
+def test_patterns_that_name_no_group(pattern: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        group_cases(IDS, pattern)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "site,case,patient\nA,patient1_a,P1\nA,patient1_b,P1\nB,patient12_a,P2\n",
+        "Identifier;site;patient\npatient1_a;A;P1\npatient1_b;A;P1\npatient12_a;B;P2\nunknown;B;P3\n",
+        "\ufeffscan\tpatient\npatient12_a\tP2\npatient1_a\t P1\npatient1_b\tP1\n\n",
+    ],
+    ids=["comma", "semicolon", "tab-and-first-column"],
+)
+def test_a_table_gives_the_groups(text: str, tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_text(text, encoding="utf-8")
+    groups = group_cases(IDS, f"{tmp_path / 'cases.csv'}:patient")
+    assert groups == {"patient1_a": "P1", "patient1_b": "P1", "patient12_a": "P2"}
+
+
+def test_wrong_tables(tmp_path: Path) -> None:
+    path = tmp_path / "cases.csv"
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        group_cases(IDS, f"{path}:patient")
+    path.write_text("case,patient\npatient1_a,P1\npatient1_b,\n")
+    with pytest.raises(ConfigurationError, match="did you mean 'patient'"):
+        group_cases(IDS, f"{path}:patent")
+    with pytest.raises(DatasetError, match="2 of 3 cases belong to no group") as caught:
+        group_cases(IDS, f"{path}:patient")
+    assert "patient12_a, patient1_b" in str(caught.value)
+    path.write_text("case,patient\npatient1_a,P1\npatient1_a,P2\n")
+    with pytest.raises(DatasetError, match="in two groups"):
+        group_cases(IDS, f"{path}:patient")
+    path.write_text("")
+    with pytest.raises(ConfigurationError, match="unknown column"):
+        group_cases(IDS, f"{path}:patient")
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "groups"),
+    [
+        (["patient12_a", "patient12_b", "patient13_a"], 2),
+        (["sub-01_ses-1", "sub-01_ses-2", "sub-02_ses-1", "sub-x3_ses-1"], 3),
+        (["BraTS-GLI-00000-000", "BraTS-GLI-00000-001", "BraTS-GLI-00002-000"], 2),
+        (["patient001_frame01", "patient001_frame12", "patient002_frame01", "patient002_frame12"], 2),
+        (["study1_017_a", "study1_017_b", "study1_018_a"] + [f"study1_{n:03d}_a" for n in range(20, 40)], 22),
+        (["knee07L", "knee07R", "knee08L"], 2),
+    ],
+)
+def test_identifiers_with_several_cases_a_patient_are_noticed(identifiers: list[str], groups: int) -> None:
+    note = suspicious_groups(identifiers)
+    assert note is not None
+    pattern = re.search("--group-by '(.+)'", note)
+    assert pattern is not None
+    assert len(set(group_cases(identifiers, pattern[1]).values())) == groups
+
+
+@pytest.mark.parametrize(
+    "identifiers",
+    [
+        [f"hippocampus_{n:03d}" for n in range(20)],
+        [f"case_{n:05d}" for n in range(20)],
+        [f"s{n:04d}" for n in range(20)],
+        [f"site{site}_{n:03d}" for site in (1, 2) for n in range(40)],
+        [f"patient{n}_a" for n in range(20)],
+        ["a", "b", "c"],
+        [],
+    ],
+)
+def test_ordinary_identifiers_are_not(identifiers: list[str]) -> None:
+    assert suspicious_groups(identifiers) is None
