@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tempfile
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -132,11 +133,25 @@ def _explain(cls: type[BaseModel], error: ValidationError, where: object) -> Aut
             problems.append(unknown_name("field", str(item["loc"][-1]), known, where=place))
         elif item["type"] == "missing":
             problems.append(ConfigurationError("a field is missing", where=place, remedy="add it"))
+        elif item["type"] == "literal_error":
+            known = re.findall("'([^']*)'", item["ctx"]["expected"])
+            problems.append(unknown_name("value", str(item["input"]), known, where=place))
         else:
-            problems.append(ConfigurationError(item["msg"], where=place, got=repr(item.get("input"))[:200]))
+            problems.append(_wrong_value(item["msg"], item.get("input"), place))
     if len(problems) == 1:
         return problems[0]
     return ErrorGroup(f"{where or cls.__name__}: {len(problems)} fields are wrong", problems)
+
+
+def _wrong_value(message: str, value: Any, place: str) -> ConfigurationError:
+    """The error for one of pydantic's messages."""
+    got = None if isinstance(value, Mapping) else repr(value)[:200]
+    expected = message.removeprefix("Input should be ")
+    if expected.startswith("a valid dictionary"):
+        expected = "a table of fields"
+    if expected != message:
+        return ConfigurationError("wrong value", where=place, got=got, expected=expected)
+    return ConfigurationError(message.removeprefix("Value error, "), where=place or None, got=got)
 
 
 def _fields_at(cls: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

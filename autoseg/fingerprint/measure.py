@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
 from autoseg.data.check import CheckedCase, read_and_check
 from autoseg.data.crop import as_slices, bounding_box, nonzero_mask
 from autoseg.data.dataset import Case, Dataset
-from autoseg.data.image import Image
+from autoseg.data.image import Geometry, Image
 from autoseg.data.labels import LabelScheme
 from autoseg.fingerprint.pooling import Sample, draw, exact_statistics
 from autoseg.fingerprint.record import CaseFingerprint
@@ -72,12 +73,25 @@ def measure(identifier: str, image: Image, labels: np.ndarray, scheme: LabelSche
             intensities=tuple(exact_statistics(values) for values in intensities),
             class_voxels=voxels,
             class_volumes={name: count * image.geometry.voxel_volume for name, count in voxels.items()},
+            left_right_axis=left_right_axis(image.geometry),
         ),
         samples=draw(intensities, draws),
         ranges=tuple((float(channel.min()), float(channel.max())) for channel in image.array),
         whole_numbers=tuple(_whole_numbers(channel) for channel in image.array),
         at_border=_at_border(foreground),
     )
+
+
+def left_right_axis(geometry: Geometry) -> int | None:
+    """The array axis within 45 degrees of the patient's left-right direction, the world's x axis; None if none is.
+
+    Of a plane image that is its x axis.
+    """
+    if geometry.dimension == 2:
+        return 2
+    along = np.abs(geometry.direction[2])  # rows are world (z, y, x), columns array axes
+    axis = int(along.argmax())
+    return axis if along[axis] > sqrt(0.5) else None
 
 
 def _whole_numbers(channel: np.ndarray) -> bool:

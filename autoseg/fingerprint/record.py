@@ -19,6 +19,8 @@ class CaseFingerprint(Record):
         intensities: statistics a channel over the case's foreground; None where it has no foreground.
         class_voxels: foreground name -> voxels.
         class_volumes: foreground name -> mm3 (mm2 in 2D).
+        left_right_axis: axis that runs along the patient's left-right direction; None where no axis lies within
+            45 degrees of it.
     """
 
     id: str
@@ -29,6 +31,7 @@ class CaseFingerprint(Record):
     intensities: tuple[IntensityStatistics | None, ...]
     class_voxels: dict[str, int]
     class_volumes: dict[str, float]
+    left_right_axis: int | None = None
 
     @property
     def shape_after_crop(self) -> Shape:
@@ -59,3 +62,14 @@ class Fingerprint(Record):
     cases: tuple[CaseFingerprint, ...]
     median_relative_size: float
     warnings: tuple[str, ...] = ()
+
+    @property
+    def left_right_axis(self) -> int | None:
+        """The axis (0 z, 1 y, 2 x) along the patient's left-right direction; None unless all cases agree on one."""
+        axes = {case.left_right_axis for case in self.cases}
+        return axes.pop() if len(axes) == 1 else None
+
+    @property
+    def classes(self) -> dict[str, frozenset[str]]:
+        """Case -> names of the foreground classes that occur in it."""
+        return {case.id: frozenset(name for name, voxels in case.class_voxels.items() if voxels) for case in self.cases}

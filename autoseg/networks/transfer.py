@@ -1,60 +1,246 @@
-"""Weights from one network to start another."""
+"""Weights from one network to start another that may differ in channels, classes, stages, widths or kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from autoseg.errors import ConfigurationError
 
+Fate = Literal["loaded", "adapted", "left out", "unused"]
+
+_STAGE = re.compile(r"(encoder|upsamplings|decoder|heads)\.(\d+)\.(.+)")
+_FROM_THE_DEEPEST = ("upsamplings", "decoder", "heads")  # lists in the order of computation, unlike the encoder's
+_WORDS = {"upsamplings": "upsampling to", "decoder": "decoder at", "heads": "head at"}
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What became of one tensor.
+
+    Attributes:
+        name: in the network; of an unused one, in the weights.
+        group: part of the network, in words.
+        fate: "loaded" as it is, "adapted" to other image channels, "left out" (the network keeps its own), or
+            "unused" (the network has no place for it).
+        why: the reason, in words; empty where it was loaded.
+    """
+
+    name: str
+    group: str
+    fate: Fate
+    why: str = ""
+
+
+class Row(NamedTuple):
+    """One line of the table of a transfer: tensors of a part of the network by what became of them, and why."""
+
+    group: str
+    loaded: int
+    adapted: int
+    left_out: int
+    why: str
+
 
 @dataclass(frozen=True)
 class Transfer:
-    """What became of each weight: names that were loaded, adapted to other channels, and left as they were."""
+    """What became of each tensor of the network, and of those in the weights that it has no place for."""
 
-    loaded: tuple[str, ...]
-    adapted: tuple[str, ...]
-    left_out: tuple[str, ...]
+    tensors: tuple[Moved, ...]
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Names of the network's tensors that were loaded as they are."""
+        return self._named("loaded")
+
+    @property
+    def adapted(self) -> tuple[str, ...]:
+        """Names of those that were adapted to another number of image channels."""
+        return self._named("adapted")
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Names of those that keep their initial values."""
+        return self._named("left out")
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Names in the weights that the network has no place for."""
+        return self._named("unused")
+
+    def table(self) -> list[Row]:
+        """A row for each part of the network in its order, then for the parts that only the weights have."""
+        groups: dict[tuple[str, bool], list[Moved]] = defaultdict(list)
+        for tensor in self.tensors:
+            groups[tensor.group, tensor.fate == "unused"].append(tensor)
+        return [
+            Row(
+                group=group + (" of the weights" if unused else ""),
+                loaded=sum(tensor.fate == "loaded" for tensor in tensors),
+                adapted=sum(tensor.fate == "adapted" for tensor in tensors),
+                left_out=sum(tensor.fate in ("left out", "unused") for tensor in tensors),
+                why="; ".join(dict.fromkeys(tensor.why for tensor in tensors if tensor.why)),
+            )
+            for (group, unused), tensors in groups.items()
+        ]
 
     def describe(self) -> str:
         """One line for the log."""
-        return f"{len(self.loaded)} weights loaded, {len(self.adapted)} adapted, {len(self.left_out)} left out"
+        line = f"{len(self.loaded)} weights loaded, {len(self.adapted)} adapted, {len(self.left_out)} left out"
+        return line + (f", {len(self.unused)} without a place in this network" if self.unused else "")
+
+    def lines(self) -> list[str]:
+        """The summary and the table as text for the log: a line for each part with its counts, and why."""
+        rows = self.table()
+        width = max((len(row.group) for row in rows), default=0)
+        lines = [self.describe()]
+        for row in rows:
+            counts = ((row.loaded, "loaded"), (row.adapted, "adapted"), (row.left_out, "left out"))
+            words = ", ".join(f"{count} {what}" for count, what in counts if count)
+            lines.append(f"  {row.group:{width}}  {words}" + (f" ({row.why})" if row.why else ""))
+        return lines
+
+    def _named(self, fate: Fate) -> tuple[str, ...]:
+        return tuple(tensor.name for tensor in self.tensors if tensor.fate == fate)
 
 
 def transfer_weights(network: nn.Module, weights: Mapping[str, Tensor], *, where: object = None) -> Transfer:
-    """Loads what fits from `weights` into `network`, by name.
+    """Loads what fits from `weights` into `network`.
 
-    A first convolution for another number of image channels takes the mean over the channels, scaled so that the
-    response keeps its size. Weights of other shapes (heads for other classes, other widths) are left out.
+    Stages of a U-Net are matched by resolution, the highest first, so that weights with more or fewer stages keep all
+    that both have; other networks are matched by name. A block (a convolution with its normalisation) is taken whole
+    or not at all: of another width, kernel or number of classes it is left out. The first convolution for another
+    number of image channels takes the mean over the channels, scaled so that an image repeated in all channels has
+    the response it had.
+
+    Args:
+        network: changed in place, where it fits.
+        weights: a state dict; its tensors may lie on any device.
+        where: the file, for errors.
 
     Raises:
-        ConfigurationError: not one weight fits.
+        ConfigurationError: the weights are of a network of other dimensions (2D or 3D), or nothing fits.
     """
-    loaded, adapted, left_out = [], [], []
     state = network.state_dict()
-    for name, mine in state.items():
-        theirs = weights.get(name)
-        if theirs is None:
-            left_out.append(name)
-        elif theirs.shape == mine.shape:
-            state[name] = theirs.to(mine.dtype)
-            loaded.append(name)
-        elif theirs.ndim == mine.ndim > 2 and theirs.shape[0] == mine.shape[0] and theirs.shape[2:] == mine.shape[2:]:
-            state[name] = _other_channels(theirs, mine.shape[1]).to(mine.dtype)
-            adapted.append(name)
-        else:
-            left_out.append(name)
-    if not loaded and not adapted:
+    _same_dimension(state, weights, where)
+    keys, theirs = _keys(state), {key: name for name, key in _keys(weights).items()}
+    first = next((name for name, tensor in state.items() if tensor.ndim > 3), None)
+    groups = _groups(state)
+    blocks: dict[str, list[str]] = defaultdict(list)
+    for name in state:
+        blocks[_block(name)].append(name)
+    fates: dict[str, Moved] = {}
+    for names in blocks.values():
+        pairs = {name: weights.get(theirs.get(keys[name], "")) for name in names}
+        why = next((reason for name in names if (reason := _misfit(state[name], pairs[name], name == first))), "")
+        for name, tensor in pairs.items():
+            if why or tensor is None:
+                fates[name] = Moved(name, groups[name], "left out", why)
+            elif tensor.shape == state[name].shape:
+                state[name] = tensor
+                fates[name] = Moved(name, groups[name], "loaded")
+            else:
+                note = f"{tensor.shape[1]} image channels made {state[name].shape[1]}"
+                state[name] = _other_channels(tensor, state[name].shape[1])
+                fates[name] = Moved(name, groups[name], "adapted", note)
+    if all(moved.fate == "left out" for moved in fates.values()):
         raise ConfigurationError(
             "not one pretrained weight fits this network",
             where=where,
+            got="; ".join(dict.fromkeys(moved.why for moved in fates.values()))[:300],
             remedy="use weights of the same configuration and planner",
         )
     network.load_state_dict(state)
-    return Transfer(tuple(loaded), tuple(adapted), tuple(left_out))
+    return Transfer((*(fates[name] for name in state), *_unused(state, weights)))
+
+
+def _keys(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Each tensor's name with decoder stages counted from the highest resolution, as encoder stages are."""
+    matches = {name: _STAGE.fullmatch(name) for name in state}
+    last: dict[str, int] = {}
+    for match in matches.values():
+        if match is not None:
+            last[match[1]] = max(last.get(match[1], 0), int(match[2]))
+    return {
+        name: f"{match[1]}.{last[match[1]] - int(match[2])}.{match[3]}"
+        if match is not None and match[1] in _FROM_THE_DEEPEST
+        else name
+        for name, match in matches.items()
+    }
+
+
+def _block(name: str) -> str:
+    """The block that a tensor belongs to: the module that holds it, or for `conv` and `norm` the one around them."""
+    parts = name.split(".")[:-1]
+    return ".".join(parts[:-1] if parts[-1:] in (["conv"], ["norm"]) else parts)
+
+
+def _misfit(mine: Tensor, theirs: Tensor | None, sees_image: bool) -> str:
+    """Why a tensor cannot be taken, in words; empty if it can."""
+    if theirs is None:
+        return "not in the weights"
+    if theirs.shape == mine.shape:
+        return ""
+    if theirs.ndim != mine.ndim or mine.ndim < 3:
+        return f"shape {_by(theirs.shape)} in place of {_by(mine.shape)}"
+    if theirs.shape[2:] != mine.shape[2:]:
+        return f"kernel {_by(theirs.shape[2:])} in place of {_by(mine.shape[2:])}"
+    if theirs.shape[0] != mine.shape[0]:
+        return f"{theirs.shape[0]} outputs in place of {mine.shape[0]}"
+    return "" if sees_image else f"{theirs.shape[1]} inputs in place of {mine.shape[1]}"
+
+
+def _unused(state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Iterator[Moved]:
+    places, groups = set(_keys(state).values()), _groups(weights)
+    for name, key in _keys(weights).items():
+        if key not in places:
+            yield Moved(name, groups[name], "unused", "this network has no such part")
+
+
+def _groups(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """The part of the network that each tensor belongs to, in words."""
+    keys = _keys(state)
+    kernels = {key: state[name].shape[2:] for name, key in keys.items() if key.startswith("upsamplings.")}
+    factors = [1]  # how many times coarser than the image each resolution is, along the axis that is halved most
+    while (kernel := kernels.get(f"upsamplings.{len(factors) - 1}.weight")) is not None:
+        factors.append(factors[-1] * max(kernel, default=1))
+    groups = {}
+    for name, key in keys.items():
+        match = _STAGE.fullmatch(key)
+        if match is None:
+            groups[name] = name.partition(".")[0]
+        elif match[1] == "encoder":
+            groups[name] = f"encoder stage {match[2]}"
+        else:
+            factor = factors[min(int(match[2]), len(factors) - 1)]
+            groups[name] = f"{_WORDS[match[1]]} resolution {'1' if factor == 1 else f'1/{factor}'}"
+    return groups
+
+
+def _same_dimension(state: Mapping[str, Tensor], weights: Mapping[str, Tensor], where: object) -> None:
+    mine, theirs = _dimension(state), _dimension(weights)
+    if mine is not None and theirs is not None and mine != theirs:
+        raise ConfigurationError(
+            f"the pretrained weights are of a {theirs}D network",
+            where=where,
+            expected=f"weights of a {mine}D network",
+            remedy="use the weights of a configuration with as many dimensions",
+        )
+
+
+def _dimension(state: Mapping[str, Tensor]) -> int | None:
+    """Spatial dimensions of the convolutions; None if there are none."""
+    return next((tensor.ndim - 2 for tensor in state.values() if tensor.ndim > 3), None)
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return "x".join(str(size) for size in sizes)
 
 
 @torch.no_grad()
