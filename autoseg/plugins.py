@@ -36,6 +36,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "loss": {
         "dice-cross-entropy": "autoseg.losses.compound:dice_cross_entropy",
         "dice-binary-cross-entropy": "autoseg.losses.compound:dice_binary_cross_entropy",
+        "dice-top-k-cross-entropy": "autoseg.losses.top_k:dice_top_k_cross_entropy",
+        "dice": "autoseg.losses.overlap:dice",
+        "cross-entropy": "autoseg.losses.cross_entropy:cross_entropy",
+        "focal": "autoseg.losses.focal:focal",
+        "tversky": "autoseg.losses.tversky:tversky",
     },
     "sampler": {
         "class-balanced": "autoseg.batches.sampling:ClassBalancedSampler",
@@ -50,6 +55,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "low-resolution": "autoseg.batches.augment.intensity:LowResolution",
         "gamma": "autoseg.batches.augment.intensity:Gamma",
         "mirror": "autoseg.batches.augment.spatial:Mirror",
+        "cascade-morphology": "autoseg.batches.augment.cascade:CascadeMorphology",
+        "cascade-drop-components": "autoseg.batches.augment.cascade:CascadeDropComponents",
     },
     "normalization": {
         "ct": "autoseg.preprocessing.normalize:ct",

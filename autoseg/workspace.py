@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoseg.errors import WorkspaceError
+
+ALL_DATA = "all"
+"""Name of the fold that trains on every case and validates on none."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,21 @@ class Fold:
     def validation_summary(self) -> Path:
         """Scores of the validation cases; its presence says that the validation is finished."""
         return self.validation / "summary.json"
+
+    @property
+    def probabilities(self) -> Path:
+        """Probabilities of the validation cases, from which ensembles are made; a `<case>.b2nd` each."""
+        return self.validation / "probabilities"
+
+    @property
+    def expected_dice(self) -> Path:
+        """Case -> label -> Dice to be expected of the validation's predictions."""
+        return self.validation / "expected_dice.json"
+
+    @property
+    def next_stage(self) -> Path:
+        """Labels of the validation cases for the next stage of a cascade, in its voxels; a `<case>.b2nd` each."""
+        return self.root / "next_stage"
 
 
 @dataclass(frozen=True)
@@ -105,6 +124,10 @@ class Run:
         """Folds of a configuration that have a folder, by name in ascending order."""
         found = sorted((self.root / configuration).glob("fold_*"), key=lambda p: (len(p.name), p.name))
         return {folder.name.removeprefix("fold_"): Fold(folder) for folder in found if folder.is_dir()}
+
+    def ensemble(self, configurations: Sequence[str]) -> Fold:
+        """Folder of the ensemble of some configurations: its `validation` holds the cases of all their folds."""
+        return Fold(self.root / "ensembles" / "+".join(configurations))
 
     def require(self, path: Path, made_by: str) -> Path:
         """`path` if it exists; else an error that names the command that makes it."""

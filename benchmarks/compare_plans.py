@@ -125,8 +125,12 @@ def fields(reference_plan: dict[str, Any]) -> int:
 
 
 def _inherits(plan: Plan) -> bool:
-    """Whether the cascade's second stage is the full resolution's configuration but for its input."""
-    return plan.configurations[CASCADE].with_(previous_stage=None) == plan.configurations["3d_fullres"]
+    """Whether the cascade's second stage is the full resolution's configuration but for its input.
+
+    How that input is augmented is no part of nnU-Net's plans.
+    """
+    full, second = plan.configurations["3d_fullres"], plan.configurations[CASCADE]
+    return second.with_(previous_stage=None, augmentation=full.augmentation) == full
 
 
 def _configuration(plan: ConfigurationPlan) -> dict[str, Any]:

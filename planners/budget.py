@@ -17,6 +17,7 @@ from autoseg.plan.cost import multiply_adds
 from autoseg.plan.layers import input_channels
 from autoseg.plan.record import ConfigurationPlan, Plan
 from planners import default
+from planners.cascade import FULL_RESOLUTION, second_stage
 from planners.ladder import SMALL_BATCH, ladder
 from planners.sampling import rare_classes_first
 
@@ -78,8 +79,8 @@ def plan(fingerprint: Fingerprint, labels: LabelScheme, context: PlanContext) ->
     chosen: dict[str, ConfigurationPlan] = {}
     notes = list(full.warnings)
     for name, configuration in full.configurations.items():
-        if configuration.previous_stage is not None:  # the cascade's second stage follows the full resolution
-            chosen[name] = chosen["3d_fullres"].with_(previous_stage=configuration.previous_stage)
+        if configuration.previous_stage is not None:
+            chosen[name] = second_stage(chosen[FULL_RESOLUTION], labels)
             continue
         choice = choose(configuration, context.budget_seconds, context.seconds_per_step, throughput, work)
         chosen[name] = choice.configuration.with_(sampler=sampler)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
+from autoseg.plan.mirroring import with_mirror_axes
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.plan.topology import Topology
 from planners.augmentation import policy
@@ -95,5 +96,5 @@ def _rebuild(rules: Rules, configuration: ConfigurationPlan, rung: _Rung) -> Con
         features_per_stage=tuple(count * rung.width // BASE_FEATURES for count in features),
         blocks_per_stage=rules.blocks(topology.stages),
         decoder_blocks_per_stage=(rules.decoder_blocks,) * (topology.stages - 1),
-        augmentation=policy(topology.patch_size),
+        augmentation=with_mirror_axes(policy(topology.patch_size), configuration.mirror_axes),
     )

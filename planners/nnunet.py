@@ -14,8 +14,10 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import PlanError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.plan.context import PlanContext
+from autoseg.plan.mirroring import respect_sides
 from autoseg.plan.record import ConfigurationPlan, Plan
 from planners.augmentation import policy
+from planners.cascade import FIRST_STAGE, FULL_RESOLUTION, SECOND_STAGE, asked_for, no_volumes, second_stage
 from planners.geometry import axis_order, median_shape, target_spacing
 from planners.normalization import normalizations, use_mask
 from planners.patch import Fit, fit
@@ -27,10 +29,12 @@ def plan_with(rules: Rules, fingerprint: Fingerprint, labels: LabelScheme, conte
     """The plan of one of nnU-Net's planners.
 
     Configurations: `2d` always; `3d_fullres` for volumes; `3d_lowres` and `3d_cascade_fullres` where the patch covers
-    little of the median image.
+    little of the median image, or where the context asks for them. Beyond nnU-Net, labels that differ by the
+    patient's side alone switch mirroring along that axis off (`respect_sides`).
 
     Raises:
-        PlanError: there is no case, no channel, or a spacing that is not positive.
+        PlanError: there is no case, no channel, or a spacing that is not positive; or a cascade is asked for where the
+            data are no volumes.
     """
     _refuse_empty(fingerprint)
     spacings = [case.spacing for case in fingerprint.cases]
@@ -38,12 +42,14 @@ def plan_with(rules: Rules, fingerprint: Fingerprint, labels: LabelScheme, conte
     target = target_spacing(spacings, shapes)
     order = axis_order(target)
     median = median_shape(spacings, shapes, target)
-    maker = _Maker(rules, fingerprint, context)
+    maker = _Maker(rules, fingerprint, labels, context)
     full = _Resolution(tuple(target[axis] for axis in order), tuple(median[axis] for axis in order))
     configurations = {"2d": maker.configuration(full.plane(), full.voxels, batch_dice=True)}
     if full.median_shape[0] != 1:
         configurations.update(maker.volumetric(full))
-    return Plan(
+    elif context.cascade:
+        raise no_volumes(fingerprint)
+    plan = Plan(
         dataset=fingerprint.name,
         planner=rules.name,
         channels=fingerprint.channels,
@@ -53,8 +59,9 @@ def plan_with(rules: Rules, fingerprint: Fingerprint, labels: LabelScheme, conte
         intensities=fingerprint.intensities,
         file_ending=context.file_ending,
         configurations=configurations,
-        warnings=_warnings(configurations),
+        warnings=(*_warnings(configurations), *([asked_for(configurations)] if context.cascade else [])),
     )
+    return respect_sides(plan, fingerprint.left_right_axis)
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,7 @@ class _Maker:
 
     rules: Rules
     fingerprint: Fingerprint
+    labels: LabelScheme
     context: PlanContext
 
     def volumetric(self, full: _Resolution) -> dict[str, ConfigurationPlan]:
@@ -87,13 +95,13 @@ class _Maker:
         full_fit = self._fit(full, full.voxels)
         low = self._low_resolution(full, full_fit)
         if low is None:
-            return {"3d_fullres": self._record(full, full_fit, batch_dice=False)}
+            return {FULL_RESOLUTION: self._record(full, full_fit, batch_dice=False)}
         low_resolution, low_fit = low
         fullres = self._record(full, full_fit, batch_dice=True)
         return {
-            "3d_lowres": self._record(low_resolution, low_fit, batch_dice=False, next_stage="3d_cascade_fullres"),
-            "3d_fullres": fullres,
-            "3d_cascade_fullres": fullres.with_(previous_stage="3d_lowres"),
+            FIRST_STAGE: self._record(low_resolution, low_fit, batch_dice=False, next_stage=SECOND_STAGE),
+            FULL_RESOLUTION: fullres,
+            SECOND_STAGE: second_stage(fullres, self.labels),
         }
 
     def configuration(self, resolution: _Resolution, image_voxels: float, *, batch_dice: bool) -> ConfigurationPlan:
@@ -113,13 +121,15 @@ class _Maker:
     def _low_resolution(self, full: _Resolution, full_fit: Fit) -> tuple[_Resolution, Fit] | None:
         """The finest spacing at which a patch covers enough of the image; None where it saves too little.
 
-        The spacing grows first along the axes that are finer than half the coarsest one.
+        The spacing grows first along the axes that are finer than half the coarsest one. A cascade that is asked for
+        makes it grow until enough is saved.
         """
         spacing = list(full.spacing)
         voxels = full.voxels
         found: tuple[_Resolution, Fit] | None = None
         covered = prod(full_fit.topology.patch_size)
-        while covered / voxels < LOWRES_BELOW:
+        least_saving = LOWRES_MIN_SAVING if self.context.cascade else 0.0
+        while covered / voxels < LOWRES_BELOW or full.voxels / voxels < least_saving:
             coarsest = max(spacing)
             fine = [coarsest / value > 2 for value in spacing]
             if not any(fine):

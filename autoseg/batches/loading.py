@@ -29,13 +29,22 @@ class Batches:
         steps: consecutive steps, such as `range(100, 200)`; empty gives no batch.
         workers: processes that each make whole batches; 0 makes them in this process, when they are asked for.
         pin_memory: hand batches over in page-locked memory (for a CUDA device).
+        samples: makes only these samples of each batch, for a process that shares batches with others; None all.
 
     Raises (while iterating):
         TrainingError: a batch could not be made, with the worker's traceback and the cases, or a worker died.
     """
 
-    def __init__(self, source: Source, steps: range, *, workers: int = 0, pin_memory: bool = False) -> None:
-        self._source, self._steps = source, steps
+    def __init__(
+        self,
+        source: Source,
+        steps: range,
+        *,
+        workers: int = 0,
+        pin_memory: bool = False,
+        samples: range | None = None,
+    ) -> None:
+        self._source, self._steps, self._samples = source, steps, samples
         self._workers, self._pin_memory = min(workers, len(steps)), pin_memory
         self._iterator: Iterator[Any] | None = None
 
@@ -43,7 +52,7 @@ class Batches:
         return len(self._steps)
 
     def __enter__(self) -> Self:
-        steps = _Steps(self._source.snapshot(), self._steps)
+        steps = _Steps(self._source.snapshot(), self._steps, self._samples)
         loader: DataLoader[Any] = DataLoader(
             steps,
             batch_size=None,
@@ -103,8 +112,8 @@ class _Failure:
 class _Steps(Dataset[Any]):
     """Batches by position in the range of steps."""
 
-    def __init__(self, source: Source, steps: range) -> None:
-        self._source, self._steps = source, steps
+    def __init__(self, source: Source, steps: range, samples: range | None) -> None:
+        self._source, self._steps, self._samples = source, steps, samples
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -112,11 +121,11 @@ class _Steps(Dataset[Any]):
     def __getitem__(self, position: int) -> Batch | _Failure:
         step = self._steps[position]
         try:
-            return self._source.batch(step)
+            return self._source.batch(step, self._samples)
         except Exception:
             trace = traceback.format_exc()
         try:
-            cases = tuple(draw.case for draw in self._source.draws(step))
+            cases = tuple(draw.case for draw in self._source.draws(step, self._samples))
         except Exception:  # the sampler itself is what fails; its traceback is already there
             cases = ()
         return _Failure(step, cases, trace)

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ class Batch:
     """Samples of one step.
 
     Attributes:
-        image: float32 (B, C, Z, Y, X) or (B, C, Y, X).
+        image: float32 (B, C, Z, Y, X) or (B, C, Y, X); in a cascade followed by the previous stage's channels.
         target: int16 training values (B, 1, *spatial): 0 background, 1..K, K + 1 ignored.
         cases: the case of each sample.
         starts: first voxel (Z, Y, X) of each sample's box in the stored case, before augmentation.
@@ -49,6 +50,18 @@ class Batch:
         return replace(self, image=self.image.pin_memory(), target=self.target.pin_memory())
 
 
+class PreviousLabels(Protocol):
+    """What batches of a cascade's second stage need of `autoseg.preprocessing.previous_stage.PreviousStage`."""
+
+    def read_box(self, case: str, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
+        """Labels int16 (*size), in memory of their own, OUTSIDE beyond the image."""
+        ...
+
+    def channels(self, labels: np.ndarray) -> np.ndarray:
+        """Labels (*spatial) -> the network's channels float32 (K', *spatial)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Source:
     """Makes the batch of any step. Nothing is carried over from one step to the next.
@@ -58,6 +71,8 @@ class Source:
     Attributes:
         patch_size: (Z, Y, X) or (Y, X); a 2D patch is a slice across the first axis.
         masked_channels: channels that are 0 outside the image's non-zero region and stay so.
+        previous: labels of a cascade's first stage. They go through the policy as a second label channel and are
+            channels of the image in the end.
     """
 
     store: PatchStore
@@ -68,15 +83,21 @@ class Source:
     masked_channels: tuple[int, ...] = ()
     seed: int = 0
     stream: int = TRAINING
+    previous: PreviousLabels | None = None
 
-    def draws(self, step: int) -> list[Draw]:
+    def draws(self, step: int, samples: range | None = None) -> list[Draw]:
         """The places of a step's samples; reads no voxel."""
-        return [self.sampler.draw(self._rng(step, index), index) for index in range(self.batch_size)]
+        return [self.sampler.draw(self._rng(step, index), index) for index in self._indices(samples)]
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, worked out on the calling thread alone."""
+    def batch(self, step: int, samples: range | None = None) -> Batch:
+        """The batch of a step, worked out on the calling thread alone.
+
+        Args:
+            step: which batch.
+            samples: makes only these of `range(batch_size)`, at least one, each as it is in the whole batch.
+        """
         with _one_thread():
-            drawn = [self._sample(step, index) for index in range(self.batch_size)]
+            drawn = [self._sample(step, index) for index in self._indices(samples)]
             return Batch(
                 image=torch.stack([sample.image for _, _, sample in drawn]),
                 target=torch.stack([sample.labels for _, _, sample in drawn]),
@@ -88,6 +109,9 @@ class Source:
     def snapshot(self) -> Source:
         """A source whose sampler no longer follows updates of this one's."""
         return replace(self, sampler=copy.copy(self.sampler))
+
+    def _indices(self, samples: range | None) -> range:
+        return range(self.batch_size) if samples is None else samples
 
     def _rng(self, step: int, index: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, self.stream, step, index))
@@ -101,7 +125,10 @@ class Source:
         offset, size = ((0, *box.start), (1, *box.size)) if planar else (box.start, box.size)
         start = [centre + first for centre, first in zip(draw.centre, offset, strict=True)]
         image, labels = self.store.read_box(draw.case, start, size)
-        read = Sample(torch.from_numpy(image), torch.from_numpy(labels)[None])
+        stacked = labels[None]
+        if self.previous is not None:
+            stacked = np.stack([labels, self.previous.read_box(draw.case, start, size)])
+        read = Sample(torch.from_numpy(image), torch.from_numpy(stacked))
         if planar:
             read = Sample(read.image.squeeze(1), read.labels.squeeze(1))
         sample = self.policy.apply(read, parameters, box, self.patch_size)
@@ -109,6 +136,9 @@ class Source:
             outside = sample.labels[0] < 0
             for channel in self.masked_channels:
                 sample.image[channel].masked_fill_(outside, 0)
+        if self.previous is not None:
+            channels = torch.from_numpy(self.previous.channels(sample.labels[1].numpy()))
+            sample = Sample(torch.cat([sample.image, channels]), sample.labels[:1])
         sample.labels.clamp_(min=0)
         return draw.case, tuple(start), sample
 
@@ -120,11 +150,12 @@ def training_source(
     labels: LabelScheme,
     *,
     seed: int,
+    previous: PreviousLabels | None = None,
 ) -> Source:
-    """The source of augmented training batches, as the plan says."""
+    """The source of augmented training batches, as the plan says; a cascade's second stage needs `previous`."""
     policy = build_policy(configuration.augmentation)
     masked = tuple(channel for channel, masked in enumerate(configuration.use_mask_for_norm) if masked)
-    return _source(store, cases, configuration, labels, policy, masked, seed, TRAINING)
+    return _source(store, cases, configuration, labels, policy, masked, seed, TRAINING, previous)
 
 
 def validation_source(
@@ -134,9 +165,10 @@ def validation_source(
     labels: LabelScheme,
     *,
     seed: int,
+    previous: PreviousLabels | None = None,
 ) -> Source:
     """The source of validation batches: places are drawn by the same rules, nothing is augmented."""
-    return _source(store, cases, configuration, labels, Policy(), (), seed, VALIDATION)
+    return _source(store, cases, configuration, labels, Policy(), (), seed, VALIDATION, previous)
 
 
 def _source(
@@ -148,6 +180,7 @@ def _source(
     masked_channels: tuple[int, ...],
     seed: int,
     stream: int,
+    previous: PreviousLabels | None,
 ) -> Source:
     patch_size = configuration.patch_size
     rules = SamplingRules(
@@ -160,7 +193,8 @@ def _source(
         annotated_only=labels.ignore is not None,
     )
     sampler = resolve("sampler", configuration.sampler.name)(store, rules)
-    return Source(store, sampler, policy, patch_size, configuration.batch_size, masked_channels, seed, stream)
+    batch_size = configuration.batch_size
+    return Source(store, sampler, policy, patch_size, batch_size, masked_channels, seed, stream, previous)
 
 
 def _in_3d(size: tuple[int, ...]) -> tuple[int, int, int]:

@@ -3,68 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoseg.data.dataset import Case
-from autoseg.data.files import read_case, write_labels
+from autoseg.data.files import read_case
 from autoseg.data.image import Geometry, Image
-from autoseg.errors import AutosegError, ImageError, WorkspaceError
-from autoseg.inference.export import export_labels, export_probabilities
-from autoseg.inference.sliding_window import Sliding, predict_logits
-from autoseg.log import progress
-from autoseg.networks.build import build_network
+from autoseg.errors import ImageError
+from autoseg.inference.archive import model_folder
+from autoseg.inference.estimate import CaseEstimate, Reliability, calibrated, reliability_of
+from autoseg.inference.export import Prediction, export_labels
+from autoseg.inference.model import Model, Prepared
+from autoseg.inference.selection import chosen_configurations, chosen_postprocessing
+from autoseg.inference.stream import stream
+from autoseg.inference.writing import CaseWriter, Computed, NextStage, ValidationWriter, on_image
 from autoseg.plan.record import ConfigurationPlan, Plan
-from autoseg.postprocessing.apply import apply as postprocess
 from autoseg.postprocessing.choose import Decision
-from autoseg.preprocessing.prepare import preprocess_case
-from autoseg.preprocessing.record import CaseProperties
+from autoseg.preprocessing.previous_stage import previous_stage_channels
 from autoseg.preprocessing.store import Store
-from autoseg.records import read_mapping, unknown_name, write_bytes
-from autoseg.training.checkpoint import load_checkpoint
-from autoseg.training.runtime import Runtime, base_runtime, find_device
+from autoseg.records import write_json
+from autoseg.training.runtime import Runtime
 from autoseg.workspace import Run
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """An image on its way through the model."""
+class Predicted:
+    """What came of the prediction of some cases.
 
-    data: Tensor
-    properties: CaseProperties
+    Attributes:
+        files: identifier -> label file.
+        failures: a message for each case that failed.
+        estimates: identifier -> how good the prediction is expected to be.
+    """
+
+    files: dict[str, Path]
+    failures: list[str]
+    estimates: dict[str, CaseEstimate]
 
 
 class Predictor:
-    """Segments images with the networks of a run.
+    """Segments images with the networks of a run: one configuration's, or the ensemble of several.
 
-    Use `Predictor.load`. The networks of all folds stay loaded; their logits are averaged.
+    Use `Predictor.load`. The networks stay loaded. Those of a configuration's folds average their logits,
+    configurations average their probabilities on the original voxels, as in nnU-Net.
 
     Attributes:
+        models: one a configuration.
         plan: the run's plan.
-        configuration_name: of the networks.
+        runtime: of the first model.
+        reliability: what validation showed about expected Dice; None if that is not known for this model.
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        configuration_name: str,
-        networks: Sequence[nn.Module],
-        runtime: Runtime,
-        *,
-        mirroring: bool = True,
-        decision: Decision | None = None,
+        self, models: Sequence[Model], *, decision: Decision | None = None, reliability: Reliability | None = None
     ) -> None:
-        self.plan, self.configuration_name, self.runtime = plan, configuration_name, runtime
-        self._networks, self._decision = tuple(networks), decision
-        plan_of = self.configuration
-        axes = plan_of.mirror_axes if mirroring else ()
-        at_once = 8 if runtime.device == "cpu" else max(8, 2 * plan_of.batch_size)
-        self._sliding = Sliding(plan_of.patch_size, mirror_axes=axes, batch=at_once)
+        self.models = tuple(models)
+        self.plan: Plan = self.models[0].plan
+        self.runtime: Runtime = self.models[0].runtime
+        self.reliability = reliability
+        self._decision = decision
 
     @classmethod
     def load(
@@ -76,50 +78,44 @@ class Predictor:
         device: str = "auto",
         runtime: Runtime | None = None,
         mirroring: bool = True,
+        previous: bool = True,
     ) -> Predictor:
         """Loads a run's networks.
 
         Args:
-            run: run folder.
-            configuration: None takes the best one of the run's summary.
-            folds: names of folds; None takes all that are trained.
+            run: run folder, or a zip file of `autoseg export`.
+            configuration: a name, or names joined by "+" for their ensemble; None takes the best of the run.
+            folds: names of folds; None takes all numbered ones that are trained, else the model of all data ("all").
             device: "auto", "cpu", "cuda", "mps"; not used if `runtime` is given.
             runtime: where and how to compute; None takes the one of the training where the device allows it.
             mirroring: average over mirror copies, as in training and validation.
+            previous: load a cascade's first stage as well; without, its labels are handed to `predict_stored`.
 
         Raises:
-            WorkspaceError: the run has no trained fold of that configuration.
+            ConfigurationError: the run has no such configuration.
+            WorkspaceError: the run has no trained fold of that configuration, or the zip is damaged.
         """
-        folder = Run(Path(run))
+        folder = Run(model_folder(Path(run)))
         plan = Plan.load(folder.require(folder.plan, "autoseg plan-and-train"))
-        name = configuration or _best_configuration(folder, plan)
-        if name not in plan.configurations:
-            raise unknown_name("configuration", name, plan.configurations, where=folder.plan)
-        trained = {key: fold for key, fold in folder.folds(name).items() if fold.final.exists()}
-        wanted = tuple(trained) if folds is None else tuple(folds)
-        missing = [key for key in wanted if key not in trained]
-        if missing or not wanted:
-            raise WorkspaceError(
-                f"{name} has no trained fold {', '.join(missing)}".rstrip(),
-                where=run,
-                got=f"trained folds: {', '.join(trained) or 'none'}",
-                remedy=f"run `autoseg train {run} --configuration {name} --fold {missing[0] if missing else 0}`",
-            )
-        checkpoints = [load_checkpoint(trained[key].final) for key in wanted]
-        if runtime is None:
-            runtime = _runtime_of(checkpoints[0]["runtime"], find_device(device))
-        plan_of = plan.configurations[name]
-        networks = []
-        for checkpoint in checkpoints:
-            network = build_network(plan_of, len(plan.channels), plan.labels.outputs)
-            network.load_state_dict(checkpoint["network"])
-            networks.append(runtime.place(network.eval(), plan_of.dimension))
-        return cls(plan, name, networks, runtime, mirroring=mirroring, decision=_decision(folder, name))
+        names = chosen_configurations(folder, plan, configuration)
+        options: dict[str, Any] = {"device": device, "runtime": runtime, "mirroring": mirroring, "previous": previous}
+        models = [Model.load(folder, name, folds, **options) for name in names]
+        return cls(models, decision=chosen_postprocessing(folder, names), reliability=reliability_of(folder, names))
+
+    @property
+    def configurations(self) -> tuple[str, ...]:
+        """Names of the models."""
+        return tuple(model.name for model in self.models)
+
+    @property
+    def configuration_name(self) -> str:
+        """Names of the models, joined by "+"."""
+        return "+".join(self.configurations)
 
     @property
     def configuration(self) -> ConfigurationPlan:
-        """The plan of the networks."""
-        return self.plan.configurations[self.configuration_name]
+        """The plan of the (first) model's networks."""
+        return self.models[0].configuration
 
     def predict(
         self, image: np.ndarray | Image | str | Path | Sequence[str | Path], *, spacing: Sequence[float] | None = None
@@ -142,81 +138,96 @@ class Predictor:
         elif not isinstance(image, Image):
             files = (image,) if isinstance(image, (str, Path)) else tuple(image)
             image = read_case(Case(id="image", images=tuple(Path(file) for file in files)), len(self.plan.channels))
-        prepared = self._prepare(image, "image")
-        return self._postprocessed(self._labels(prepared))
+        computed = self._compute(self._prepare(image, "image"))
+        labels = export_labels(computed.predictions, self.plan.labels)
+        return on_image(labels, self.plan.labels, computed.properties, self._decision)
 
     def predict_files(
-        self, cases: Sequence[Case], folder: str | Path, *, save_probabilities: bool = False
-    ) -> list[str]:
+        self, cases: Sequence[Case], folder: str | Path, *, save_probabilities: bool = False, uncertainty: bool = False
+    ) -> Predicted:
         """Segments cases into `folder`, one label file a case named by its identifier.
 
         A case that cannot be read or does not fit is left out and the others go on. Reading, prediction and
-        writing overlap.
+        writing overlap. A case's label file is written last, and whole or not at all.
 
-        Returns:
-            A message for each case that failed.
+        Args:
+            save_probabilities: write `<case>.npz` as well, "probabilities" (K, Z, Y, X) float16.
+            uncertainty: write `<case>_uncertainty<ending>` as well: where the networks contradict each other (nats,
+                float32; for an ensemble the mean over its configurations).
         """
+        out, plan = Path(folder), self.plan
+        writer = CaseWriter(out, plan.file_ending, plan.labels, self._decision, save_probabilities)
 
-        def read(case: Case) -> Prepared:
-            return self._prepare(read_case(case, len(self.plan.channels)), case.id)
+        def read(case: Case) -> tuple[Prepared, ...]:
+            return self._prepare(read_case(case, len(plan.channels)), case.id)
 
-        return self._stream(cases, read, Path(folder), postprocessed=True, save_probabilities=save_probabilities)[1]
+        def compute(prepared: tuple[Prepared, ...]) -> Computed:
+            return self._compute(prepared, uncertainty=uncertainty)
 
-    def predict_stored(self, store: Store, cases: Sequence[Case], folder: str | Path) -> dict[str, Path]:
+        def write(case: Case, computed: Computed) -> tuple[Path, CaseEstimate]:
+            path, expected = writer.write(case.id, computed)
+            return path, calibrated(self.reliability, expected)
+
+        title = f"predict {self.configuration_name}"
+        results, failures = stream(cases, title, read=read, compute=compute, write=write)
+        return Predicted(
+            files={case: path for case, (path, _) in results.items()},
+            failures=failures,
+            estimates={case: estimate for case, (_, estimate) in results.items()},
+        )
+
+    def predict_stored(
+        self,
+        store: Store,
+        cases: Sequence[Case],
+        folder: str | Path,
+        *,
+        previous: Callable[[str], np.ndarray] | None = None,
+        keep_probabilities: bool = False,
+        next_stage: NextStage | None = None,
+    ) -> dict[str, Path]:
         """Segments preprocessed cases (the validation of a fold), without post-processing.
+
+        Writes a label file a case, `expected_dice.json` (case -> label -> value) and, if asked, the probabilities
+        (`probabilities/<case>.b2nd`), into the folder.
+
+        Args:
+            store: the configuration's preprocessed cases.
+            folder: a fold's validation folder.
+            previous: for a cascade's second stage: identifier -> labels (Z, Y, X) of the first, training values in the
+                voxels of `store`.
+            keep_probabilities: write what ensembles are made from.
+            next_stage: for a cascade's first stage: where its labels for the second go.
 
         Returns:
             Identifier -> prediction's file.
+
+        Raises:
+            ImageError: a case could not be predicted.
         """
+        (model,) = self.models
+        out, scheme = Path(folder), self.plan.labels
+        writer = ValidationWriter(out, self.plan.file_ending, scheme, keep_probabilities, next_stage)
 
-        def read(case: Case) -> Prepared:
-            return Prepared(torch.from_numpy(store.read(case.id)[0]), store.properties(case.id))
+        def read(case: Case) -> tuple[Prepared, ...]:
+            data = torch.from_numpy(store.read(case.id)[0])
+            if previous is not None:
+                channels = previous_stage_channels(previous(case.id), scheme)
+                data = torch.cat([data, torch.from_numpy(channels)])
+            return (Prepared(data, store.properties(case.id)),)
 
-        files, failures = self._stream(cases, read, Path(folder), postprocessed=False, save_probabilities=False)
+        def write(case: Case, computed: Computed) -> tuple[Path, dict[str, float | None]]:
+            return writer.write(case.id, computed)
+
+        title = f"predict {model.name}"
+        results, failures = stream(cases, title, read=read, compute=self._compute, write=write)
         if failures:
             raise ImageError("validation cases could not be predicted", got="; ".join(failures))
-        return files
+        write_json(out / "expected_dice.json", {case: expected for case, (_, expected) in results.items()})
+        return {case: path for case, (path, _) in results.items()}
 
-    def _stream(
-        self,
-        cases: Sequence[Case],
-        read: Callable[[Case], Prepared],
-        folder: Path,
-        *,
-        postprocessed: bool,
-        save_probabilities: bool,
-    ) -> tuple[dict[str, Path], list[str]]:
-        """Reads one case ahead, predicts, and writes behind."""
-        files: dict[str, Path] = {}
-        failures: list[str] = []
-        writing: list[tuple[str, Future[Path]]] = []
-
-        def settle(most: int) -> None:
-            while len(writing) > most:
-                case_id, future = writing.pop(0)
-                try:
-                    files[case_id] = future.result()
-                except AutosegError as error:
-                    failures.append(_failure(case_id, error))
-
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
-            ahead = reader.submit(read, cases[0]) if cases else None
-            for i, case in progress(enumerate(cases), f"predict {self.configuration_name}", len(cases)):
-                current, ahead = ahead, reader.submit(read, cases[i + 1]) if i + 1 < len(cases) else None
-                assert current is not None
-                try:
-                    prepared = current.result()
-                except AutosegError as error:
-                    failures.append(_failure(case.id, error))
-                    continue
-                logits = self._logits(prepared)
-                job = (case.id, logits, prepared.properties, folder, postprocessed, save_probabilities)
-                writing.append((case.id, writer.submit(self._write, *job)))
-                settle(2)
-            settle(0)
-        return files, failures
-
-    def _prepare(self, image: Image, case: str) -> Prepared:
+    def _prepare(self, image: Image, case: str) -> tuple[Prepared, ...]:
+        """The image as each model needs it."""
         expected = len(self.plan.channels)
         if image.array.shape[0] != expected:
             raise ImageError(
@@ -233,82 +244,20 @@ class Predictor:
                 got=f"{image.geometry.dimension}D",
                 expected=f"{self.plan.dimension}D",
             )
-        case_in_plan = preprocess_case(image, None, self.plan, self.configuration)
-        return Prepared(torch.from_numpy(case_in_plan.data), case_in_plan.properties)
+        made: dict[object, Prepared] = {}
+        return tuple(model.prepare(image, made) for model in self.models)
 
-    def _logits(self, prepared: Prepared) -> Tensor:
-        return predict_logits(self._networks, prepared.data, self.plan.labels.outputs, self._sliding, self.runtime)
-
-    def _labels(self, prepared: Prepared) -> np.ndarray:
-        return export_labels(self._logits(prepared), prepared.properties, self.plan.labels)
-
-    def _postprocessed(self, labels: np.ndarray) -> np.ndarray:
-        if self._decision is None or not self._decision.steps:
-            return labels
-        scheme = self.plan.labels
-        return scheme.decode(postprocess(scheme.encode(labels), self._decision, scheme.training_foreground))
-
-    def _write(
-        self,
-        case: str,
-        logits: Tensor,
-        properties: CaseProperties,
-        folder: Path,
-        postprocessed: bool,
-        save_probabilities: bool,
-    ) -> Path:
-        labels = export_labels(logits, properties, self.plan.labels)
-        if postprocessed:
-            labels = self._postprocessed(labels)
-        path = folder / f"{case}{self.plan.file_ending}"
-        write_labels(path, labels, properties.geometry)
-        if save_probabilities:
-            import io
-
-            stream = io.BytesIO()
-            np.savez_compressed(stream, probabilities=export_probabilities(logits, properties, self.plan.labels))
-            write_bytes(folder / f"{case}.npz", stream.getvalue())
-        return path
-
-
-def _failure(case: str, error: AutosegError) -> str:
-    """The error's message, with the case named once."""
-    return str(error) if error.where == case else f"{case}: {error}"
-
-
-def _best_configuration(run: Run, plan: Plan) -> str:
-    """The configuration chosen by cross-validation, else the only trained one."""
-    if run.summary.exists():
-        chosen = read_mapping(run.summary).get("best", {}).get("configurations")
-        if chosen:
-            return str(chosen[0])
-    trained = [name for name in plan.configurations if any(fold.final.exists() for fold in run.folds(name).values())]
-    if len(trained) == 1:
-        return trained[0]
-    raise WorkspaceError(
-        "the run has not chosen a configuration yet" if trained else "the run has no trained model",
-        where=run.root,
-        got=f"trained: {', '.join(trained) or 'none'}",
-        remedy="name one with --configuration" if trained else "run `autoseg plan-and-train` first",
-    )
-
-
-def _decision(run: Run, configuration: str) -> Decision | None:
-    """The run's post-processing, if it was chosen for this configuration."""
-    if not run.postprocessing.exists():
-        return None
-    content = read_mapping(run.postprocessing)
-    if content.pop("configuration", configuration) != configuration:
-        return None
-    return Decision.from_mapping(content, where=run.postprocessing)
-
-
-def _runtime_of(trained: dict, device: str) -> Runtime:
-    """The training's own precision and layout if the device is of the same kind."""
-    base, known = base_runtime(device), Runtime.model_validate(trained)
-    if known.device.partition(":")[0] != base.device.partition(":")[0]:
-        return base.with_(compiled=False)
-    return base.with_(precision=known.precision, layout=known.layout, compiled=False)
+    def _compute(self, prepared: Sequence[Prepared], *, uncertainty: bool = False) -> Computed:
+        predictions: list[Prediction] = []
+        maps: list[Tensor] = []
+        for model, one in zip(self.models, prepared, strict=True):
+            if uncertainty:
+                logits, disagreement = model.logits_and_map(one)
+                maps.append(disagreement)
+            else:
+                logits = model.logits(one)
+            predictions.append((logits, one.properties))
+        return Computed(tuple(predictions), tuple(maps))
 
 
 def _image_of(array: np.ndarray, spacing: Sequence[float] | None, dimension: int) -> Image:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
+from autoseg.errors import ConfigurationError
 from autoseg.losses.overlap import soft_dice
 from autoseg.losses.target import Target
 
@@ -15,41 +15,45 @@ def dice_cross_entropy(logits: Tensor, target: Target, *, batch_dice: bool) -> T
 
     Args:
         logits: (B, labels with background, *spatial).
-        target: labels of the same spatial shape.
+        target: labels of the same spatial shape; with regions the loss is `dice_binary_cross_entropy`.
         batch_dice: Dice over the batch as one volume.
 
     Returns:
-        A scalar; -1 is perfect. A batch without any annotated voxel gives 0 and no gradient.
+        A scalar; -1 is perfect. A batch without any annotated voxel gives -1 and no gradient.
     """
-    logits = logits.float()
-    labels, mask = target.labels.long(), target.mask
-    log_probabilities = functional.log_softmax(logits, dim=1)
-    negative_log_likelihood = -log_probabilities.gather(1, labels)
-    if mask is None:
-        cross_entropy = negative_log_likelihood.mean()
-    else:
-        cross_entropy = (negative_log_likelihood * mask).sum() / mask.sum().clamp_min(1)
-    classes = torch.arange(1, logits.shape[1], device=logits.device).view(1, -1, *(1,) * (logits.ndim - 2))
-    dice = soft_dice(log_probabilities[:, 1:].exp(), labels == classes, batch=batch_dice, mask=mask)
-    return cross_entropy - dice
+    if target.regions:
+        return dice_binary_cross_entropy(logits, target, batch_dice=batch_dice)
+    log_probabilities = functional.log_softmax(logits.float(), dim=1)
+    negative_log_likelihood = -log_probabilities.gather(1, target.labels.long())
+    members = target.members(logits.shape[1])
+    dice = soft_dice(log_probabilities[:, 1:].exp(), members, target, batch=batch_dice)
+    return target.mean(negative_log_likelihood, target.mask) - dice
 
 
 def dice_binary_cross_entropy(logits: Tensor, target: Target, *, batch_dice: bool) -> Tensor:
     """Binary cross-entropy minus the soft Dice, a sigmoid output a region; regions may overlap.
 
+    As in nnU-Net, the cross-entropy is the mean over voxels and regions, but where voxels are ignored the mean over
+    voxels of the sum over regions.
+
     Args:
         logits: (B, regions, *spatial).
-        target: labels whose `one_hot` has the same shape.
+        target: labels with as many regions.
         batch_dice: Dice over the batch as one volume.
 
     Returns:
         A scalar; -1 is perfect.
+
+    Raises:
+        ConfigurationError: the target has no regions.
     """
+    if not target.regions:
+        raise ConfigurationError(
+            "a loss of binary cross-entropy needs labels that are regions", remedy="use dice-cross-entropy"
+        )
     logits = logits.float()
-    regions, mask = target.one_hot().to(logits.dtype), target.mask
-    entropy = functional.binary_cross_entropy_with_logits(logits, regions, reduction="none")
-    if mask is None:
-        cross_entropy = entropy.mean()
-    else:
-        cross_entropy = (entropy * mask).sum() / mask.sum().clamp_min(1)
-    return cross_entropy - soft_dice(logits.sigmoid(), regions, batch=batch_dice, mask=mask)
+    members = target.members(logits.shape[1]).to(logits.dtype)
+    entropy = functional.binary_cross_entropy_with_logits(logits, members, reduction="none")
+    if target.mask is not None:
+        entropy = entropy.sum(1, keepdim=True)
+    return target.mean(entropy, target.mask) - soft_dice(logits.sigmoid(), members, target, batch=batch_dice)

@@ -1,31 +1,69 @@
-"""Soft Dice from probabilities."""
+"""Dice from probabilities, softly counted, so that it has a gradient."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from autoseg.losses.target import Target
+
 SMOOTH = 1e-5
 """Added to numerator and denominator, so that a class absent from both scores 1."""
 
 
-def soft_dice(probabilities: Tensor, target: Tensor, *, batch: bool, mask: Tensor | None = None) -> Tensor:
+def dice(logits: Tensor, target: Target, *, batch_dice: bool) -> Tensor:
+    """The negative soft Dice of the foreground; the plug-in "dice".
+
+    Args:
+        logits: (B, labels with background, *spatial), taken through a softmax; with regions (B, regions, *spatial),
+            each taken through a sigmoid.
+        target: labels of the same spatial shape.
+        batch_dice: Dice over the batch as one volume.
+
+    Returns:
+        A scalar; -1 is perfect.
+    """
+    return -soft_dice(*foreground(logits, target), target, batch=batch_dice)
+
+
+def foreground(logits: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    """Probabilities and membership of each foreground label (softmax) or region (sigmoid).
+
+    Returns:
+        Float32 (B, C, *spatial), and bool of the same shape.
+    """
+    logits = logits.float()
+    probabilities = logits.sigmoid() if target.regions else logits.softmax(1)[:, 1:]
+    return probabilities, target.members(logits.shape[1])
+
+
+def soft_dice(probabilities: Tensor, members: Tensor, target: Target, *, batch: bool) -> Tensor:
     """Mean soft Dice coefficient (Milletari et al., 2016, arXiv:1606.04797, without squares, as in nnU-Net).
 
     Args:
         probabilities: (B, C, *spatial), float.
-        target: one-hot of the same shape (bool or float).
+        members: which voxels belong to each class, of the same shape (bool or float).
+        target: says which voxels count, and which processes share the batch.
         batch: True sums over the batch before the ratio (one pseudo-volume); False scores each sample.
-        mask: (B, 1, *spatial) bool, False where nothing is annotated; None for everywhere.
 
     Returns:
-        A scalar in [0, 1]; a class that is empty in target and prediction counts as 1.
+        A scalar in [0, 1]; a class that is empty in reference and prediction counts as 1.
     """
-    target = target.to(probabilities.dtype)
-    if mask is not None:
-        probabilities, target = probabilities * mask, target * mask
+    overlap, predicted, reference = class_sums(probabilities, members, target, batch=batch)
+    ratios = (2 * overlap + SMOOTH) / (predicted + reference + SMOOTH).clamp_min(1e-8)
+    return ratios.mean() if batch else target.mean(ratios)
+
+
+def class_sums(probabilities: Tensor, members: Tensor, target: Target, *, batch: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Soft counts of voxels in overlap, prediction and reference; arguments as for `soft_dice`.
+
+    Returns:
+        Three tensors (B, C), one row a sample; with `batch` (C,), over the whole batch.
+    """
+    members = members.to(probabilities.dtype)
+    if target.mask is not None:
+        probabilities, members = probabilities * target.mask, members * target.mask
     axes = tuple(range(2, probabilities.ndim))
-    overlap = (probabilities * target).sum(axes)
-    total = probabilities.sum(axes) + target.sum(axes)
+    overlap, predicted, reference = (probabilities * members).sum(axes), probabilities.sum(axes), members.sum(axes)
     if batch:
-        overlap, total = overlap.sum(0), total.sum(0)
-    return ((2 * overlap + SMOOTH) / (total + SMOOTH).clamp_min(1e-8)).mean()
+        overlap, predicted, reference = target.totals(overlap.sum(0), predicted.sum(0), reference.sum(0))
+    return overlap, predicted, reference

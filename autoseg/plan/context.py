@@ -19,6 +19,7 @@ class PlanContext:
         seconds_per_step: measures one optimiser step of a candidate on this device, in seconds; a call costs a
             few steps of training. None means that nothing can be measured.
         file_ending: ending of the predictions' files.
+        cascade: plan a cascade of two resolutions also where one patch shows enough of the image.
     """
 
     memory_gb: float | None = None
@@ -26,3 +27,4 @@ class PlanContext:
     budget_seconds: float | None = None
     seconds_per_step: Callable[[ConfigurationPlan], float] | None = None
     file_ending: str = ".nii.gz"
+    cascade: bool = False

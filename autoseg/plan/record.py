@@ -99,6 +99,10 @@ class ConfigurationPlan(Record):
         return len(self.strides)
 
 
+STORED = ("spacing", "patch_size", "normalization", "use_mask_for_norm")
+"""Fields of a configuration that its preprocessed cases depend on; the patch size decides how they lie on disk."""
+
+
 class Plan(Record):
     """The decisions for a data set.
 

@@ -18,7 +18,7 @@ from autoseg.data.files import read_case, read_labels
 from autoseg.data.image import Image
 from autoseg.data.labels import OUTSIDE
 from autoseg.errors import AutosegError, ImageError
-from autoseg.plan.record import ConfigurationPlan, Plan
+from autoseg.plan.record import STORED, ConfigurationPlan, Plan
 from autoseg.plugins import resolve
 from autoseg.preprocessing.normalize import Normalization
 from autoseg.preprocessing.places import class_places
@@ -220,8 +220,7 @@ def _digest(plan: Plan, configuration_name: str) -> str:
     """Digest of all in the plan that the stored arrays depend on."""
     configuration = plan.configurations[configuration_name]
     parts = plan.model_dump(mode="json", include={"transpose_forward", "channels", "labels", "intensities"})
-    layout = {"spacing", "patch_size", "normalization", "use_mask_for_norm"}
-    parts["configuration"] = configuration.model_dump(mode="json", include=layout)
+    parts["configuration"] = configuration.model_dump(mode="json", include=set(STORED))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

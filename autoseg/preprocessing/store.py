@@ -126,14 +126,12 @@ class Store:
             image (C, *size) float32 and labels (*size) int16, own memory; 0 and `OUTSIDE` beyond the image.
         """
         opened = self._open(case)
-        bounds = [(max(s, 0), min(s + n, extent)) for s, n, extent in zip(start, size, opened.shape, strict=True)]
-        source = tuple(slice(int(low), int(high)) for low, high in bounds)
-        if all(high - low == n for (low, high), n in zip(bounds, size, strict=True)):
+        source, target = overlap(start, size, opened.shape)
+        if all(part.stop - part.start == n for part, n in zip(target, size, strict=True)):
             return opened.image[(slice(None), *source)], opened.labels[source].astype(np.int16)
         image = np.zeros((opened.channels, *size), dtype=np.float32)
         labels = np.full(tuple(size), OUTSIDE, dtype=np.int16)
-        if all(high > low for low, high in bounds):
-            target = tuple(slice(low - s, high - s) for (low, high), s in zip(bounds, start, strict=True))
+        if labels[target].size:
             image[(slice(None), *target)] = opened.image[(slice(None), *source)]
             labels[target] = opened.labels[source]
         return image, labels
@@ -144,8 +142,8 @@ class Store:
         return _OpenCase(
             shape=stored.properties.shape,
             channels=stored.properties.channels,
-            image=_map_array(self.folder / f"{case}{_IMAGE}"),
-            labels=_map_array(self.folder / f"{case}{_LABELS}"),
+            image=map_array(self.folder / f"{case}{_IMAGE}"),
+            labels=map_array(self.folder / f"{case}{_LABELS}"),
             places={name: rows[first:last] for name, (first, last) in stored.places.items()},
         )
 
@@ -178,8 +176,8 @@ def write_case(
     if prepared.labels is None:
         raise ValueError("only cases with labels are stored")
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / f"{case}{_IMAGE}", _compress(prepared.data, patch_size))
-    write_bytes(folder / f"{case}{_LABELS}", _compress(prepared.labels, patch_size))
+    write_bytes(folder / f"{case}{_IMAGE}", compress(prepared.data, patch_size))
+    write_bytes(folder / f"{case}{_LABELS}", compress(prepared.labels, patch_size))
     ends = np.cumsum([0, *(len(rows) for rows in places.values())]).tolist()
     rows = np.concatenate([np.empty((0, 3), np.int16), *places.values()])
     buffer = io.BytesIO()
@@ -208,6 +206,19 @@ def claim(folder: Path, info: StoreInfo) -> None:
     info.save(path)
 
 
+def overlap(
+    start: Sequence[int], size: Sequence[int], shape: Sequence[int]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where a box and an array overlap: as an index of the array and as one of the box; empty where they do not."""
+    low = [min(max(int(s), 0), n) for s, n in zip(start, shape, strict=True)]
+    high = [
+        max(min(int(s) + int(length), n), first) for s, length, n, first in zip(start, size, shape, low, strict=True)
+    ]
+    source = tuple(map(slice, low, high))
+    target = tuple(slice(a - int(s), b - int(s)) for a, b, s in zip(low, high, start, strict=True))
+    return source, target
+
+
 def _layout(shape: Sequence[int], patch_size: Sequence[int]) -> tuple[list[int], list[int]]:
     """Chunk and block shape of an array whose last axes are (Z, Y, X).
 
@@ -222,7 +233,8 @@ def _layout(shape: Sequence[int], patch_size: Sequence[int]) -> tuple[list[int],
     return other + chunks, other + blocks
 
 
-def _compress(array: np.ndarray, patch_size: Sequence[int]) -> bytes:
+def compress(array: np.ndarray, patch_size: Sequence[int]) -> bytes:
+    """The content of a file from which boxes of that size (2 or 3 axes) are read fast; see `map_array`."""
     blosc2 = _load_blosc2()
     chunks, blocks = _layout(array.shape, patch_size)
     # SHUFFLE with LZ4 reads fastest; heavier codecs save a quarter of the disk and cost 2 to 5 times the reading
@@ -241,7 +253,8 @@ def _load_blosc2() -> Any:
     return blosc2
 
 
-def _map_array(path: Path) -> Any:
+def map_array(path: Path) -> Any:
+    """An array on disk that is decompressed where it is indexed."""
     blosc2 = _load_blosc2()
     return blosc2.open(str(path), mode="r", mmap_mode="r", dparams=_ONE_THREAD)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from autoseg.data.dataset import Dataset
 from autoseg.data.splits import Split
+from autoseg.plan.layers import input_channels
 from autoseg.plan.record import ConfigurationPlan, Plan
+from autoseg.plan.sharing import store_of
+from autoseg.training.choices import chosen_configuration
 from autoseg.training.config import TrainingConfig
 from autoseg.training.runtime import Runtime
 from autoseg.training.task import Task
@@ -23,6 +27,7 @@ class FoldContext:
         fold: number of the fold, or "all".
         split: identifiers to train on and to validate on.
         trainer: name of the plug-in.
+        keep_probabilities: the validation keeps probabilities beside its labels, from which ensembles are made.
     """
 
     run: Run
@@ -34,11 +39,17 @@ class FoldContext:
     config: TrainingConfig
     runtime: Runtime
     trainer: str = "segmentation"
+    keep_probabilities: bool = True
+
+    @cached_property
+    def configuration(self) -> ConfigurationPlan:
+        """The configuration's plan, with what the user chose instead."""
+        return chosen_configuration(self.plan, self.configuration_name, self.config)
 
     @property
-    def configuration(self) -> ConfigurationPlan:
-        """The configuration's plan."""
-        return self.plan.configurations[self.configuration_name]
+    def input_channels(self) -> int:
+        """Channels of the network's input: the image's, and in a cascade those of the previous stage's labels."""
+        return input_channels(self.configuration, len(self.plan.channels), self.plan.labels)
 
     @property
     def folder(self) -> Fold:
@@ -47,8 +58,8 @@ class FoldContext:
 
     @property
     def store_folder(self) -> Path:
-        """The configuration's preprocessed cases."""
-        return self.run.preprocessed(self.configuration_name)
+        """The configuration's preprocessed cases, which it may share with another configuration."""
+        return self.run.preprocessed(store_of(self.plan, self.configuration_name))
 
 
 class Trainer(Protocol):

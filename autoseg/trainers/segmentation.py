@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autoseg import plugins
 from autoseg.batches.loading import Batches
 from autoseg.batches.sampling import AdaptiveSampler
 from autoseg.batches.source import Batch, Source, training_source, validation_source
@@ -20,9 +20,12 @@ from autoseg.inference.predictor import Predictor
 from autoseg.inference.tiling import count_tiles
 from autoseg.losses.deep_supervision import deep_supervision
 from autoseg.losses.target import Target
+from autoseg.losses.weighted import weighted_losses
 from autoseg.networks.build import build_network
 from autoseg.preprocessing.store import Store
+from autoseg.trainers.cascade import next_stage, previous_labels
 from autoseg.trainers.context import FoldContext
+from autoseg.training.distributed import ranks
 from autoseg.training.task import TRAINING, VALIDATION
 
 HARD_PLACES = 2
@@ -38,25 +41,28 @@ class SegmentationTask:
     def __init__(self, context: FoldContext) -> None:
         plan, scheme = context.configuration, context.plan.labels
         self.context = context
-        self.network = build_network(plan, len(context.plan.channels), scheme.outputs, seed=context.config.seed)
+        self.network = build_network(plan, context.input_channels, scheme.outputs, seed=context.config.seed)
         self.network.deep_supervision = plan.deep_supervision  # type: ignore[assignment]
         self.labels = tuple(scheme.foreground)
         self._ignore = scheme.training_ignore
         self._regions = tuple(scheme.training_foreground.values()) if scheme.regions else ()
         self._classes = tuple(scheme.training_foreground.values())
         usual = "dice-binary-cross-entropy" if scheme.regions else "dice-cross-entropy"
-        single = plugins.resolve("loss", context.config.loss or usual)
-        self._loss = lambda logits, target: single(logits, target, batch_dice=plan.batch_dice)
+        self._loss = weighted_losses(context.config.losses or {usual: 1.0}, batch_dice=plan.batch_dice)
         self._losses = deep_supervision(self._loss, plan.strides)
         self._store = Store(context.store_folder)
+        self._previous = previous_labels(context)
         self._sampler_state: dict[str, Any] = {}
+        self._samples = ranks().share_of_batch(plan.batch_size)
+        self._across = ranks().total if ranks().count > 1 else None
 
     def batches(self, steps: range, stream: int) -> AbstractContextManager[Batches]:
         """Augmented patches of the training cases, or plain ones of the validation cases."""
         runtime = self.context.runtime
         # A handful of validation batches is made faster here than by processes that must start first.
         workers = runtime.workers if stream == TRAINING else min(runtime.workers, 1)
-        return Batches(self._sources[stream], steps, workers=workers, pin_memory=runtime.device.startswith("cuda"))
+        pin = runtime.device.startswith("cuda")
+        return Batches(self._sources[stream], steps, workers=workers, pin_memory=pin, samples=self._samples)
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Dice plus cross-entropy over the supervised resolutions."""
@@ -108,16 +114,17 @@ class SegmentationTask:
     @cached_property
     def _sources(self) -> dict[int, Source]:
         context = self.context
-        split, plan, labels, seed = context.split, context.configuration, context.plan.labels, context.config.seed
-        plain = validation_source(self._store, split.train, plan, labels, seed=seed)
+        split, plan, labels = context.split, context.configuration, context.plan.labels
+        more: dict[str, Any] = {"seed": context.config.seed, "previous": self._previous}
+        plain = validation_source(self._store, split.train, plan, labels, **more)
         return {
-            TRAINING: training_source(self._store, split.train, plan, labels, seed=seed),
-            VALIDATION: validation_source(self._store, split.validation or split.train, plan, labels, seed=seed),
+            TRAINING: training_source(self._store, split.train, plan, labels, **more),
+            VALIDATION: validation_source(self._store, split.validation or split.train, plan, labels, **more),
             HARD_PLACES: replace(plain, stream=HARD_PLACES),
         }
 
     def _target(self, batch: Batch) -> Target:
-        return Target.from_labels(batch.target, ignore=self._ignore, regions=self._regions)
+        return Target.from_labels(batch.target, ignore=self._ignore, regions=self._regions, across=self._across)
 
     def _masks(self, logits: Tensor, target: Target) -> tuple[Tensor, Tensor]:
         """Prediction and reference of each label or region, (B, labels, *spatial) bool."""
@@ -131,7 +138,6 @@ class SegmentationTask:
     def _errors(self, network: nn.Module, step: int, place: Any) -> dict[str, np.ndarray]:
         """Voxels (N, 3) of training cases that the network gets wrong, on a few patches."""
         found: dict[str, list[np.ndarray]] = {}
-        rng = np.random.default_rng((self.context.config.seed, HARD_PLACES, step))
         network.eval()
         with self.batches(range(step, step + _LOOKS), HARD_PLACES) as batches:
             for batch in batches:
@@ -142,11 +148,16 @@ class SegmentationTask:
                 wrong = (predicted != reference).any(1)
                 if target.mask is not None:
                     wrong &= target.mask[:, 0]
-                for case, start, sample in zip(batch.cases, batch.starts, wrong, strict=True):
+                places: list[tuple[str, np.ndarray]] = []
+                for index, case, start, sample in zip(self._samples, batch.cases, batch.starts, wrong, strict=True):
                     voxels = np.argwhere(sample.numpy().reshape((1,) * (3 - sample.ndim) + tuple(sample.shape)))
+                    # the last number keeps the choice apart from the draw of the sample
+                    rng = np.random.default_rng((self.context.config.seed, HARD_PLACES, batch.step, index, 1))
+                    chosen = rng.choice(len(voxels), min(len(voxels), _PLACES_A_CASE), replace=False)
+                    places.append((case, voxels[np.sort(chosen)] + np.asarray(start)))
+                for case, voxels in chain(*ranks().gather(places)):
                     if len(voxels):
-                        chosen = rng.choice(len(voxels), min(len(voxels), _PLACES_A_CASE), replace=False)
-                        found.setdefault(case, []).append(voxels[np.sort(chosen)] + np.asarray(start))
+                        found.setdefault(case, []).append(voxels)
         network.train()
         return {case: np.concatenate(parts) for case, parts in found.items()}
 
@@ -169,12 +180,21 @@ class SegmentationTrainer:
         return tiles * 2 ** len(plan.mirror_axes) * step_seconds / plan.batch_size / 3
 
     def predict_validation(self) -> dict[str, Path]:
-        """Sliding-window predictions of the validation cases from the store, in their original geometry."""
-        context = self._context
+        """Sliding-window predictions of the validation cases from the store, in their original geometry.
+
+        A cascade's second stage gets the labels that the first predicted for these cases without having seen them.
+        """
+        context, previous = self._context, previous_labels(self._context)
         predictor = Predictor.load(
-            context.run.root, configuration=context.configuration_name, folds=(context.fold,), runtime=context.runtime
-        )
+            context.run.root, configuration=context.configuration_name, folds=(context.fold,), runtime=context.runtime,
+            previous=False,
+        )  # fmt: skip
         cases = {case.id: case for case in context.dataset.training}
         return predictor.predict_stored(
-            Store(context.store_folder), [cases[i] for i in context.split.validation], context.folder.validation
+            Store(context.store_folder),
+            [cases[i] for i in context.split.validation],
+            context.folder.validation,
+            previous=None if previous is None else previous.read,
+            keep_probabilities=context.keep_probabilities,
+            next_stage=next_stage(context),
         )

@@ -32,7 +32,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WorkspaceError("the checkpoint is missing", where=path, remedy="train this fold first") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except pickle.UnpicklingError as error:
+        raise WorkspaceError(
+            "the checkpoint holds more than tensors, numbers and strings",
+            where=path,
+            remedy="it may be damaged or made to run code: do not use it unless you made it, and then train again",
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise WorkspaceError(
             f"the checkpoint cannot be read: {reason}", where=path, remedy="delete the file and train the fold again"

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from autoseg.plan.record import SamplerPlan
 from autoseg.records import Record
 
 SHORT_TRAINING = 20_000
 """Optimiser steps below which nnU-Net's momentum is too slow (docs/decisions/0002)."""
+
+
+def _by_name(value: Any) -> Any:
+    """A record that is given as a name has that name, and its defaults otherwise."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _one_loss(value: Any) -> Any:
+    return {value: 1.0} if isinstance(value, str) else value
+
+
+def _letters(value: Any) -> Any:
+    """Letters of axes, each once, in array order; "none" says in words that there are none."""
+    if not isinstance(value, str):
+        return value
+    letters = "" if value == "none" else value
+    if wrong := sorted(set(letters) - set("zyx")):
+        raise ValueError(f"{''.join(wrong)!r} names no axis; expected some of the letters z, y, x, or none")
+    return "".join(letter for letter in "zyx" if letter in letters)
 
 
 class OptimizerConfig(Record):
@@ -17,15 +37,20 @@ class OptimizerConfig(Record):
 
     Attributes:
         name: "sgd" with Nesterov momentum, or "adamw".
-        learning_rate: at the start of the schedule.
+        learning_rate: at the start of the schedule; None takes 0.01 for SGD and 0.001 for AdamW.
         momentum: of SGD.
         weight_decay: coupled (SGD) or decoupled (AdamW).
     """
 
     name: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = Field(default=1e-2, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     momentum: float = Field(default=0.99, ge=0, lt=1)
-    weight_decay: float = Field(default=3e-5, ge=0)
+    weight_decay: float = Field(default=3e-5, ge=0, allow_inf_nan=False)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate at the start of the schedule."""
+        return self.learning_rate or (1e-3 if self.name == "adamw" else 1e-2)
 
 
 def optimizer_for(steps: float) -> OptimizerConfig:
@@ -50,33 +75,51 @@ class ScheduleConfig(Record):
     """
 
     name: Literal["polynomial", "cosine"] = "polynomial"
-    power: float = Field(default=0.9, gt=0)
+    power: float = Field(default=0.9, gt=0, allow_inf_nan=False)
     warm_up: float = Field(default=0.0, ge=0, lt=1)
 
 
 class TrainingConfig(Record):
-    """A training's length and method.
+    """What the user chose about a training: its length and its method. None leaves a choice to the software.
+
+    Optimizer, schedule and sampler may be given as a name alone, and so may a single loss.
 
     Attributes:
         steps: optimiser steps; None trains for `seconds` instead.
         seconds: wall-clock seconds from the first step to the last. Used when `steps` is None.
         seed: of the initial weights and of every random draw.
-        loss: plug-in of kind "loss", a function of (logits, target, batch_dice=...); None takes the task's own.
+        optimizer: None takes SGD as suits the length (`optimizer_for`).
+        schedule: of the learning rate.
+        losses: plug-ins of kind "loss" and their weights in the sum; empty takes the task's own. A loss is a
+            function of (logits, target, batch_dice=...).
+        batch_dice: Dice over the whole batch as one image; None as planned.
+        deep_supervision: losses at several resolutions; None as planned.
+        sampler: which places make a batch; None as planned.
+        mirror_axes: image axes that may be mirrored, some of the letters "zyx" ("" or "none" for none); None as
+            planned.
+        accumulation: batches whose gradients are added up to an optimiser step.
         gradient_clip: largest norm of the gradient; larger ones are scaled down.
         ema_decay: decay a step of the averaged weights (exponential moving average); None keeps no average.
+        patience: rounds without a better smoothed validation score after which the training ends; None never.
         round_steps: steps between two online validations and checkpoints; None derives it from the length.
         validation_share: online validation batches a training batch.
         stop_after: ends cleanly after this many steps of this process, to be resumed (None: never).
     """
 
     steps: int | None = Field(default=None, ge=1)
-    seconds: float | None = Field(default=None, gt=0)
-    seed: int = 0
-    loss: str | None = None
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
+    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    seed: int = Field(default=0, ge=0)
+    optimizer: Annotated[OptimizerConfig | None, BeforeValidator(_by_name)] = None
+    schedule: Annotated[ScheduleConfig, BeforeValidator(_by_name)] = ScheduleConfig()
+    losses: Annotated[dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]], BeforeValidator(_one_loss)] = {}
+    batch_dice: bool | None = None
+    deep_supervision: bool | None = None
+    sampler: Annotated[SamplerPlan | None, BeforeValidator(_by_name)] = None
+    mirror_axes: Annotated[str | None, BeforeValidator(_letters)] = None
+    accumulation: int = Field(default=1, ge=1)
     gradient_clip: float = Field(default=12.0, gt=0)
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    patience: int | None = Field(default=None, ge=1)
     round_steps: int | None = Field(default=None, ge=1)
     validation_share: float = Field(default=0.1, ge=0, le=1)
     stop_after: int | None = Field(default=None, ge=1)

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoseg.errors import TrainingError
 from autoseg.log import logger
 from autoseg.training.averaging import WeightAverage
 from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
 from autoseg.training.config import OptimizerConfig, TrainingConfig
+from autoseg.training.distributed import dead_ranks_reported, gradients_kept, ranks
 from autoseg.training.hooks import Hook, RoundReport
 from autoseg.training.interrupt import deferred_interrupt
+from autoseg.training.optimizer import Descent
+from autoseg.training.plateau import Plateau
 from autoseg.training.runtime import Runtime
 from autoseg.training.schedule import Clock, learning_rate
 from autoseg.training.task import TRAINING, VALIDATION, Task
 from autoseg.workspace import Fold
 
 _ENDLESS = 10**9
-_CHECK_LATER = 16  # steps between two looks at the losses of a device that runs ahead
+_CHECK_LATER = 16  # batches between two looks at the losses of a device that runs ahead
 
 
 @dataclass(frozen=True)
@@ -45,34 +49,20 @@ class Outcome:
     best_score: float | None
 
 
-def make_optimizer(network: nn.Module, config: OptimizerConfig, device: str) -> torch.optim.Optimizer:
-    """The optimiser that the configuration names, fused where the device has a fused kernel."""
-    fused = torch.device(device).type in ("cpu", "cuda")
-    weights = network.parameters()
-    if config.name == "adamw":
-        return torch.optim.AdamW(
-            weights, lr=config.learning_rate, betas=(0.9, 0.999), weight_decay=config.weight_decay, fused=fused
-        )
-    return torch.optim.SGD(
-        weights,
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.momentum > 0,
-        fused=fused,
-    )
-
-
 class Training:
     """One training in progress: the only thing that changes while it runs.
 
+    With several processes (`training.distributed`) each has one; they take the same decisions from the same numbers,
+    and the leading one writes.
+
     Args:
         task: what is trained.
-        config: how long and by which method.
+        config: how long and by which method. With `accumulation` n, a step takes the mean loss of n batches; a loss
+            over a batch as one image, such as batch Dice, stays that of one of them.
         runtime: where.
         fold: folder for checkpoints and metrics.
         dimension: spatial dimensions of the images, for the memory layout.
-        hooks: called in this order after every round and at the end.
+        hooks: called in this order after every round and at the end, by the leading process.
     """
 
     def __init__(
@@ -86,43 +76,55 @@ class Training:
         hooks: tuple[Hook, ...],
     ) -> None:
         self.task, self.config, self.runtime, self.fold, self.hooks = task, config, runtime, fold, hooks
+        self.ranks = ranks()
         self.layout = runtime.memory_format(dimension)
         self.network = runtime.place(task.network, dimension)
-        self.forward: Any = torch.compile(self.network) if runtime.compiled else self.network
-        self.optimizer = make_optimizer(self.network, config.optimizer, runtime.device)
-        self.scaler = torch.amp.GradScaler(runtime.device, enabled=runtime.precision == "float16")
+        parallel = self.ranks.parallel(self.network)
+        # Compiled from outside, so that the graph is cut where gradients are exchanged while others are computed.
+        self.forward: Any = torch.compile(parallel) if runtime.compiled else parallel
+        self.method = config.optimizer or OptimizerConfig()
+        self.descent = Descent(self.network, self.method, runtime, clip=config.gradient_clip)
         self.average = None if config.ema_decay is None else WeightAverage(self.network, config.ema_decay)
         self.clock = Clock(config)
+        self.plateau = Plateau()
         self.round_steps = config.round_steps
-        self.smoothed_score: float | None = None
-        self.best_score: float | None = None
         self._unchecked: deque[tuple[int, tuple[str, ...], Tensor]] = deque()
-        self._stop: Callable[[], bool] = lambda: self.clock.finished
+        self._first_step = self._stop_at = 0
+        self._interrupted = False
+        self._asked_to_stop: Callable[[], bool] = lambda: False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule is at its end, or the score has stood still for as long as the user's patience."""
+        return self.clock.finished or self.plateau.reached(self.config.patience)
 
     def run(self) -> Outcome:
         """Trains from where the state stands to the end of the schedule.
 
         Raises:
-            TrainingError: a loss that is not finite, or a worker that died.
+            TrainingError: a loss that is not finite, a worker that died, or another process that did.
             KeyboardInterrupt: after Ctrl-C, when the step is done and the state is saved.
         """
         # Sums on a CPU depend on the number of threads, so that a resumed training needs as many as it began with.
         torch.set_num_threads(self.runtime.threads)
-        stop_at = _ENDLESS if self.config.stop_after is None else self.clock.step + self.config.stop_after
-        with deferred_interrupt() as interrupted:
-            self._stop = lambda: self.clock.finished or self.clock.step >= stop_at or interrupted()
-            while not self._stop():
-                with self.task.batches(range(self.clock.step, self._last_step()), TRAINING) as batches:
-                    self._rounds(iter(batches))
-            if interrupted() and not self.clock.finished:
+        self._first_step = self.clock.step
+        self._stop_at = _ENDLESS if self.config.stop_after is None else self.clock.step + self.config.stop_after
+        with deferred_interrupt() as self._asked_to_stop, dead_ranks_reported():
+            while not self._over():
+                with self.task.batches(self._batch_numbers(), TRAINING) as batches:
+                    self._rounds(_Stream(batches))
+            if self._interrupted and not self.finished:
                 logger.warning("stopped at step %d; the state is saved, --resume goes on from here", self.clock.step)
                 raise KeyboardInterrupt
-        if self.clock.finished:
-            with self.averaged():
-                save_checkpoint(self.fold.final, {"network": self.network.state_dict(), **self._summary()})
-        for hook in self.hooks:
-            hook.end()
-        return Outcome(self.clock.finished, self.clock.step, self.clock.elapsed, self.best_score)
+        if self.finished:
+            if not self.clock.finished:
+                logger.info("no better score for %d rounds: done after %d steps", self.plateau.rounds, self.clock.step)
+            self._write_weights(self.fold.final)
+        if self.ranks.leads:
+            for hook in self.hooks:
+                hook.end()
+        self.ranks.wait()  # for the files of the leading process
+        return Outcome(self.finished, self.clock.step, self.clock.seconds, self.plateau.best)
 
     def resume(self) -> bool:
         """Takes up the state of the last checkpoint, if there is one; True if so."""
@@ -130,14 +132,13 @@ class Training:
             return False
         state = load_checkpoint(self.fold.last)
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        self.descent.load_state(state)
         self.task.load_state(state["task"])
         if self.average is not None and state["average"] is not None:
             self.average.load_state(state["average"])
         self.clock = Clock(self.config, step=state["step"], seconds=state["seconds"])
+        self.plateau = Plateau(**state["plateau"])
         self.round_steps = state["round_steps"]
-        self.smoothed_score, self.best_score = state["smoothed_score"], state["best_score"]
         logger.info("resuming at step %d", self.clock.step)
         return True
 
@@ -145,26 +146,38 @@ class Training:
         """A context in which the network has its averaged weights, if an average is kept."""
         return self.average.applied() if self.average is not None else nullcontext()
 
-    def _rounds(self, batches: Iterator[Any]) -> None:
+    def _over(self) -> bool:
+        return self.finished or self._interrupted or self.clock.step >= self._stop_at
+
+    def _look(self) -> None:
+        """Looks at the watch and for Ctrl-C. What the leading process sees holds for all until the next look."""
+        seconds, interrupted = self.ranks.agree_on_numbers(self.clock.watch(), self._asked_to_stop())
+        self.clock.seconds, self._interrupted = seconds, bool(interrupted)
+
+    def _batch_numbers(self) -> range:
+        """Numbers of the batches from here on; a step takes as many as are accumulated."""
+        last = _ENDLESS if self.config.steps is None else self.config.steps
+        return range(self.clock.step * self.config.accumulation, last * self.config.accumulation)
+
+    def _rounds(self, batches: _Stream) -> None:
         """Rounds on one stream of batches, until the end or until the task wants other batches."""
         changed = False
-        while not self._stop() and not changed:
+        while not self._over() and not changed:
             if self._round(batches):
                 changed = self.task.adapt(self.forward, self.clock.step, self._place)
-            self._save(self.fold.last)
+            self._look()
+            self._save()
 
-    def _round(self, batches: Iterator[Any]) -> bool:
+    def _round(self, batches: _Stream) -> bool:
         """Steps up to the next multiple of `round_steps`; False if stopped before it."""
         losses: list[Tensor] = []
-        waited, start = 0.0, time.perf_counter()
+        waited, start = batches.waited, time.perf_counter()
         rate, complete = 0.0, False
-        while not complete and not self._stop():
-            before = time.perf_counter()
-            batch = next(batches)
-            waited += time.perf_counter() - before
-            rate = learning_rate(self.config.optimizer.learning_rate, self.clock.progress, self.config.schedule)
-            losses.append(self._step(batch, rate))
+        while not complete and not self._over():
+            rate = learning_rate(self.method.rate, self.clock.progress, self.config.schedule)
+            losses.append(self._step(batches, rate))
             self.clock.step += 1
+            self._look()
             if self.round_steps is None and self.clock.step >= 10:
                 # Only now is the pace known well enough to cut the time into rounds.
                 self.round_steps = self.clock.round_steps()
@@ -173,32 +186,54 @@ class Training:
         seconds = time.perf_counter() - start
         loss = float(torch.stack(losses).mean())
         validation_loss, scores = self._validate(len(losses))
-        self._report(loss, validation_loss, scores, rate, seconds / len(losses), waited / seconds)
+        known = [score for score in scores.values() if score is not None]
+        mean = sum(known) / len(known) if known else None
+        # A round that was cut short goes on after resuming; only whole ones count, so that they are the same ones.
+        if (complete or self.finished) and self.plateau.add(mean):
+            self._write_weights(self.fold.best)
+        report = RoundReport(
+            step=self.clock.step,
+            steps=self.clock.total_steps,
+            seconds=round(self.clock.seconds, 2),
+            remaining=round(self.clock.remaining, 1),
+            loss=loss,
+            validation_loss=validation_loss,
+            learning_rate=rate,
+            validation_dice=scores,
+            validation_foreground_dice=mean,
+            step_seconds=round(seconds / len(losses), 4),
+            waiting_for_data=round((batches.waited - waited) / seconds, 4),
+        )
+        if self.ranks.leads:
+            for hook in self.hooks:
+                hook.round(report)
         return complete
 
-    def _step(self, batch: Any, rate: float) -> Tensor:
-        """One optimiser step; returns the loss, still on the device."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        with self.runtime.autocast():
-            loss = self.task.loss(self.forward, self._place(batch))
-        self._unchecked.append((self.clock.step, batch.cases, loss.detach()))
-        self._check_losses(keep=0 if self.runtime.device == "cpu" else _CHECK_LATER)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+    def _step(self, batches: _Stream, rate: float) -> Tensor:
+        """One optimiser step; returns the mean loss of its batches, still on the device."""
+        losses = []
+        for left in reversed(range(self.config.accumulation)):
+            batch = next(batches)
+            # Only gradients of the last batch are exchanged, with those kept. The first step of a process exchanges
+            # all, from which DistributedDataParallel learns which weights have a gradient.
+            kept = left > 0 and self.clock.step > self._first_step
+            with gradients_kept(self.forward) if kept else nullcontext():
+                with self.runtime.autocast():
+                    loss = self.task.loss(self.forward, self._place(batch))
+                self._unchecked.append((self.clock.step, batch.cases, loss.detach()))
+                self._check_losses(keep=0 if self.runtime.device == "cpu" else _CHECK_LATER)
+                self.descent.add_gradient(loss / self.config.accumulation)
+            losses.append(loss.detach())
+        self.descent.step(rate)
         if self.average is not None:
             self.average.update()
-        return loss.detach()
+        return torch.stack(losses).mean()
 
     def _place(self, batch: Any) -> Any:
         return batch.to(self.runtime.device, self.layout)
 
     def _check_losses(self, keep: int) -> None:
-        """Raises for a loss that is not finite, looking only at those older than `keep` steps: no waiting."""
+        """Raises for a loss that is not finite, looking only at those older than `keep` batches: no waiting."""
         while len(self._unchecked) > keep:
             step, cases, loss = self._unchecked.popleft()
             if not bool(torch.isfinite(loss)):
@@ -212,12 +247,13 @@ class Training:
     @torch.no_grad()
     def _validate(self, steps: int) -> tuple[float | None, dict[str, float | None]]:
         """Mean loss and scores over patches of the validation cases; the same patches after equal steps."""
-        count = max(1, round(steps * self.config.validation_share)) if self.config.validation_share else 0
-        if count == 0:
+        share = steps * self.config.accumulation * self.config.validation_share
+        if share == 0:
             return None, {}
+        numbers = range(self.clock.step, self.clock.step + max(1, round(share)))
         losses, counts = [], None
         self.network.eval()
-        with self.averaged(), self.task.batches(range(self.clock.step, self.clock.step + count), VALIDATION) as batches:
+        with self.averaged(), self.task.batches(numbers, VALIDATION) as batches:
             for batch in batches:
                 with self.runtime.autocast():
                     loss, found = self.task.validation(self.forward, self._place(batch))
@@ -225,69 +261,53 @@ class Training:
                 counts = found if counts is None else counts + found
         self.network.train()
         assert counts is not None
-        return float(torch.stack(losses).mean()), self.task.scores(counts.cpu())
-
-    def _report(
-        self,
-        loss: float,
-        validation_loss: float | None,
-        scores: dict[str, float | None],
-        rate: float,
-        step_seconds: float,
-        waiting: float,
-    ) -> None:
-        known = [score for score in scores.values() if score is not None]
-        mean = sum(known) / len(known) if known else None
-        if mean is not None:
-            # nnU-Net's smoothing, so that one lucky round does not become the best checkpoint.
-            self.smoothed_score = mean if self.smoothed_score is None else 0.9 * self.smoothed_score + 0.1 * mean
-            if self.best_score is None or self.smoothed_score > self.best_score:
-                self.best_score = self.smoothed_score
-                with self.averaged():
-                    save_checkpoint(self.fold.best, {"network": self.network.state_dict(), **self._summary()})
-        report = RoundReport(
-            step=self.clock.step,
-            steps=self.clock.total_steps,
-            seconds=round(self.clock.elapsed, 2),
-            remaining=round(self.clock.remaining, 1),
-            loss=loss,
-            validation_loss=validation_loss,
-            learning_rate=rate,
-            validation_dice=scores,
-            validation_foreground_dice=mean,
-            step_seconds=round(step_seconds, 4),
-            waiting_for_data=round(waiting, 4),
-        )
-        for hook in self.hooks:
-            hook.round(report)
+        return float(torch.stack(losses).mean()), self.task.scores(self.ranks.total(counts).cpu())
 
     def _summary(self) -> dict[str, Any]:
-        return {"step": self.clock.step, "seconds": self.clock.elapsed, "runtime": self.runtime.model_dump()}
+        return {
+            "step": self.clock.step,
+            "seconds": self.clock.seconds,
+            "runtime": self.runtime.model_dump(),
+            "config": self.config.model_dump(),
+        }
 
-    def _save(self, path: Any) -> None:
+    def _save(self) -> None:
+        """Everything that a resumed training needs, in checkpoint_last."""
+        if not self.ranks.leads:
+            return
         save_checkpoint(
-            path,
+            self.fold.last,
             {
                 "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
+                **self.descent.state(),
                 "average": None if self.average is None else self.average.state(),
                 "task": self.task.state(),
-                "config": self.config.model_dump(),
+                "plateau": self.plateau.state(),
                 "round_steps": self.round_steps,
-                "smoothed_score": self.smoothed_score,
-                "best_score": self.best_score,
                 **self._summary(),
             },
         )
 
-    def _last_step(self) -> int:
-        return self.config.steps if self.config.steps is not None else _ENDLESS
+    def _write_weights(self, path: Path) -> None:
+        """The weights to predict with."""
+        if self.ranks.leads:
+            with self.averaged():
+                save_checkpoint(path, {"network": self.network.state_dict(), **self._summary()})
 
 
-def begun_with(fold: Fold) -> tuple[Runtime, TrainingConfig] | None:
-    """Runtime and configuration that an unfinished training began with, so that it ends with the same numbers."""
-    if not fold.last.exists():
-        return None
-    state = load_checkpoint(fold.last)
-    return Runtime.model_validate(state["runtime"]), TrainingConfig.model_validate(state["config"])
+class _Stream:
+    """Batches in their order.
+
+    Attributes:
+        waited: seconds spent waiting for them.
+    """
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self._batches = iter(batches)
+        self.waited = 0.0
+
+    def __next__(self) -> Any:
+        start = time.perf_counter()
+        batch = next(self._batches)
+        self.waited += time.perf_counter() - start
+        return batch

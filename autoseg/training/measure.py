@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 import torch
 
+from autoseg.data.labels import LabelScheme
 from autoseg.losses.compound import dice_cross_entropy
 from autoseg.losses.deep_supervision import deep_supervision
 from autoseg.losses.target import Target
 from autoseg.networks.build import build_network
+from autoseg.plan.layers import input_channels
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.training.config import OptimizerConfig
-from autoseg.training.loop import make_optimizer
-from autoseg.training.runtime import Runtime, tune_runtime
+from autoseg.training.optimizer import make_optimizer
+from autoseg.training.runtime import Runtime, base_runtime, seconds_of, steady_runtime, tune_runtime
 
 
 def training_step(configuration: ConfigurationPlan, channels: int, outputs: int) -> Callable[[Runtime], None]:
@@ -59,3 +61,10 @@ def measure_step(
 ) -> tuple[Runtime, float]:
     """The fastest runtime for a configuration and the seconds of a step under it (about ten steps are timed)."""
     return tune_runtime(runtime, training_step(configuration, channels, outputs))
+
+
+def step_seconds(configuration: ConfigurationPlan, channels: int, labels: LabelScheme, device: str) -> float:
+    """Seconds of a training step with the usual precision and layout of a device, from two steps at most."""
+    runtime = steady_runtime(base_runtime(device))
+    step = training_step(configuration, input_channels(configuration, channels, labels), labels.outputs)
+    return seconds_of(lambda: step(runtime), repeats=1)

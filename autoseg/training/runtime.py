@@ -74,6 +74,13 @@ def find_device(name: str = "auto") -> str:
     return name
 
 
+def device_memory_gb(device: str) -> float | None:
+    """All memory of a CUDA device in the unit of nnU-Net's memory targets, 2^30 bytes; None for another device."""
+    if torch.device(device).type != "cuda":
+        return None
+    return float(torch.cuda.get_device_properties(device).total_memory / 2**30)
+
+
 def base_runtime(device: str, workers: int | None = None) -> Runtime:
     """A runtime without measurement: float32 on a CPU, mixed precision and channels-last on CUDA."""
     cores = max(1, torch.get_num_threads())

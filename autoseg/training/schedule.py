@@ -31,24 +31,27 @@ class Clock:
     share of the time used so far, so that the schedule ends when the time does, whatever the machine's speed and
     however it changes.
 
+    Between two looks at the watch nothing here changes by itself, so that processes that train together and look at
+    the watch of one of them take the same decisions.
+
     Attributes:
         step: finished steps.
-        seconds: seconds spent before this process took over.
+        seconds: seconds of training so far, as of the last look at the watch; at first, those before this process.
     """
 
     config: TrainingConfig
     step: int = 0
     seconds: float = 0.0
-    _started: float = field(default_factory=time.monotonic)
+    _started: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         if self.config.steps is None and self.config.seconds is None:
             raise ConfigurationError("a training needs a length", expected="a number of steps or of seconds")
+        self._started = time.monotonic() - self.seconds
 
-    @property
-    def elapsed(self) -> float:
-        """Seconds of training so far."""
-        return self.seconds + time.monotonic() - self._started
+    def watch(self) -> float:
+        """Seconds of training up to now, for `seconds`."""
+        return time.monotonic() - self._started
 
     @property
     def progress(self) -> float:
@@ -56,7 +59,7 @@ class Clock:
         if self.config.steps is not None:
             return min(1.0, self.step / self.config.steps)
         assert self.config.seconds is not None
-        return min(1.0, self.elapsed / self.config.seconds)
+        return min(1.0, self.seconds / self.config.seconds)
 
     @property
     def finished(self) -> bool:
@@ -75,8 +78,8 @@ class Clock:
         """Estimated seconds to the end."""
         if self.config.steps is None:
             assert self.config.seconds is not None
-            return max(0.0, self.config.seconds - self.elapsed)
-        return self.elapsed / max(self.step, 1) * (self.config.steps - self.step)
+            return max(0.0, self.config.seconds - self.seconds)
+        return self.seconds / max(self.step, 1) * (self.config.steps - self.step)
 
     def round_steps(self) -> int:
         """Steps of a round: about 40 rounds a training, at most nnU-Net's 250 steps.
@@ -86,6 +89,6 @@ class Clock:
         if self.config.round_steps is not None:
             return self.config.round_steps
         steps = math.ceil(self.total_steps / 40)
-        if self.config.steps is None and self.elapsed > 0:
-            steps = max(steps, math.ceil(_LEAST_ROUND_SECONDS * self.step / self.elapsed))
+        if self.config.steps is None and self.seconds > 0:
+            steps = max(steps, math.ceil(_LEAST_ROUND_SECONDS * self.step / self.seconds))
         return max(1, min(250, steps))

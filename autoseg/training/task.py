@@ -24,6 +24,10 @@ class TaskBatch(Protocol):
 class Task(Protocol):
     """One thing to train. Tasks are narrow: they own no device, precision, schedule, checkpoint or random state.
 
+    Several processes may train one task together (`autoseg.training.distributed.ranks`), each with its share of every
+    batch. Loss and counts are then made so that all of them have the loss of the whole batch, and the counts of all
+    processes add up (`losses.target.Target.across`); after `adapt` all must be in the same state.
+
     Attributes:
         network: the module to train, on the CPU, with its initial weights.
         labels: names of the scores that `scores` gives, for tables.
@@ -33,7 +37,7 @@ class Task(Protocol):
     labels: tuple[str, ...]
 
     def batches(self, steps: range, stream: int) -> AbstractContextManager[Iterable[TaskBatch]]:
-        """Batches of consecutive steps, in order, equal for equal steps whatever the number of workers."""
+        """Batches of consecutive numbers, in order, equal for equal numbers whatever the number of workers."""
         ...
 
     def loss(self, network: nn.Module, batch: Any) -> Tensor:

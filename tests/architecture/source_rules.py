@@ -43,6 +43,8 @@ SIBLINGS = {
     ("autoseg.plan.memory", "autoseg.networks"),
     ("autoseg.inference", "autoseg.training.runtime"),
     ("autoseg.inference", "autoseg.training.checkpoint"),
+    ("autoseg.inference", "autoseg.training.choices"),
+    ("autoseg.inference", "autoseg.training.config"),
     ("autoseg.baselines", "autoseg.trainers"),
     ("autoseg.report", "autoseg.evaluation"),
     ("autoseg.pipeline", "autoseg.evaluation"),

@@ -17,7 +17,7 @@ class Sample:
 
     Attributes:
         image: float32 (C, *spatial), spatial being (Z, Y, X) or (Y, X).
-        labels: int16 (L, *spatial); channel 0 is the target.
+        labels: int16 (L, *spatial); channel 0 is the target, channel 1 in a cascade what the previous stage predicted.
     """
 
     image: torch.Tensor

@@ -94,6 +94,17 @@ def test_seeds_and_steps_give_different_batches(small_store):
     assert not torch.equal(first.image, collect(source(small_store, seed=1), range(1))[0].image)
 
 
+@pytest.mark.parametrize(("workers", "shares"), [(0, (range(0, 2), range(2, 3))), (1, (range(1), range(1, 3)))])
+def test_shares_of_a_batch_make_the_whole_bit_for_bit(small_store, workers, shares):
+    made = source(small_store)
+    parts = [collect(made, range(3, 6), samples=share, workers=workers) for share in shares]
+    for whole, *of_ranks in zip(collect(made, range(3, 6)), *parts, strict=True):
+        assert torch.equal(whole.image, torch.cat([part.image for part in of_ranks]))
+        assert torch.equal(whole.target, torch.cat([part.target for part in of_ranks]))
+        assert whole.cases == tuple(case for part in of_ranks for case in part.cases)
+        assert whole.starts == tuple(start for part in of_ranks for start in part.starts)
+
+
 def test_shapes_and_types(small_store):
     (batch,) = collect(source(small_store), range(1))
     assert (batch.image.shape, batch.image.dtype) == ((3, 2, 10, 12, 8), torch.float32)

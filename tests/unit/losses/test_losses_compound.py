@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from autoseg.errors import ConfigurationError
 from autoseg.losses.compound import dice_binary_cross_entropy, dice_cross_entropy
 from autoseg.losses.deep_supervision import deep_supervision, resolution_weights
 from autoseg.losses.overlap import soft_dice
@@ -41,6 +42,15 @@ def test_values_equal_nnunets(
     assert dice_binary_cross_entropy(two, target, batch_dice=batch).item() == pytest.approx(regions, abs=1e-6)
     target = Target.from_labels(IGNORED, ignore=3, regions=REGIONS)
     assert dice_binary_cross_entropy(two, target, batch_dice=batch).item() == pytest.approx(regions_ignoring, abs=1e-6)
+
+
+def test_the_loss_of_labels_takes_its_sigmoid_form_for_regions_and_the_other_way_is_refused() -> None:
+    target = Target.from_labels(LABELS, regions=REGIONS)
+    two = LOGITS[:, :2]
+    expected = dice_binary_cross_entropy(two, target, batch_dice=True)
+    assert torch.equal(dice_cross_entropy(two, target, batch_dice=True), expected)
+    with pytest.raises(ConfigurationError, match="needs labels that are regions"):
+        dice_binary_cross_entropy(LOGITS, Target.from_labels(LABELS), batch_dice=True)
 
 
 def test_cross_entropy_and_dice_equal_their_definitions() -> None:
@@ -83,9 +93,10 @@ def test_a_batch_without_annotation_is_finite_and_has_no_gradient() -> None:
 
 def test_batch_dice_differs_from_the_mean_of_samples_where_they_are_unequal() -> None:
     probabilities = torch.tensor([[[1.0, 1, 0, 0]], [[0.0, 0, 0, 0]]])
-    target = torch.tensor([[[1, 1, 0, 0]], [[1, 1, 1, 1]]]).bool()
-    assert soft_dice(probabilities, target, batch=True).item() == pytest.approx(2 * 2 / (2 + 6), abs=1e-5)
-    assert soft_dice(probabilities, target, batch=False).item() == pytest.approx((1 + 0) / 2, abs=1e-5)
+    target = Target(torch.tensor([[[1, 1, 0, 0]], [[1, 1, 1, 1]]]))
+    members = target.members(2)
+    assert soft_dice(probabilities, members, target, batch=True).item() == pytest.approx(2 * 2 / (2 + 6), abs=1e-5)
+    assert soft_dice(probabilities, members, target, batch=False).item() == pytest.approx((1 + 0) / 2, abs=1e-5)
 
 
 def test_a_lower_resolution_takes_the_centre_of_each_block() -> None:

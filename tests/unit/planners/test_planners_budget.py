@@ -127,13 +127,6 @@ def test_more_time_never_makes_a_smaller_model(volumes: Fingerprint, labels: Lab
     assert works[0] < works[-1]
 
 
-def test_cascade_follows_the_full_resolution(fingerprint: Make, labels: LabelScheme) -> None:
-    data = fingerprint([(400, 500, 500)] * 3)
-    plan = budget.plan(data, labels, PlanContext(device="cpu", budget_seconds=600)).configurations
-    assert set(plan) == {"2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"}
-    assert plan["3d_cascade_fullres"] == plan["3d_fullres"].with_(previous_stage="3d_lowres")
-
-
 def test_augmentation_follows_the_reduced_patch(volumes: Fingerprint, labels: LabelScheme) -> None:
     plan = budget.plan(volumes, labels, PlanContext(device="cpu", budget_seconds=60)).configurations["3d_fullres"]
     flat = max(plan.patch_size) / plan.patch_size[0] > 3

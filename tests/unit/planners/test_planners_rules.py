@@ -95,16 +95,6 @@ def test_transforms_have_nnunets_order_and_probabilities() -> None:
     ]
 
 
-def test_cascade_is_the_full_resolution_with_a_previous_stage(fingerprint: Make, labels: LabelScheme) -> None:
-    plan = default.plan(fingerprint([(400, 500, 500)] * 3, channels=("CT",)), labels, PlanContext())
-    made = plan.configurations
-    assert set(made) == {"2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"}
-    assert made["3d_cascade_fullres"] == made["3d_fullres"].with_(previous_stage="3d_lowres")
-    assert made["3d_lowres"].next_stage == "3d_cascade_fullres"
-    assert (made["3d_lowres"].batch_dice, made["3d_fullres"].batch_dice) == (False, True)
-    assert min(made["3d_lowres"].spacing) > 1.0
-
-
 def test_more_memory_makes_larger_patches(fingerprint: Make, labels: LabelScheme) -> None:
     data = fingerprint([(300, 300, 300)] * 40)
     patches = [

@@ -17,7 +17,7 @@ from autoseg.errors import TrainingError
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.config import OptimizerConfig, TrainingConfig
 from autoseg.training.hooks import JsonLines
-from autoseg.training.loop import Outcome, Training, begun_with
+from autoseg.training.loop import Outcome, Training
 from autoseg.training.runtime import Runtime
 from autoseg.training.task import TRAINING
 from autoseg.workspace import Fold
@@ -131,10 +131,51 @@ def test_the_average_of_the_weights_is_what_is_kept(tmp_path: Path) -> None:
     assert not torch.equal(_final(tmp_path / "averaged")["weight"], _final(tmp_path / "plain")["weight"])
 
 
-def test_a_checkpoint_tells_what_the_training_began_with(tmp_path: Path) -> None:
-    assert begun_with(Fold(tmp_path)) is None
-    _run(tmp_path, stop_after=10)
-    begun = begun_with(Fold(tmp_path))
-    assert begun is not None
-    assert begun[0] == Runtime()
-    assert begun[1].optimizer == FAST
+def test_checkpoints_tell_what_they_were_trained_with(tmp_path: Path) -> None:
+    _run(tmp_path, steps=20)
+    fold = Fold(tmp_path)
+    for path in (fold.last, fold.best, fold.final):
+        state = load_checkpoint(path)
+        assert Runtime.model_validate(state["runtime"]) == Runtime()
+        assert TrainingConfig.model_validate(state["config"]).optimizer == FAST
+    assert sorted(load_checkpoint(fold.final)) == ["config", "format", "network", "runtime", "seconds", "step"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"ema_decay": 0.9}, {"gradient_clip": 0.5}])
+def test_accumulated_batches_are_one_large_batch(tmp_path: Path, settings: dict) -> None:
+    _run(tmp_path / "one", ToyTask(size=8), validation_share=0, **settings)
+    _run(tmp_path / "two", ToyTask(size=4), validation_share=0, accumulation=2, **settings)
+    _run(tmp_path / "half", ToyTask(size=4), validation_share=0, **settings)
+    for name, weight in _final(tmp_path / "one").items():
+        assert torch.allclose(weight, _final(tmp_path / "two")[name], rtol=1e-5, atol=1e-6), name
+        assert not torch.allclose(weight, _final(tmp_path / "half")[name], rtol=1e-5, atol=1e-6), name
+
+
+def test_a_resumed_accumulation_ends_with_the_same_bits(tmp_path: Path) -> None:
+    _run(tmp_path / "whole", accumulation=3)
+    _run(tmp_path / "parts", accumulation=3, stop_after=13)
+    _run(tmp_path / "parts", accumulation=3, resume=True)
+    assert all(torch.equal(w, _final(tmp_path / "parts")[n]) for n, w in _final(tmp_path / "whole").items())
+
+
+def test_a_score_that_stands_still_ends_the_training(tmp_path: Path) -> None:
+    outcome = _run(tmp_path, ToyTask(score=0.5), steps=1000, patience=3)
+    assert outcome.finished
+    assert outcome.steps == 40  # the first round is the best, and three more are waited for
+    assert outcome.best_score == 0.5
+    final = load_checkpoint(Fold(tmp_path).final)
+    assert final["step"] == 40
+    again = _training(tmp_path, ToyTask(score=0.5), steps=1000, patience=3)
+    assert again.resume()
+    assert again.finished
+    assert again.run() == Outcome(True, 40, again.clock.seconds, 0.5)
+    assert torch.equal(load_checkpoint(Fold(tmp_path).final)["network"]["weight"], final["network"]["weight"])
+
+
+def test_patience_is_the_same_whether_a_training_was_interrupted_or_not(tmp_path: Path) -> None:
+    _run(tmp_path, ToyTask(score=0.5), steps=1000, patience=3, stop_after=15)
+    assert _run(tmp_path, ToyTask(score=0.5), resume=True, steps=1000, patience=3).steps == 40
+
+
+def test_a_score_that_grows_ends_nothing_early(tmp_path: Path) -> None:
+    assert _run(tmp_path, steps=60, patience=2).steps == 60

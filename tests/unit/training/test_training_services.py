@@ -12,7 +12,9 @@ from torch import nn
 from autoseg.errors import ConfigurationError, WorkspaceError
 from autoseg.training.averaging import WeightAverage
 from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
-from autoseg.training.config import OptimizerConfig, ScheduleConfig, TrainingConfig, optimizer_for
+from autoseg.training.config import ScheduleConfig, TrainingConfig, optimizer_for
+from autoseg.training.distributed import Ranks, on_leader, rank_from_environment, ranks, start_ranks
+from autoseg.training.plateau import Plateau
 from autoseg.training.runtime import Runtime, find_device, tune_runtime
 from autoseg.training.schedule import Clock, learning_rate
 
@@ -38,9 +40,9 @@ def test_the_cosine_schedule_and_the_warm_up() -> None:
 
 def test_a_short_training_gets_the_same_effective_rate_with_less_momentum() -> None:
     long, short = optimizer_for(250_000), optimizer_for(2000)
-    assert long == OptimizerConfig(name="sgd", learning_rate=1e-2, momentum=0.99, weight_decay=3e-5)
+    assert (long.name, long.rate, long.momentum, long.weight_decay) == ("sgd", 1e-2, 0.99, 3e-5)
     assert short.momentum < long.momentum
-    assert short.learning_rate / (1 - short.momentum) == pytest.approx(long.learning_rate / (1 - long.momentum))
+    assert short.rate / (1 - short.momentum) == pytest.approx(long.rate / (1 - long.momentum))
 
 
 def test_a_clock_needs_a_length() -> None:
@@ -90,7 +92,7 @@ def test_a_checkpoint_that_runs_code_is_refused(tmp_path: Path) -> None:
 
     path = tmp_path / "evil.pt"
     torch.save({"format": 1, "network": Evil()}, path)
-    with pytest.raises(WorkspaceError, match="cannot be read"):
+    with pytest.raises(WorkspaceError, match="holds more than tensors"):
         load_checkpoint(path)
 
 
@@ -131,3 +133,63 @@ def test_the_layout_is_the_one_asked_for() -> None:
     network = Runtime(layout="channels_last").place(nn.Conv3d(4, 4, 3), 3)
     assert next(network.parameters()).is_contiguous(memory_format=torch.channels_last_3d)
     assert math.isclose(sum(p.numel() for p in network.parameters()), 4 * 4 * 27 + 4)
+
+
+def test_a_plateau_is_counted_in_rounds_since_the_best_smoothed_score() -> None:
+    plateau = Plateau()
+    assert plateau.add(0.5)
+    assert not plateau.add(0.4)
+    assert plateau.smoothed == pytest.approx(0.9 * 0.5 + 0.1 * 0.4)
+    assert not plateau.add(None)
+    assert (plateau.best, plateau.rounds) == (0.5, 2)
+    assert plateau.reached(2)
+    assert not plateau.reached(3)
+    assert not plateau.reached(None)
+    assert Plateau(**plateau.state()) == plateau
+    assert plateau.add(1.0)
+    assert plateau.rounds == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+@pytest.mark.parametrize("items", [0, 1, 3, 7, 20])
+def test_shares_are_even_consecutive_and_together_everything(count: int, items: int) -> None:
+    shares = [Ranks(rank, count).share(items) for rank in range(count)]
+    assert [item for share in shares for item in share] == list(range(items))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_batch_smaller_than_the_ranks_is_refused_on_each_of_them() -> None:
+    assert Ranks(1, 2).share_of_batch(3) == range(2, 3)
+    for rank in range(3):
+        with pytest.raises(ConfigurationError, match="fewer samples than there are processes"):
+            Ranks(rank, 3).share_of_batch(2)
+
+
+def test_a_process_alone_exchanges_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert start_ranks("cpu") == ranks() == Ranks()
+    assert rank_from_environment() == (0, 1)
+    alone, values, network = ranks(), torch.ones(3), nn.Linear(1, 1)
+    assert alone.leads
+    assert alone.total(values) is values
+    assert alone.parallel(network) is network
+    assert (alone.agree("a"), alone.gather("a"), on_leader(lambda: "a")) == ("a", ["a"], "a")
+    alone.wait()
+
+
+def test_the_environment_of_torchrun_is_read_and_half_of_it_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert rank_from_environment() == (3, 8)
+    with pytest.raises(ConfigurationError, match="several processes cannot train on 'mps'"):
+        start_ranks("mps")
+    monkeypatch.delenv("RANK")
+    with pytest.raises(ConfigurationError, match="not torchrun's"):
+        rank_from_environment()
+
+
+@pytest.mark.parametrize("score", [0.1, 0.3, 0.7, 0.855, 1 / 3])
+def test_rounding_is_no_gain(score: float) -> None:
+    plateau = Plateau()
+    assert [plateau.add(score) for _ in range(20)] == [True] + [False] * 19

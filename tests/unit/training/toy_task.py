@@ -25,15 +25,26 @@ class ToyBatch:
 
 
 class ToyTask:
-    """Learns y = 2 x - 1. From `poisoned` on, batches of the training stream hold NaN."""
+    """Learns y = 2 x - 1. From `poisoned` on, batches of the training stream hold NaN.
+
+    Sample i of batch n of `size` is drawn from the key n * size + i, so that two batches of four are one of eight.
+    `score` is what validation says instead of the truth.
+    """
 
     labels = ("line",)
 
-    def __init__(self, seed: int = 0, poisoned: int | None = None, adaptive: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        poisoned: int | None = None,
+        adaptive: bool = False,
+        size: int = 8,
+        score: float | None = None,
+    ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network: nn.Module = nn.Linear(1, 1)
-        self.seed, self.poisoned, self.adaptive = seed, poisoned, adaptive
+        self.seed, self.poisoned, self.adaptive, self.size, self.score = seed, poisoned, adaptive, size, score
         self.shift, self.opened = 0.0, []
 
     @contextmanager
@@ -42,7 +53,9 @@ class ToyTask:
         yield (self._batch(step, stream) for step in steps)
 
     def _batch(self, step: int, stream: int) -> ToyBatch:
-        x = np.random.default_rng((self.seed, stream, step)).normal(self.shift, 1, (8, 1)).astype(np.float32)
+        keys = range(step * self.size, (step + 1) * self.size)
+        drawn = [np.random.default_rng((self.seed, stream, key)).normal(self.shift, 1) for key in keys]
+        x = np.array(drawn, np.float32)[:, None]
         y = 2 * x - 1
         if stream == TRAINING and self.poisoned is not None and step >= self.poisoned:
             y[0] = np.nan
@@ -57,7 +70,7 @@ class ToyTask:
 
     def scores(self, counts: Tensor) -> dict[str, float | None]:
         total, batches = counts.tolist()
-        return {"line": 1 / (1 + total / batches)}
+        return {"line": 1 / (1 + total / batches) if self.score is None else self.score}
 
     def adapt(self, network: nn.Module, step: int, place: Any) -> bool:
         if self.adaptive:

@@ -1,0 +1,67 @@
+"""Cases through three stages at once: one is read ahead, one is computed, others are written behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from autoseg.data.dataset import Case
+from autoseg.errors import AutosegError
+from autoseg.log import progress
+
+Read = TypeVar("Read")
+Computed = TypeVar("Computed")
+Written = TypeVar("Written")
+
+_BEHIND = 2
+"""Cases that wait for being written: more would only hold memory."""
+
+
+def stream(
+    cases: Sequence[Case],
+    title: str,
+    *,
+    read: Callable[[Case], Read],
+    compute: Callable[[Read], Computed],
+    write: Callable[[Case, Computed], Written],
+) -> tuple[dict[str, Written], list[str]]:
+    """Takes each case through reading, computing and writing; the three overlap, each in threads of this process.
+
+    A case that fails with an `AutosegError` in any stage is left out and the others go on; other exceptions are bugs
+    and are raised.
+
+    Returns:
+        Identifier -> what `write` returned, in the order of the cases, and a message for each case that failed.
+    """
+    results: dict[str, Written] = {}
+    failures: list[str] = []
+    writing: list[tuple[str, Future[Written]]] = []
+
+    def settle(most: int) -> None:
+        while len(writing) > most:
+            case_id, future = writing.pop(0)
+            try:
+                results[case_id] = future.result()
+            except AutosegError as error:
+                failures.append(_failure(case_id, error))
+
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(_BEHIND) as writer:
+        ahead = reader.submit(read, cases[0]) if cases else None
+        for i, case in progress(enumerate(cases), title, len(cases)):
+            current, ahead = ahead, reader.submit(read, cases[i + 1]) if i + 1 < len(cases) else None
+            assert current is not None
+            try:
+                computed = compute(current.result())
+            except AutosegError as error:
+                failures.append(_failure(case.id, error))
+                continue
+            writing.append((case.id, writer.submit(write, case, computed)))
+            settle(_BEHIND)
+        settle(0)
+    return results, failures
+
+
+def _failure(case: str, error: AutosegError) -> str:
+    """The error's message, with the case named once."""
+    return str(error) if error.where == case else f"{case}: {error}"
