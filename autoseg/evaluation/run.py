@@ -1,29 +1,53 @@
-"""The results of a run: its validated folds put together, the best configuration, its post-processing."""
+"""The results of a run: its validated folds put together, ensembles, the best of all, its post-processing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autoseg.data.dataset import Dataset
 from autoseg.data.files import read_labels
+from autoseg.data.labels import LabelScheme
 from autoseg.errors import WorkspaceError
-from autoseg.evaluation.summary import summarise
+from autoseg.evaluation.candidate import Candidate, best_of, comparable, validated_configuration
+from autoseg.evaluation.ensemble import validated_ensemble
+from autoseg.evaluation.uncertainty import summarise_uncertainty, uncertainty_cases
 from autoseg.log import logger
 from autoseg.plan.record import Plan
-from autoseg.postprocessing.choose import Decision, choose
-from autoseg.records import read_mapping, write_json
+from autoseg.postprocessing.choose import Decision, choose_from_graphs
+from autoseg.postprocessing.graph import ComponentGraph, component_graph
+from autoseg.processes import unordered, usable_cores
+from autoseg.records import write_json
 from autoseg.workspace import Run
 
+_PATIENCE = 2.0
+"""Seconds of reading cases in this process before others are started."""
 
-def summarise_run(run: Run, dataset: Dataset, plan: Plan) -> dict[str, Any]:
-    """Writes postprocessing.json and summary.json from the folds that are validated.
 
-    The best configuration has the highest mean foreground Dice over all its validated cases; of equal ones the
-    first in the plan, which is the simpler. Only configurations validated on the same cases are compared.
+def summarise_run(
+    run: Run,
+    dataset: Dataset,
+    plan: Plan,
+    *,
+    predict_again: Callable[[str, str], object] | None = None,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """Chooses the run's model from the folds that are validated; writes postprocessing.json and summary.json.
+
+    All configurations that were validated on the same cases, and all ensembles of two of them (probabilities
+    averaged), are compared by mean foreground Dice; ties go to the simpler (`candidate.best_of`). Post-processing is
+    chosen after, for the best alone (Isensee et al. 2021, Nature Methods 18, "empirical parameters").
+
+    Args:
+        run: with at least one validated fold.
+        dataset, plan: of the run.
+        predict_again: predicts, saves and scores the validation of a trained fold (configuration, fold) anew. Called
+            for folds without saved probabilities; None leaves the ensembles that need them out.
+        workers: processes; None takes one a usable core.
 
     Returns:
         The content of summary.json.
@@ -31,63 +55,118 @@ def summarise_run(run: Run, dataset: Dataset, plan: Plan) -> dict[str, Any]:
     Raises:
         WorkspaceError: no fold is validated yet.
     """
-    pooled = {name: _pooled(run, name) for name in plan.configurations}
-    results = {name: result for name, result in pooled.items() if result is not None}
-    if not results:
+    workers = usable_cores() if workers is None else workers
+    found = [validated_configuration(run, plan, name) for name in plan.configurations]
+    singles = [candidate for candidate in found if candidate is not None]
+    if not singles:
         raise WorkspaceError("no fold is validated yet", where=run.root, remedy="run `autoseg train` first")
-    most = max(len(result["cases"]) for result in results.values())
-    complete = [name for name, result in results.items() if len(result["cases"]) == most]
-    best = max(complete, key=lambda name: results[name]["foreground_mean"].get("dice") or 0.0)
-    decision = choose(
-        _pairs(run, dataset, plan, best), plan.labels.training_foreground, ignore=plan.labels.training_ignore
-    )
-    write_json(run.postprocessing, {"configuration": best, **decision.model_dump(mode="json")})
+    compared, left_out = comparable(singles)
+    for candidate in left_out:
+        logger.info(
+            "%s is not compared: it is validated on %d cases, folds %s; the comparison is on %d cases, folds %s",
+            candidate.name, len(candidate.cases), ",".join(candidate.folders), len(compared[0].cases),
+            ",".join(compared[0].folders),
+        )  # fmt: skip
+    if len(compared) > 1:
+        compared = [_with_probabilities(run, plan, one, predict_again) for one in compared]
+    members = [one for one in compared if not _without_probabilities(one)]
+    ensembles = [validated_ensemble(run, dataset, plan, pair, workers=workers) for pair in combinations(members, 2)]
+    best = best_of([*compared, *ensembles], plan)
+    decision = _decide(best, dataset, plan, workers)
     summary = {
-        "configurations": {name: _without_cases(result) for name, result in results.items()},
-        "best": _best(best, results[best], decision),
+        "configurations": {one.name: one.entry() for one in _replaced(singles, compared)},
+        "ensembles": {one.name: {**one.entry(), "configurations": list(one.configurations)} for one in ensembles},
+        "best": _best(run, best, decision),
     }
+    if cases := uncertainty_cases(run, best.configurations):
+        summary["uncertainty"] = summarise_uncertainty(cases, configurations=best.configurations)
+    write_json(run.postprocessing, {"configurations": list(best.configurations), **decision.model_dump(mode="json")})
     write_json(run.summary, summary)
-    logger.info("best: %s, post-processing: %s", best, ", ".join(decision.steps) or "none")
+    _announce([*compared, *ensembles], best, decision, summary["best"]["predict"])
     return summary
 
 
-def _pooled(run: Run, configuration: str) -> dict[str, Any] | None:
-    """Scores over the cases of all validated folds of a configuration."""
-    cases: dict[str, Any] = {}
-    folds: dict[str, float | None] = {}
-    for name, fold in run.folds(configuration).items():
-        if fold.validation_summary.exists():
-            content = read_mapping(fold.validation_summary)
-            cases |= content["cases"]
-            folds[name] = content["foreground_mean"].get("dice")
-    return {**summarise(cases), "folds": folds} if cases else None
+def _with_probabilities(
+    run: Run, plan: Plan, candidate: Candidate, predict_again: Callable[[str, str], object] | None
+) -> Candidate:
+    """The candidate, with saved probabilities of all its cases where that is possible."""
+    (name,) = candidate.configurations
+    missing = _without_probabilities(candidate)
+    trained = [fold for fold in missing if candidate.folders[fold].final.exists()]
+    if not missing:
+        return candidate
+    if predict_again is None or len(trained) < len(missing):
+        remedy = f"`autoseg choose {run.root}` makes them" if predict_again is None else "their weights are gone"
+        logger.warning("no ensemble with %s: folds %s lack probabilities; %s", name, ",".join(missing), remedy)
+        return candidate
+    for fold in missing:
+        logger.info("%s fold %s has no saved probabilities: its validation is predicted again", name, fold)
+        predict_again(name, fold)
+    again = validated_configuration(run, plan, name)
+    assert again is not None
+    return again
 
 
-def _without_cases(result: dict[str, Any]) -> dict[str, Any]:
-    return {**{key: value for key, value in result.items() if key != "cases"}, "cases": len(result["cases"])}
+def _without_probabilities(candidate: Candidate) -> list[str]:
+    """Folds of which a case's probabilities are missing."""
+    lacking = {candidate.fold_of[case] for case in candidate.cases if not candidate.probabilities(case).exists()}
+    return [fold for fold in candidate.folders if fold in lacking]
 
 
-def _best(name: str, result: dict[str, Any], decision: Decision) -> dict[str, Any]:
+def _replaced(candidates: Sequence[Candidate], newer: Sequence[Candidate]) -> list[Candidate]:
+    by_name = {one.name: one for one in newer}
+    return [by_name.get(one.name, one) for one in candidates]
+
+
+def _best(run: Run, best: Candidate, decision: Decision) -> dict[str, Any]:
     return {
-        "configurations": [name],
-        "folds": list(result["folds"]),
-        "foreground_mean_dice": result["foreground_mean"].get("dice"),
+        "configurations": list(best.configurations),
+        "folds": list(best.folders),
+        "foreground_mean_dice": best.dice,
         "postprocessing": list(decision.steps),
         "foreground_mean_dice_postprocessed": decision.after.foreground,
+        "predict": f"autoseg predict {shlex.quote(str(run.root))} IMAGES --out DIR",
     }
 
 
-def _pairs(run: Run, dataset: Dataset, plan: Plan, configuration: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Prediction and reference of every validated case, in training values, one at a time."""
+def _announce(candidates: Sequence[Candidate], best: Candidate, decision: Decision, command: str) -> None:
+    wide = max(len(one.name) for one in candidates)
+    for one in candidates:
+        dice = "none" if one.dice is None else f"{one.dice:.4f}"
+        logger.info("%-*s  mean foreground Dice %s over %d cases", wide, one.name, dice, len(one.cases))
+    logger.info("best: %s, post-processing: %s", best.name, ", ".join(decision.steps) or "none")
+    logger.info("to use it: %s", command)
+
+
+def _decide(best: Candidate, dataset: Dataset, plan: Plan, workers: int) -> Decision:
+    """Post-processing of one candidate; each case is read once and kept as a small graph."""
     references = {case.id: case.label for case in dataset.training}
-    for fold in run.folds(configuration).values():
-        if not fold.validation_summary.exists():
-            continue
-        for case in read_mapping(fold.validation_summary)["cases"]:
-            reference = references[case]
-            assert reference is not None
-            yield _encoded(fold.validation / f"{case}{plan.file_ending}", plan), _encoded(reference, plan)
+    jobs = [_GraphJob(case, best.prediction(case), _known(references, case), plan.labels) for case in best.cases]
+    graphs = dict(unordered(_graph, jobs, "post-processing", workers=workers, patience=_PATIENCE))
+    return choose_from_graphs([graphs[case] for case in sorted(graphs)], plan.labels.training_foreground)
 
 
-def _encoded(path: Path, plan: Plan) -> np.ndarray:
-    return plan.labels.encode(read_labels(path).array[0])
+def _known(references: Mapping[str, Path | None], case: str) -> Path:
+    reference = references.get(case)
+    if reference is None:
+        raise WorkspaceError(
+            "a validated case is not in the data set",
+            where=case,
+            remedy="train again on the data set as it is now, or bring the case back",
+        )
+    return reference
+
+
+@dataclass(frozen=True)
+class _GraphJob:
+    """One case, with everything a process needs."""
+
+    case: str
+    prediction: Path
+    reference: Path
+    scheme: LabelScheme
+
+
+def _graph(job: _GraphJob) -> tuple[str, ComponentGraph]:
+    prediction, reference = (job.scheme.encode(read_labels(path).array[0]) for path in (job.prediction, job.reference))
+    return job.case, component_graph(prediction, reference, job.scheme.training_ignore)

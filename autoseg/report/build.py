@@ -22,6 +22,7 @@ from autoseg.report.overlays import PREDICTION, REFERENCE, overlays
 from autoseg.report.plan_section import plan_section
 from autoseg.report.results import results
 from autoseg.report.theme import inline_svg
+from autoseg.report.uncertainty_section import uncertainty_section
 from autoseg.report.verdict import verdict
 from autoseg.training.curves import learning_curves
 from autoseg.version import VERSION
@@ -42,7 +43,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Machine:
-    """Section 8 of the page.
+    """Section 9 of the page.
 
     Attributes:
         earlier: the commands on this run folder before the latest one, oldest first.
@@ -89,7 +90,9 @@ def render(records: RunRecords) -> str:
         style=Markup(_template("report.css")),
         script=Markup(_template("report.js")),
         verdict=verdict(records),
+        use=_use(records),
         results=results(records),
+        uncertainty=uncertainty_section(records),
         overlays=overlays(records),
         reference_colour=REFERENCE,
         prediction_colour=PREDICTION,
@@ -123,7 +126,7 @@ def _curves(records: RunRecords) -> tuple[Curves, ...]:
 def _machine(provenance: Mapping[str, Any] | None) -> Machine | None:
     if provenance is None:
         return None
-    stages = [(str(stage.get("name")), float(stage.get("seconds") or 0)) for stage in provenance.get("stages") or ()]
+    stages = [(_stage_name(stage), float(stage.get("seconds") or 0)) for stage in provenance.get("stages") or ()]
     longest = max([seconds for _, seconds in stages], default=0.0) or 1.0
     commands = [shlex.join(map(str, command)) for command in provenance.get("commands") or ()]
     return Machine(
@@ -135,6 +138,18 @@ def _machine(provenance: Mapping[str, Any] | None) -> Machine | None:
         stages=tuple((name, duration(seconds), seconds / longest) for name, seconds in stages),
         total=duration(sum(seconds for _, seconds in stages)),
     )
+
+
+def _use(records: RunRecords) -> str | None:
+    """The command that applies the chosen model; None before there is one."""
+    if records.chosen_model is None:
+        return None
+    stated = ((records.summary or {}).get("best") or {}).get("predict")
+    return stated or f"autoseg predict {shlex.quote(str(records.run.root))} IMAGES --out DIR"
+
+
+def _stage_name(stage: Mapping[str, Any]) -> str:
+    return f"{stage.get('name')}{'' if stage.get('finished', True) else ' (interrupted)'}"
 
 
 def _next_commands(records: RunRecords) -> dict[str, str]:

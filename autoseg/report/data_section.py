@@ -23,7 +23,7 @@ _FEW = 6
 
 @dataclass(frozen=True)
 class DataSection:
-    """Section 4 of the page: facts as (name, value), pictures, and what is unusual, in words."""
+    """Section 5 of the page: facts as (name, value), pictures, and what is unusual, in words."""
 
     facts: tuple[tuple[str, str], ...]
     pictures: tuple[Markup, ...]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,9 @@ import numpy as np
 
 from autoseg.data.dataset import Dataset
 from autoseg.errors import AutosegError
+from autoseg.evaluation.uncertainty import Cases, summarise_uncertainty, uncertainty_cases
 from autoseg.fingerprint.record import Fingerprint
+from autoseg.inference.estimate import Reliability, reliability_of
 from autoseg.plan.record import Plan
 from autoseg.postprocessing.choose import Decision
 from autoseg.records import read_mapping
@@ -57,6 +59,9 @@ class RunRecords:
     Attributes:
         folds: configuration -> fold name -> records, for the folds that have a folder.
         problems: files that exist and cannot be read, in words.
+        ensembles: names of the configurations -> its validated cases, each with the fold that left it out.
+        expected: expected and true Dice of the chosen model's validated cases, as `evaluation.uncertainty` has them.
+        reliability: of the chosen model's expected Dice.
     """
 
     run: Run
@@ -68,6 +73,9 @@ class RunRecords:
     provenance: dict[str, Any] | None
     folds: dict[str, dict[str, FoldRecords]]
     problems: tuple[str, ...]
+    ensembles: dict[tuple[str, ...], tuple[CaseScores, ...]] = field(default_factory=dict)
+    expected: Cases = field(default_factory=dict)
+    reliability: Reliability | None = None
 
     @cached_property
     def name(self) -> str:
@@ -87,17 +95,37 @@ class RunRecords:
         return {name: cases for name, cases in pooled.items() if cases}
 
     @cached_property
+    def models(self) -> dict[tuple[str, ...], tuple[CaseScores, ...]]:
+        """Everything that was validated: the configurations, each as a tuple of one, and the ensembles."""
+        return {(name,): cases for name, cases in self.evaluated.items()} | self.ensembles
+
+    @cached_property
     def chosen(self) -> tuple[str, ...]:
         """Names of the configurations that the run chose, several for an ensemble.
 
         Before the choice is made: the evaluated configuration with the best mean foreground Dice.
         """
-        best = (self.summary or {}).get("best") or {}
-        names = best.get("configurations") or best.get("configuration")
-        if names:
-            return (names,) if isinstance(names, str) else tuple(names)
+        names = chosen_configurations(self.summary)
         ranked = sorted(self.evaluated, key=lambda name: -(mean_foreground_dice(self.evaluated[name]) or 0.0))
-        return tuple(ranked[:1])
+        return names or tuple(ranked[:1])
+
+    @cached_property
+    def chosen_model(self) -> tuple[str, ...] | None:
+        """The key in `models` of what was chosen, or of the first part of it that has cases; None without any."""
+        parts = [self.chosen, *((name,) for name in self.chosen), *self.models]
+        return next((model for model in parts if model in self.models), None)
+
+    def validation_folder(self, model: tuple[str, ...], case: CaseScores) -> Path:
+        """Where the prediction of a validation case lies."""
+        folder = self.run.ensemble(model) if len(model) > 1 else self.folds[model[0]][case.fold].folder
+        return folder.validation
+
+
+def chosen_configurations(summary: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The names in a summary's choice; empty before it is made."""
+    best = (summary or {}).get("best") or {}
+    names = best.get("configurations") or best.get("configuration") or ()
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def mean_foreground_dice(cases: Sequence[CaseScores]) -> float | None:
@@ -129,7 +157,7 @@ def gather(run: Run) -> RunRecords:
         name: {fold: _fold(fold, folder, read) for fold, folder in run.folds(name).items()}
         for name in dict.fromkeys(names)
     }
-    return RunRecords(
+    records = RunRecords(
         run=run,
         dataset=read(run.dataset, Dataset.load),
         fingerprint=read(run.fingerprint, Fingerprint.load),
@@ -138,14 +166,41 @@ def gather(run: Run) -> RunRecords:
         postprocessing=read(run.postprocessing, _decision),
         provenance=read(run.provenance, read_mapping),
         folds={name: found for name, found in folds.items() if found},
-        problems=tuple(problems),
+        problems=(),
+        ensembles=_ensembles(run, summary, folds, read),
     )
+    chosen, expected = records.chosen, {}
+    if chosen:
+        expected = read(run.root, lambda _: uncertainty_cases(run, chosen)) or {}
+    reliability = read(run.summary, lambda _: reliability_of(run, chosen))
+    if reliability is None and expected:
+        reliability = Reliability.from_mapping(summarise_uncertainty(expected, configurations=chosen))
+    return replace(records, problems=tuple(dict.fromkeys(problems)), expected=expected, reliability=reliability)
+
+
+def _ensembles(
+    run: Run,
+    summary: Mapping[str, Any] | None,
+    folds: Mapping[str, Mapping[str, FoldRecords]],
+    read: Callable[..., dict[str, Any] | None],
+) -> dict[tuple[str, ...], tuple[CaseScores, ...]]:
+    """The ensembles that the summary names and whose scores are there."""
+    found = {}
+    for content in ((summary or {}).get("ensembles") or {}).values():
+        names = tuple(content["configurations"])
+        parts = folds.get(names[0], {}).values()
+        fold_of = {case.id: case.fold for part in parts for case in part.cases or ()}
+        scores = (read(run.ensemble(names).validation_summary, read_mapping) or {}).get("cases") or {}
+        if scores:
+            found[names] = tuple(CaseScores(id, fold_of.get(id, "?"), scores[id]) for id in sorted(scores))
+    return found
 
 
 def _decision(path: Path) -> Decision:
-    """postprocessing.json is a `Decision` with the configuration that it is about beside its fields."""
+    """postprocessing.json is a `Decision` with the configurations that it is about beside its fields."""
     fields = read_mapping(path)
-    fields.pop("configuration", None)
+    for name in ("configurations", "configuration"):  # runs of earlier versions have one name
+        fields.pop(name, None)
     return Decision.from_mapping(fields, where=path)
 
 

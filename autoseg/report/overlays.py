@@ -52,7 +52,7 @@ class Overlay:
 
 @dataclass(frozen=True)
 class Overlays:
-    """Section 3 of the page.
+    """Section 4 of the page.
 
     Attributes:
         notes: which pictures could not be made, and why.
@@ -60,7 +60,7 @@ class Overlays:
         channel: which of several channels is shown; None where there is no choice.
     """
 
-    configuration: str
+    model: str
     cases: tuple[Overlay, ...]
     notes: tuple[str, ...]
     plane: bool
@@ -68,23 +68,23 @@ class Overlays:
 
 
 def overlays(records: RunRecords) -> Overlays | None:
-    """Draws three cases of the chosen configuration; None before any validation.
+    """Draws three cases of the chosen model; None before any validation.
 
     Reads the images named in dataset.json. A file that is gone leaves its case out and adds a note.
     """
-    names = [name for name in records.chosen if name in records.evaluated] or list(records.evaluated)
-    if not names:
+    model = records.chosen_model
+    if model is None:
         return None
     drawn: list[Overlay] = []
     notes: list[str] = []
     channels = records.dataset.channels if records.dataset is not None else ()
-    for rank, case, dice in ranked(records.evaluated[names[0]]):
+    for rank, case, dice in ranked(records.models[model]):
         try:
-            drawn.append(Overlay(rank, case, dice, _panels(records, names[0], case)))
+            drawn.append(Overlay(rank, case, dice, _panels(records, model, case)))
         except AutosegError as error:
             notes.append(f"{case.id} ({rank}) is not shown: {error}")
     return Overlays(
-        names[0],
+        " + ".join(model),
         tuple(drawn),
         tuple(notes),
         plane=all(len(overlay.panels) == 1 for overlay in drawn),
@@ -106,23 +106,23 @@ def ranked(cases: tuple[CaseScores, ...]) -> list[tuple[str, CaseScores, float]]
     return [(rank, scored[place][1], scored[place][0]) for place, rank in sorted(places.items())]
 
 
-def _panels(records: RunRecords, configuration: str, scores: CaseScores) -> tuple[Panel, ...]:
+def _panels(records: RunRecords, model: tuple[str, ...], scores: CaseScores) -> tuple[Panel, ...]:
     dataset = records.dataset
     if dataset is None:
         raise WorkspaceError("the run has no dataset.json")
     case = next((case for case in dataset.training if case.id == scores.id), None)
     if case is None or case.label is None:
         raise WorkspaceError("the case is not among the training cases of dataset.json")
-    file = _prediction(records, dataset, configuration, scores)
+    file = _prediction(records, dataset, model, scores)
     view = _view(case, case.label, file, len(dataset.channels))
     ignored = None if dataset.labels.ignore is None else view.reference == dataset.labels.ignore
-    window = _ct_window(records.plan, configuration)
+    window = _ct_window(records.plan, model[0])
     axes = (0,) if view.planes[0] == "plane" else (0, 1, 2)
     return tuple(_panel(view, axis, dataset, ignored, window) for axis in axes)
 
 
-def _prediction(records: RunRecords, dataset: Dataset, configuration: str, scores: CaseScores) -> Path:
-    folder = records.folds[configuration][scores.fold].folder.validation
+def _prediction(records: RunRecords, dataset: Dataset, model: tuple[str, ...], scores: CaseScores) -> Path:
+    folder = records.validation_folder(model, scores)
     endings = dict.fromkeys([dataset.label_ending, dataset.file_ending])
     if records.plan is not None:
         endings = dict.fromkeys([records.plan.file_ending, *endings])

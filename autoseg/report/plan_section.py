@@ -15,7 +15,7 @@ from autoseg.report.network import Drawing, draw, times
 
 @dataclass(frozen=True)
 class PlanSection:
-    """Section 5 of the page.
+    """Section 6 of the page.
 
     Attributes:
         names: configurations, the columns.

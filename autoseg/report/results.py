@@ -1,4 +1,4 @@
-"""The result tables and their plots: per class, per case, and configurations and folds side by side."""
+"""The result tables and their plots: per class, per case, and models and folds side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from autoseg.metrics.table import METRICS, Metric
 from autoseg.report.gather import CaseScores, RunRecords, mean_foreground_dice
-from autoseg.report.metrics import heading, label_name, shown
+from autoseg.report.metrics import digits, heading, label_name, shown
 from autoseg.report.strips import Group, strips
 from autoseg.report.theme import inline_svg
 from autoseg.training.curves import INK, SERIES
@@ -38,49 +38,65 @@ class Statistics:
 
 
 @dataclass(frozen=True)
-class ConfigurationResults:
-    """What the page shows of one configuration.
+class FoldResults:
+    """Mean Dice over the cases of one fold: label -> value, None where no case has one."""
+
+    fold: str
+    cases: int
+    foreground_dice: float | None
+    dice: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class ModelResults:
+    """What the page shows of one configuration or ensemble.
 
     Attributes:
+        name: "a + b" for an ensemble.
+        detailed: whether its plots and its table of cases are shown: configurations, and the chosen ensemble.
         foreground_dice: mean over the labels, as summary.json has it.
         spread: sample standard deviation of the cases' foreground Dice; None below two cases.
         cells: label -> metric name -> statistics, in the order of `labels` and `metrics`.
         case_metrics: the metrics that the table of cases shows.
-        fold_dice: fold -> mean foreground Dice of its cases.
+        folds: in ascending order; empty for a single fold, which is the whole.
     """
 
     name: str
     chosen: bool
+    detailed: bool
     foreground_dice: float | None
     spread: float | None
     labels: tuple[str, ...]
     metrics: tuple[Metric, ...]
     case_metrics: tuple[Metric, ...]
     cells: dict[str, dict[str, Statistics]]
-    fold_dice: dict[str, float | None]
+    folds: tuple[FoldResults, ...]
     cases: tuple[CaseScores, ...]
 
 
 @dataclass(frozen=True)
 class Results:
-    """Section 2 of the page."""
+    """Section 2 of the page.
 
-    configurations: tuple[ConfigurationResults, ...]
+    Attributes:
+        choice: why the chosen model was chosen, in words; empty where there was nothing to choose.
+    """
+
+    models: tuple[ModelResults, ...]
     labels: tuple[str, ...]
-    folds: tuple[str, ...]
+    choice: str
     plots: tuple[Markup, ...]
 
 
 def results(records: RunRecords) -> Results | None:
-    """Tables and plots of all evaluated configurations, the chosen ones first; None if there is no evaluation."""
-    order = sorted(records.evaluated, key=lambda name: name not in records.chosen)
+    """Tables and plots of everything that was validated, the chosen one first; None if there is no evaluation."""
+    order = sorted(records.models, key=lambda names: names != records.chosen_model)
     if not order:
         return None
-    found = tuple(_configuration(records, name) for name in order)
+    found = tuple(_model(records, names) for names in order)
     labels = tuple(dict.fromkeys(label for one in found for label in one.labels))
-    folds = tuple(sorted({fold for one in found for fold in one.fold_dice}, key=lambda name: (len(name), name)))
-    plots = [distribution(found, labels, METRICS[name]) for name in ("dice", "hd95")]
-    return Results(found, labels, folds, tuple(plot for plot in plots if plot is not None))
+    plots = [distribution([one for one in found if one.detailed], labels, METRICS[name]) for name in ("dice", "hd95")]
+    return Results(found, labels, _choice(records, found), tuple(plot for plot in plots if plot is not None))
 
 
 def statistics(cases: Sequence[CaseScores], label: str, key: str) -> Statistics:
@@ -100,15 +116,13 @@ def statistics(cases: Sequence[CaseScores], label: str, key: str) -> Statistics:
     )
 
 
-def distribution(
-    configurations: Sequence[ConfigurationResults], labels: Sequence[str], metric: Metric
-) -> Markup | None:
-    """Every case as a point and a box over them, a row per class and configuration; None if no value exists."""
-    colours = [SERIES[index % len(SERIES)] for index in range(len(configurations))]
+def distribution(models: Sequence[ModelResults], labels: Sequence[str], metric: Metric) -> Markup | None:
+    """Every case as a point and a box over them, a row per class and model; None if no value exists."""
+    colours = [SERIES[index % len(SERIES)] for index in range(len(models))]
     groups = [
         Group(
             label_name(label),
-            tuple((_values(one.cases, label, metric.name), c) for one, c in zip(configurations, colours, strict=True)),
+            tuple((_values(one.cases, label, metric.name), c) for one, c in zip(models, colours, strict=True)),
         )
         for label in labels
     ]
@@ -116,9 +130,9 @@ def distribution(
     if not known:
         return None
     figure, axes = strips(f"{heading(metric)}, a point a case", groups)
-    if len(configurations) > 1:
+    if len(models) > 1:
         marks = [Line2D([], [], marker="o", linestyle="", color=colour) for colour in colours]
-        names = [one.name for one in configurations]
+        names = [one.name for one in models]
         figure.legend(marks, names, loc="outside lower center", ncols=4, fontsize=8.5, frameon=False, labelcolor=INK)
     if metric.range[1] == 1.0:
         axes.set_xlim(max(min(float(values.min()) for values in known) - 0.05, -0.01), 1.01)
@@ -127,27 +141,63 @@ def distribution(
     return inline_svg(figure, f"distribution-{metric.name}", f"Distribution of {metric.title} over the cases")
 
 
-def _configuration(records: RunRecords, name: str) -> ConfigurationResults:
-    cases = records.evaluated[name]
+def _model(records: RunRecords, names: tuple[str, ...]) -> ModelResults:
+    cases = records.models[names]
     labels = tuple(dict.fromkeys(label for case in cases for label in case.scores))
     metrics = shown(key for case in cases for scores in case.scores.values() for key in scores)
     dice = [value for case in cases if (value := case.foreground_dice) is not None]
-    summary = ((records.summary or {}).get("configurations") or {}).get(name) or {}
-    stated = (summary.get("foreground_mean") or {}).get("dice")
-    return ConfigurationResults(
-        name=name,
-        chosen=name in records.chosen,
+    stated = _stated(records, names)
+    chosen = names == records.chosen_model
+    return ModelResults(
+        name=" + ".join(names),
+        chosen=chosen,
+        detailed=chosen or len(names) == 1,
         foreground_dice=mean_foreground_dice(cases) if stated is None else stated,
         spread=float(np.std(dice, ddof=1)) if len(dice) > 1 else None,
         labels=labels,
         metrics=metrics,
         case_metrics=metrics[: 2 if len(labels) <= _FEW_LABELS else 1],
         cells={label: {metric.name: statistics(cases, label, metric.name) for metric in metrics} for label in labels},
-        fold_dice={
-            fold: mean_foreground_dice(content.cases) for fold, content in records.folds[name].items() if content.cases
-        },
+        folds=_folds(cases, labels),
         cases=cases,
     )
+
+
+def _stated(records: RunRecords, names: tuple[str, ...]) -> float | None:
+    """Mean foreground Dice of a model as the summary has it."""
+    part = (records.summary or {}).get("configurations" if len(names) == 1 else "ensembles") or {}
+    return ((part.get("+".join(names)) or {}).get("foreground_mean") or {}).get("dice")
+
+
+def _folds(cases: Sequence[CaseScores], labels: Sequence[str]) -> tuple[FoldResults, ...]:
+    names = sorted({case.fold for case in cases}, key=lambda name: (len(name), name))
+    found = []
+    for fold in names if len(names) > 1 else ():
+        inside = [case for case in cases if case.fold == fold]
+        dice = {label: statistics(inside, label, "dice").mean for label in labels}
+        found.append(FoldResults(fold, len(inside), mean_foreground_dice(inside), dice))
+    return tuple(found)
+
+
+def _choice(records: RunRecords, models: Sequence[ModelResults]) -> str:
+    """Why the first of the models was chosen."""
+    best, others = models[0], models[1:]
+    if not others or not records.summary or not best.chosen or best.foreground_dice is None:
+        return ""
+    rivals = [one for one in others if len(one.cases) == len(best.cases)]
+    fewer = [one.name for one in others if len(one.cases) < len(best.cases)]
+    equal = [one.name for one in rivals if digits(one.foreground_dice) == digits(best.foreground_dice)]
+    text = ""
+    if rivals:
+        text = (
+            f"{best.name} has the highest mean foreground Dice of those validated on the same {len(best.cases)} cases."
+        )
+    if equal:
+        text = f"{best.name} and {', '.join(equal)} have the same mean foreground Dice to four places, the highest of "
+        text += f"those validated on the same {len(best.cases)} cases; of equal ones the simplest is taken."
+    if fewer:
+        text += f" Not compared, since validated on fewer cases: {', '.join(fewer)}."
+    return text.strip()
 
 
 def _values(cases: Sequence[CaseScores], label: str, key: str) -> np.ndarray:

@@ -53,8 +53,7 @@ class Verdict:
 def verdict(records: RunRecords) -> Verdict:
     """The headline of a run, also of one that is not finished."""
     best = (records.summary or {}).get("best") or {}
-    names = [name for name in records.chosen if name in records.evaluated]
-    cases = records.evaluated[names[0]] if names else ()
+    cases = records.models[records.chosen_model] if records.chosen_model is not None else ()
     dice = best.get("foreground_mean_dice")
     if dice is None:
         dice = mean_foreground_dice(cases)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import SimpleITK as sitk
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import IntensityStatistics
 from autoseg.data.labels import LabelScheme
+from autoseg.evaluation.summary import summarise
+from autoseg.evaluation.uncertainty import summarise_uncertainty, uncertainty_cases
 from autoseg.fingerprint.record import CaseFingerprint, Fingerprint
 from autoseg.plan.record import ConfigurationPlan, Plan, TransformPlan
 from autoseg.report.build import write_report
@@ -43,6 +46,20 @@ def reported_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
+@pytest.fixture(scope="session")
+def crossvalidated_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Three folds of two configurations and their ensemble, which was chosen, with expected Dice; for reading only."""
+    run = make_crossvalidated_run(tmp_path_factory.mktemp("crossvalidated"))
+    write_report(run)
+    return run
+
+
+@pytest.fixture
+def changeable_crossvalidation(tmp_path: Path) -> Run:
+    """The same run, without a report, for tests that change it."""
+    return make_crossvalidated_run(tmp_path)
+
+
 @pytest.fixture
 def small_network() -> ConfigurationPlan:
     """Three stages with anisotropic strides and kernels."""
@@ -64,6 +81,38 @@ def make_run(folder: Path) -> Run:
     write_json(run.summary, summary())
     write_json(run.postprocessing, postprocessing())
     write_json(run.provenance, provenance())
+    return run
+
+
+def make_crossvalidated_run(folder: Path) -> Run:
+    """36 cases without images. The organ's expected Dice tells its true one, the lesion's does not."""
+    run = Run(folder / "run")
+    generator = np.random.default_rng(0)
+    shift = {("2d",): -0.02, ("3d_fullres",): 0.0, ("2d", "3d_fullres"): 0.01}
+    expected = {f"case_{i:02d}": generator.uniform((0.7, 0.5), (0.97, 0.9)) for i in range(36)}
+    noise = {case: generator.uniform(0.4, 0.9) for case in expected}
+    summaries: dict[str, dict[str, Any]] = {"configurations": {}, "ensembles": {}}
+    for names, gain in shift.items():
+        scored = {
+            case: {"organ": {"dice": organ - 0.03 + gain}, "lesion": {"dice": noise[case] + gain}}
+            for case, (organ, _) in expected.items()
+        }
+        for fold in range(3) if len(names) == 1 else (None,):
+            target = run.ensemble(names) if fold is None else run.fold(names[0], fold)
+            inside = [case for i, case in enumerate(expected) if fold is None or i % 3 == fold]
+            write_json(target.validation_summary, {"cases": {case: scored[case] for case in inside}})
+            table = {case: dict(zip(("organ", "lesion"), expected[case], strict=True)) for case in inside}
+            write_json(target.expected_dice, table)
+        content = summarise(scored)
+        del content["cases"]
+        kind = "ensembles" if len(names) > 1 else "configurations"
+        summaries[kind]["+".join(names)] = {**content, "configurations": list(names), "cases": len(scored)}
+    best = ("2d", "3d_fullres")
+    uncertainty = summarise_uncertainty(uncertainty_cases(run, best), configurations=best)
+    choice = {"configurations": list(best), "postprocessing": [], "predict": "autoseg predict run IMAGES --out DIR"}
+    write_json(run.summary, {**summaries, "best": choice, "uncertainty": uncertainty})
+    steps = {key: value for key, value in postprocessing().items() if key != "configuration"}
+    write_json(run.postprocessing, {"configurations": list(best), **steps})
     return run
 
 

@@ -12,7 +12,17 @@ import pytest
 from autoseg.report.build import write_report
 from autoseg.workspace import Run
 
-SECTIONS = ("headline", "results", "overlays", "data", "plan", "training", "postprocessing", "machine")
+SECTIONS = (
+    "headline",
+    "results",
+    "uncertainty",
+    "overlays",
+    "data",
+    "plan",
+    "training",
+    "postprocessing",
+    "machine",
+)
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -170,6 +180,12 @@ def test_unreadable_file_is_a_warning(finished_run: Run) -> None:
     words = page(finished_run).words
     assert "fingerprint.json: is not valid JSON" in words
     assert "no fingerprint yet" in words
+
+
+def test_a_run_without_expected_dice_claims_nothing(whole: Page) -> None:
+    assert "did not record what Dice its predictions let expect" in whole.words
+    assert "rank correlation" not in whole.words
+    assert re.search(r"To use it autoseg predict \S*run IMAGES --out DIR", whole.words)
 
 
 def test_same_run_gives_the_same_page(reported_run: Run) -> None:
