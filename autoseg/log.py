@@ -15,8 +15,8 @@ logger = logging.getLogger("autoseg")
 _PLAIN_INTERVAL = 10.0  # seconds between two plain progress lines
 
 
-def configure(run_log: str | Path | None = None, *, verbose: bool = False) -> None:
-    """Sends messages to standard error and, if given, to a run's log file (appended).
+def configure(run_log: str | Path | None = None, *, verbose: bool = False, quiet: bool = False) -> None:
+    """Sends messages to standard error and, if given, to a run's log file (appended); quiet keeps errors alone.
 
     Called by the command line only; a program that uses the library keeps its own logging.
     """
@@ -27,6 +27,9 @@ def configure(run_log: str | Path | None = None, *, verbose: bool = False) -> No
         console.setFormatter(logging.Formatter("%(message)s"))
         console.autoseg_console = True  # type: ignore[attr-defined]
         logger.addHandler(console)
+    if quiet:
+        for handler in logger.handlers:
+            handler.setLevel(logging.ERROR)
     if run_log is not None and not _writes_to(run_log):
         Path(run_log).parent.mkdir(parents=True, exist_ok=True)
         to_file = logging.FileHandler(run_log, encoding="utf-8")

@@ -22,10 +22,17 @@ _PACKAGES = (
 
 
 class Stage(Record):
-    """One stage of a run and how long it took."""
+    """One stage of a run and how long it took.
+
+    Attributes:
+        finished: False if it was interrupted or failed.
+        call: which of the run's commands it belongs to; a command that was resumed keeps its number.
+    """
 
     name: str
     seconds: float
+    finished: bool = True
+    call: int = 0
 
 
 class Provenance(Record):
@@ -35,7 +42,7 @@ class Provenance(Record):
         command: the command line of the latest call, word for word.
         commands: all calls on this run folder, oldest first.
         started: local time of the first call, ISO 8601.
-        stages: finished stages in order, over all calls.
+        stages: stages in order, over all calls.
         notes: choices that the software made for the user, in words.
     """
 
@@ -49,10 +56,16 @@ class Provenance(Record):
 
 
 class Journal:
-    """Keeps a run's `provenance.json` up to date while the run goes on."""
+    """Keeps a run's `provenance.json` up to date while the run goes on.
 
-    def __init__(self, path: Path, command: tuple[str, ...] = ()) -> None:
-        self._path = path
+    Args:
+        path: the file.
+        command: the command line; empty for a call from Python.
+        writes: False in a process that only follows the one that writes.
+    """
+
+    def __init__(self, path: Path, command: tuple[str, ...] = (), *, writes: bool = True) -> None:
+        self._path, self._writes = path, writes
         known = Provenance.from_mapping(read_mapping(path), where=path) if path.exists() else Provenance()
         self.record = known.with_(
             command=command or known.command,
@@ -61,22 +74,48 @@ class Journal:
             versions=versions(),
             machine=machine(),
         )
-        self.record.save(path)
+        self._save()
+        self._call = _call_number(self.record.commands) if command else None
+
+    @property
+    def spent(self) -> float:
+        """Seconds that earlier calls of this very command have spent on the run, `--resume` aside."""
+        if self._call is None:
+            return 0.0
+        return sum(stage.seconds for stage in self.record.stages if stage.call == self._call)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times a stage; one that fails or is interrupted is not recorded."""
-        start = time.monotonic()
-        yield
-        seconds = round(time.monotonic() - start, 2)
-        self.record = self.record.with_(stages=(*self.record.stages, Stage(name=name, seconds=seconds)))
-        self.record.save(self._path)
+        """Times a stage, also one that is interrupted or fails."""
+        start, finished = time.monotonic(), False
+        try:
+            yield
+            finished = True
+        finally:
+            seconds = round(time.monotonic() - start, 2)
+            call = len(self.record.commands) if self._call is None else self._call
+            stage = Stage(name=name, seconds=seconds, finished=finished, call=call)
+            self.record = self.record.with_(stages=(*self.record.stages, stage))
+            self._save()
 
     def note(self, text: str) -> None:
         """Adds a note, once."""
         if text not in self.record.notes:
             self.record = self.record.with_(notes=(*self.record.notes, text))
+            self._save()
+
+    def _save(self) -> None:
+        if self._writes:
             self.record.save(self._path)
+
+
+def _call_number(commands: tuple[tuple[str, ...], ...]) -> int:
+    """Index of the first of the last commands that differ by nothing but `--resume`."""
+    plain = [tuple(word for word in command if word != "--resume") for command in commands]
+    number = len(plain) - 1
+    while number > 0 and plain[number - 1] == plain[number]:
+        number -= 1
+    return number
 
 
 def versions() -> dict[str, str]:

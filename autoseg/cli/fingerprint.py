@@ -9,13 +9,23 @@ from autoseg.cli import options
 from autoseg.workspace import Run
 
 
-def fingerprint(dataset: options.DatasetFolder, out: options.NewRun, workers: options.Workers = None) -> None:
+def fingerprint(
+    dataset: options.DatasetFolder,
+    out: options.NewRun,
+    splits: options.Splits = None,
+    group_by: options.GroupBy = None,
+    stratify: options.Stratify = False,
+    config: options.ConfigFile = None,
+    assignments: options.Assignments = None,
+    workers: options.Workers = None,
+) -> None:
     """Check and measure a data set.
 
-    Writes dataset.json and fingerprint.json into the run folder.
+    Writes dataset.json, fingerprint.json and splits.json into the run folder.
     """
     from autoseg import pipeline
 
+    settings = options.settings_of(config, assignments, splits=splits, group_by=group_by, stratify=stratify)
     log.configure(run_log=Run(out).log)
-    pipeline.fingerprint_dataset(dataset, out, workers=workers)
+    pipeline.fingerprint_dataset(dataset, out, workers=workers, rule=settings.splits)
     typer.echo(f"fingerprint: {Run(out).fingerprint}")

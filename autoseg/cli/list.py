@@ -1,4 +1,4 @@
-"""`autoseg list`: names of the plug-ins of a kind."""
+"""`autoseg list`: names of the plug-ins of a kind, and the settings."""
 
 from __future__ import annotations
 
@@ -8,9 +8,25 @@ import typer
 
 
 def list_names(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="planner, trainer, network, loss, sampler, ...")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="planner, trainer, network, loss, sampler, transform, normalization, or settings (keys for --set).",
+        ),
+    ],
 ) -> None:
-    """Print the plug-ins of a kind, one a line."""
+    """Print the plug-ins of a kind, or all settings."""
+    if kind == "settings":
+        from autoseg.cli.tables import show
+        from autoseg.pipeline.settings import describe_settings
+
+        show(
+            "settings, for --set KEY=VALUE or the tables of --config FILE",
+            ("key", "values", "default", "meaning"),
+            describe_settings(),
+        )
+        return
     from autoseg import plugins
 
     for name in plugins.names(kind):

@@ -21,8 +21,10 @@ from typer.main import get_command
 
 from autoseg import log
 from autoseg.cli.check import check
+from autoseg.cli.choose import choose
 from autoseg.cli.demo import demo
 from autoseg.cli.evaluate import evaluate
+from autoseg.cli.export import export
 from autoseg.cli.fingerprint import fingerprint
 from autoseg.cli.list import list_names
 from autoseg.cli.plan import plan
@@ -42,9 +44,11 @@ VERBS: dict[str, Callable[..., None]] = {
     "plan": plan,
     "preprocess": preprocess,
     "train": train,
+    "choose": choose,
     "predict": predict,
     "evaluate": evaluate,
     "report": report,
+    "export": export,
     "list": list_names,
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from autoseg import log
@@ -14,6 +16,10 @@ def plan(
     planner: options.Planner = None,
     budget: options.Budget = None,
     device: options.Device = "auto",
+    memory: options.Memory = None,
+    cascade: Annotated[
+        bool, typer.Option("--cascade", help="Plan a cascade also where the images are small enough without.")
+    ] = False,
 ) -> None:
     """Plan from the fingerprint, show the costs.
 
@@ -24,6 +30,7 @@ def plan(
     from autoseg.cli import tables
 
     log.configure(run_log=Run(run).log)
-    made = pipeline.make_plan(run, planner=planner, budget=budget, device=device)
+    gigabytes = None if memory is None else options.parse_memory(memory)
+    made = pipeline.make_plan(run, planner=planner, budget=budget, device=device, memory=gigabytes, cascade=cascade)
     tables.show_plan(made)
     typer.echo(f"plan: {Run(run).plan}")

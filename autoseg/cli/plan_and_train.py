@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from autoseg import log
 from autoseg.cli import options
 from autoseg.workspace import Run
 
@@ -19,22 +18,29 @@ def plan_and_train(
     steps: options.Steps = None,
     device: options.Device = "auto",
     planner: options.Planner = None,
+    memory: options.Memory = None,
     trainer: options.Trainer = "segmentation",
     loss: options.Loss = None,
     pretrained: options.Pretrained = None,
-    seed: options.Seed = 0,
+    splits: options.Splits = None,
+    group_by: options.GroupBy = None,
+    stratify: options.Stratify = False,
+    config: options.ConfigFile = None,
+    assignments: options.Assignments = None,
+    seed: options.Seed = None,
     workers: options.Workers = None,
     resume: options.Resume = False,
 ) -> None:
     """Do everything, from a data set to a report.
 
-    Checks, measures, plans, preprocesses, trains, validates, chooses the post-processing and reports, with
-    nothing to configure.
+    Checks, measures, plans, preprocesses, trains, validates, chooses the best configuration or ensemble and its
+    post-processing, and reports, with nothing to configure.
     """
     from autoseg import pipeline
     from autoseg.cli import tables
 
-    log.configure(run_log=Run(out).log)
+    settings = options.settings_of(config, assignments, splits=splits, group_by=group_by, stratify=stratify)
+    options.follow_along_or_lead(Run(out).log)
     pipeline.plan_and_train(
         dataset,
         out,
@@ -44,12 +50,15 @@ def plan_and_train(
         steps=steps,
         device=device,
         planner=planner,
+        memory=None if memory is None else options.parse_memory(memory),
         trainer=trainer,
         loss=loss,
         pretrained=pretrained,
         seed=seed,
         workers=workers,
         resume=resume,
+        settings=settings,
         command=options.command_line(context),
     )
-    tables.show_results(Run(out))
+    if options.leads():
+        tables.show_results(Run(out))

@@ -11,17 +11,33 @@ from autoseg.cli import options
 
 
 def predict(
-    run: options.ExistingRun,
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", exists=True, help="Run folder, or a zip file made by `autoseg export`.")
+    ],
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGES...", exists=True, help="A folder, a file or several files.")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Folder for the segmentations.")],
     configuration: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Configuration to use; by default the best of the run.")
+        str | None,
+        typer.Option(metavar="NAME", help="Configuration, or a+b for the ensemble of two; by default the run's best."),
     ] = None,
-    folds: options.Folds = "all",
+    folds: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDS",
+            parser=options.parse_folds,
+            help="Networks to average: all that are trained, numbers joined by commas, or all-data.",
+        ),
+    ] = "all",
     save_probabilities: Annotated[
         bool, typer.Option("--save-probabilities", help="Write the probability of each class as well.")
+    ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Write a map of where the networks contradict each other as well.")
+    ] = False,
+    keep_existing: Annotated[
+        bool, typer.Option("--keep-existing", help="Go on after an interruption: leave images that are done.")
     ] = False,
     no_mirroring: Annotated[
         bool, typer.Option("--no-mirroring", help="Leave out the mirrored passes: faster, slightly less exact.")
@@ -30,7 +46,9 @@ def predict(
 ) -> None:
     """Segment images with a trained run.
 
-    An image that does not fit the model is named and the others go on; the exit code is then 2.
+    An image that does not fit the model is named and the others go on; the exit code is then 2. DIR also gets
+    uncertainty.json: how good each segmentation is expected to be. Several GPUs divide the images:
+    torchrun --nproc-per-node N -m autoseg predict ...
     """
     from autoseg import pipeline
 
@@ -41,6 +59,8 @@ def predict(
         configuration=configuration,
         folds=folds,
         save_probabilities=save_probabilities,
+        uncertainty=uncertainty,
+        keep_existing=keep_existing,
         mirroring=not no_mirroring,
         device=device,
     )

@@ -1,13 +1,16 @@
-"""Tables on the terminal: a plan with its costs, and scores."""
+"""Tables on the terminal: a plan with its costs, scores, results of a run, and cases worth looking at."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
 
+from autoseg.evaluation.crossvalidation import FOREGROUND, ModelRow, model_rows
+from autoseg.inference.estimate import CaseEstimate, CaseEstimates, Reliability, judgement
 from autoseg.plan.record import Plan
 from autoseg.plan.table import Row, describe
 from autoseg.records import read_mapping
@@ -15,6 +18,11 @@ from autoseg.workspace import Run
 
 SCORES = {"dice": "Dice", "nsd": "NSD", "hd95": "HD95 [mm]", "assd": "ASSD [mm]"}
 """Metrics shown on the terminal, with their headings; all others are in the files."""
+
+MOST_LABELS = 8
+"""Up to this many labels have a column in the table of results; with more the report shows them."""
+MOST_CASES = 20
+"""Flagged cases listed on the terminal; all are in the file."""
 
 _WIDTH_ELSEWHERE = 160  # columns when output is a file or a pipe, which have no width to fit
 
@@ -47,14 +55,77 @@ def score_rows(scores: dict[str, Any]) -> list[list[str]]:
 
 
 def show_results(run: Run) -> None:
-    """Prints the validation scores of every configuration of a finished run and the path of its report."""
+    """Prints what a finished run has to say: a row a configuration and ensemble, the choice, and how to use it."""
     summary = read_mapping(run.require(run.summary, "autoseg plan-and-train"))
-    for name, scores in summary["configurations"].items():
-        show_scores(scores, title=f"{name}, validated on {scores['cases']} cases")
+    show("Dice over the validation cases", *result_rows(model_rows(summary)))
     best = summary["best"]
     typer.echo(f"best: {' + '.join(best['configurations'])}")
-    typer.echo(f"post-processing: {', '.join(best['postprocessing']) or 'none helps'}")
+    typer.echo(f"post-processing: {_postprocessing(best)}")
+    if summary.get("uncertainty"):
+        foreground = Reliability.from_mapping(summary["uncertainty"], where=run.summary).foreground
+        typer.echo(f"estimated Dice of new cases: {judgement(foreground)}")
+    if best.get("predict"):
+        typer.echo(f"to use it: {best['predict']}")
     typer.echo(f"report: {run.report}")
+
+
+def result_rows(models: Sequence[ModelRow]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the table of results; folds have columns if there are several, labels if there are few."""
+    labels = list(dict.fromkeys(label for one in models for label in one.dice if label != FOREGROUND))
+    labels = labels if 1 < len(labels) <= MOST_LABELS else []
+    folds = sorted({fold for one in models for fold in one.folds}, key=lambda name: (len(name), name))
+    folds = folds if len(folds) > 1 else []
+    headings = ["", *labels, "foreground", *(f"fold {fold}" for fold in folds), "cases"]
+    rows = [
+        [
+            one.name + (" (best)" if one.chosen else ""),
+            *(_digits(one.dice.get(label)) for label in (*labels, FOREGROUND)),
+            *(_digits(one.folds.get(fold, {}).get(FOREGROUND)) for fold in folds),
+            str(one.cases),
+        ]
+        for one in models
+    ]
+    return headings, rows
+
+
+def show_uncertainty(path: Path) -> None:
+    """Prints from a prediction's uncertainty.json which cases are worth looking at, the least sure first.
+
+    A model without validated estimates has no flags, and then there is nothing to print.
+    """
+    content = CaseEstimates.load(path)
+    judged = {name: one for name, one in content.cases.items() if one.flagged is not None}
+    if not judged:
+        return
+    flagged = [(name, one) for name, one in judged.items() if one.flagged]
+    if not flagged:
+        typer.echo(f"worth looking at: none of {len(judged)} cases stands out")
+        return
+    flagged.sort(key=lambda item: _least(item[1]))
+    rows = [[name, *_reason(one)] for name, one in flagged[:MOST_CASES]]
+    show(f"worth looking at: {len(flagged)} of {len(judged)} cases", ("case", "class", "estimated Dice"), rows)
+    if len(flagged) > MOST_CASES:
+        typer.echo(f"and {len(flagged) - MOST_CASES} more: see {path}")
+    if content.judgement:
+        typer.echo(f"the estimate {content.judgement}")
+
+
+def _least(case: CaseEstimate) -> float:
+    return min((one.estimate or 0.0) for one in case.labels.values() if one.flagged)
+
+
+def _reason(case: CaseEstimate) -> tuple[str, str]:
+    """The flagged classes and their estimates; nothing found counts as the least."""
+    flagged = [(name, one.estimate) for name, one in case.labels.items() if one.flagged]
+    values = ("nothing found" if value is None else f"{value:.2f}" for _, value in flagged)
+    return ", ".join(name for name, _ in flagged), ", ".join(values)
+
+
+def _postprocessing(best: dict[str, Any]) -> str:
+    if not best["postprocessing"]:
+        return "none helps"
+    before, after = best.get("foreground_mean_dice"), best.get("foreground_mean_dice_postprocessed")
+    return f"{', '.join(best['postprocessing'])} (foreground Dice {_digits(before)} -> {_digits(after)})"
 
 
 def show_plan(plan: Plan) -> None:
@@ -95,6 +166,11 @@ def engineering(value: float) -> str:
             return f"{value:.3g} {letter}".rstrip()
         value /= 1000
     return f"{value:.3g} T"
+
+
+def _digits(value: float | None) -> str:
+    """Four places: configurations differ in the third and later ones."""
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _number(value: float | None) -> str:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from autoseg import log
 from autoseg.cli import options
 from autoseg.workspace import Run
 
@@ -14,24 +13,28 @@ from autoseg.workspace import Run
 def train(
     run: options.ExistingRun,
     configuration: Annotated[str, typer.Option(metavar="NAME", help="Configuration of the plan, such as 3d_fullres.")],
-    fold: Annotated[int, typer.Option(metavar="K", min=0, help="Fold whose cases are kept for validation.")],
+    fold: options.Fold,
     budget: options.Budget = None,
     steps: options.Steps = None,
     device: options.Device = "auto",
     trainer: options.Trainer = "segmentation",
     loss: options.Loss = None,
     pretrained: options.Pretrained = None,
-    seed: options.Seed = 0,
+    config: options.ConfigFile = None,
+    assignments: options.Assignments = None,
+    seed: options.Seed = None,
     workers: options.Workers = None,
     resume: options.Resume = False,
 ) -> None:
     """Train and validate one fold.
 
-    Needs a run that is planned and preprocessed.
+    Needs a run that is planned and preprocessed. On several devices of one machine:
+    torchrun --nproc-per-node N -m autoseg train ...
     """
     from autoseg import pipeline
 
-    log.configure(run_log=Run(run).log)
+    settings = options.settings_of(config, assignments)
+    options.follow_along_or_lead(Run(run).log)
     pipeline.train_fold(
         run,
         configuration,
@@ -45,5 +48,7 @@ def train(
         seed=seed,
         workers=workers,
         resume=resume,
+        settings=settings,
     )
-    typer.echo(f"fold: {Run(run).fold(configuration, fold).root}")
+    if options.leads():
+        typer.echo(f"fold: {Run(run).fold(configuration, fold).root}")

@@ -16,7 +16,10 @@ _HOMES = {
     "train_fold": "training",
     "plan_and_train": "whole",
     "demo": "whole",
+    "choose": "choose",
     "predict": "prediction",
+    "export_zip": "export",
+    "export_onnx": "export",
 }
 
 __all__ = [*_HOMES]

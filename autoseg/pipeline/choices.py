@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from autoseg.data.dataset import Dataset
 from autoseg.data.splits import Split, load_splits
 from autoseg.errors import ConfigurationError
+from autoseg.pipeline.settings import Settings
 from autoseg.plan.record import Plan
 from autoseg.processes import usable_cores
 from autoseg.records import unknown_name
-from autoseg.workspace import Run
+from autoseg.training.config import TrainingConfig
+from autoseg.workspace import ALL_DATA, Run
 
 CPU_SECONDS = 3600.0
 """Training time of a fold on a CPU when the user gives neither steps nor a budget."""
@@ -30,9 +34,9 @@ class Deadline:
     end: float | None
 
     @classmethod
-    def after(cls, seconds: float | None) -> Deadline:
-        """A deadline that many seconds from now."""
-        return cls(None if seconds is None else time.monotonic() + seconds)
+    def after(cls, seconds: float | None, *, spent: float = 0.0) -> Deadline:
+        """A deadline that many seconds from now, less what earlier calls of the same command have spent."""
+        return cls(None if seconds is None else time.monotonic() + seconds - spent)
 
     def left(self) -> float | None:
         """Seconds to the deadline, less what the report at the end needs."""
@@ -50,40 +54,55 @@ def check_length(budget: float | None, steps: int | None) -> None:
 
 
 def choose_configurations(plan: Plan, wanted: str, *, budget: bool = False) -> tuple[str, ...]:
-    """Names of configurations to train.
+    """Names of configurations to train, a cascade's first stage before its second.
 
-    "auto" is every configuration without a previous stage; with a budget only the most promising one, because
-    time spent on one network is worth more than the same time spread over several.
+    "auto" is every configuration of the plan; with a budget only the most promising one, because time spent on one
+    network is worth more than the same time spread over several. A cascade's second stage brings its first along.
 
     Raises:
-        ConfigurationError: an unknown name, or a stage of a cascade.
+        ConfigurationError: an unknown name, or none.
     """
-    single = [name for name, item in plan.configurations.items() if item.previous_stage is None]
     if wanted == "auto":
         if budget:
-            return ("3d_fullres",) if "3d_fullres" in single else ("2d",)
-        return tuple(single)
-    names = names_of(wanted)
-    for name in names:
+            return ("3d_fullres",) if "3d_fullres" in plan.configurations else ("2d",)
+        return tuple(plan.configurations)
+    names: list[str] = []
+    for name in names_of(wanted):
         if name not in plan.configurations:
             raise unknown_name("configuration", name, plan.configurations)
-        if name not in single:
-            raise ConfigurationError(
-                f"{name} takes another configuration's predictions, which is not supported yet",
-                expected="one of " + ", ".join(single),
-            )
-    return tuple(names)
+        before = plan.configurations[name].previous_stage
+        names += [stage for stage in (before, name) if stage is not None]
+    if not names:
+        raise ConfigurationError(
+            "no configuration is named", expected="auto, or some of " + ",".join(plan.configurations)
+        )
+    first = [name for name in dict.fromkeys(names) if plan.configurations[name].previous_stage is None]
+    return tuple(dict.fromkeys([*first, *names]))
+
+
+def wants_cascade(wanted: str) -> bool:
+    """Whether the user names a stage of a cascade, which is then planned also where the data does not call for it."""
+    return any(name in ("3d_lowres", "3d_cascade_fullres") for name in names_of(wanted))
+
+
+def all_folds(run: Run) -> tuple[str, ...]:
+    """Names of the folds of the run's splits."""
+    splits = load_splits(run.require(run.splits, "autoseg fingerprint"), Dataset.load(run.dataset).identifiers)
+    return tuple(str(i) for i in range(len(splits)))
 
 
 def choose_folds(run: Run, wanted: str) -> tuple[str, ...]:
-    """Names of folds to train: "all", or numbers separated by commas."""
-    splits = load_splits(run.require(run.splits, "autoseg fingerprint"), Dataset.load(run.dataset).identifiers)
-    known = [str(i) for i in range(len(splits))]
+    """Names of folds to train: "all", "all-data" (one model on every case), or numbers separated by commas."""
+    if wanted == "all-data":
+        return (ALL_DATA,)
+    known = all_folds(run)
     if wanted == "all":
-        return tuple(known)
+        return known
     for name in names_of(wanted):
         if name not in known:
-            raise ConfigurationError(f"there is no fold {name!r}", expected="all, or some of " + ",".join(known))
+            raise ConfigurationError(
+                f"there is no fold {name!r}", expected="all, all-data, or some of " + ",".join(known)
+            )
     return tuple(names_of(wanted))
 
 
@@ -92,20 +111,34 @@ def count_workers(workers: int | None) -> int:
     return usable_cores() if workers is None else max(1, workers)
 
 
-def training_share(deadline: Deadline, steps: int | None, device: str, jobs: int) -> float | None:
-    """Seconds that one model may train, for the planner; None where steps or patience set the length."""
+def training_config(
+    settings: Settings | None, *, steps: int | None = None, seed: int | None = None, loss: str | None = None
+) -> TrainingConfig:
+    """The user's choices about a training: of the settings, and over them those that have an option of their own."""
+    config = TrainingConfig() if settings is None else settings.training
+    changes: dict[str, Any] = {}
     if steps is not None:
-        return None
-    left = deadline.left()
-    return default_seconds(device) if left is None else left / jobs
+        changes |= {"steps": steps, "seconds": None}
+    if seed is not None:
+        changes["seed"] = seed
+    if loss is not None:
+        changes["losses"] = {loss: 1.0}
+    return config.with_(**changes) if changes else config
 
 
 def default_seconds(device: str) -> float | None:
+    """Seconds of a training when the user says nothing about its length; None where it is counted in steps."""
     return CPU_SECONDS if device == "cpu" else None
 
 
-def count_jobs(configurations: str, folds: tuple[str, ...]) -> int:
-    return len(folds) * (1 if configurations == "auto" else len(names_of(configurations)))
+def count_jobs(configurations: str, folds: Sequence[str], every: Sequence[str]) -> int:
+    """Trainings that a budget is shared by, before there is a plan (see `jobs.list_jobs`)."""
+    if configurations == "auto":
+        return len(folds)
+    names = set(names_of(configurations))
+    if "3d_cascade_fullres" not in names:
+        return len(names) * len(folds)
+    return len(names - {"3d_lowres"}) * len(folds) + len({*every, *folds})
 
 
 def names_of(text: str) -> list[str]:
@@ -113,8 +146,11 @@ def names_of(text: str) -> list[str]:
 
 
 def split_of(run: Run, dataset: Dataset, fold: int | str) -> Split:
+    """The cases of a fold; those of "all" are trained on together and none is validated."""
+    if str(fold) == ALL_DATA:
+        return Split(train=tuple(sorted(dataset.identifiers)), validation=())
     splits = load_splits(run.require(run.splits, "autoseg fingerprint DATASET --out RUN"), dataset.identifiers)
     if not str(fold).isdigit() or int(fold) >= len(splits):
-        known = f"0 to {len(splits) - 1}"
+        known = f"0 to {len(splits) - 1}, or all-data"
         raise ConfigurationError(f"there is no fold {str(fold)!r}", where=run.splits, expected=known)
     return splits[int(fold)]

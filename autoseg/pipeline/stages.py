@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from autoseg import plugins
 from autoseg.data.check import Problem, format_problem
 from autoseg.data.dataset import Dataset
 from autoseg.data.discovery import discover
-from autoseg.data.splits import k_fold, save_splits
-from autoseg.errors import DatasetError
+from autoseg.data.labels import LabelScheme
+from autoseg.data.splits import SplitRule, check_rule, make_splits, save_splits, suspicious_groups
+from autoseg.errors import ConfigurationError, DatasetError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.fingerprint.scan import scan
 from autoseg.log import logger
 from autoseg.pipeline.choices import choose_configurations, count_workers
 from autoseg.plan.context import PlanContext
+from autoseg.plan.layers import input_channels
 from autoseg.plan.record import ConfigurationPlan, Plan
+from autoseg.plan.sharing import store_of
 from autoseg.preprocessing.prepare import preprocess_dataset
 from autoseg.workspace import Run
 
@@ -26,13 +30,23 @@ def check(dataset: Path, *, workers: int | None = None) -> tuple[Problem, ...]:
     return scan(discover(dataset), workers=count_workers(workers)).problems
 
 
-def fingerprint_dataset(dataset: Path, out: Path, *, workers: int | None = None) -> Fingerprint:
+def fingerprint_dataset(
+    dataset: Path, out: Path, *, workers: int | None = None, rule: SplitRule | None = None
+) -> Fingerprint:
     """Checks and measures a data set; writes dataset.json, fingerprint.json and splits.json into the run folder.
+
+    Args:
+        dataset: folder in one of the accepted layouts.
+        out: run folder.
+        workers: processes; None chooses.
+        rule: how to split; None keeps splits that are there, else makes nnU-Net's.
 
     Raises:
         DatasetError: `check` finds errors; all of them are in the message.
     """
     run, data = Run(out), discover(dataset)
+    if rule is not None:
+        check_rule(data.identifiers, rule)  # before the images are read
     result = scan(data, workers=count_workers(workers))
     errors = [problem for problem in result.problems if problem.severity == "error"]
     for problem in result.problems:
@@ -47,14 +61,31 @@ def fingerprint_dataset(dataset: Path, out: Path, *, workers: int | None = None)
         )
     data.save(run.dataset)
     result.fingerprint.save(run.fingerprint)
-    if not run.splits.exists() and len(data.training) > 1:
-        save_splits(run.splits, k_fold(data.identifiers))
+    _split(run, data, result.fingerprint, rule)
     for warning in result.fingerprint.warnings:
         logger.info("note: %s", warning)
     return result.fingerprint
 
 
-def make_plan(out: Path, *, planner: str | None = None, budget: float | None = None, device: str = "auto") -> Plan:
+def _split(run: Run, data: Dataset, fingerprint: Fingerprint, rule: SplitRule | None) -> None:
+    """Writes splits.json; one that is there stays unless the user asks for something else."""
+    if len(data.training) < 2 or (run.splits.exists() and rule in (None, SplitRule())):
+        return
+    rule = rule or SplitRule()
+    save_splits(run.splits, make_splits(data.identifiers, rule, fingerprint.classes))
+    if rule.file is None and rule.group_by is None and (text := suspicious_groups(data.identifiers)):
+        logger.warning("%s", text)
+
+
+def make_plan(
+    out: Path,
+    *,
+    planner: str | None = None,
+    budget: float | None = None,
+    device: str = "auto",
+    memory: float | Literal["auto"] | None = None,
+    cascade: bool = False,
+) -> Plan:
     """Plans from the fingerprint and writes plan.json.
 
     Args:
@@ -62,15 +93,26 @@ def make_plan(out: Path, *, planner: str | None = None, budget: float | None = N
         planner: plug-in; None takes "budget" on a CPU or with a budget, else "default".
         budget: seconds that one model may train.
         device: where it will train.
+        memory: accelerator memory in GB to plan for, "auto" for that of the device; None as the planner has it.
+        cascade: plan a cascade also where the patch covers enough of the images.
+
+    Raises:
+        PlanError: nothing can be planned, or a cascade for 2D data.
+        ConfigurationError: the memory of a device that does not tell it.
     """
     run = Run(out)
     dataset = Dataset.load(run.require(run.dataset, "autoseg fingerprint DATASET --out RUN"))
     fingerprint = Fingerprint.load(run.require(run.fingerprint, "autoseg fingerprint DATASET --out RUN"))
     if planner is None:
         planner = "budget" if budget is not None else "default"
-    context = PlanContext(file_ending=dataset.label_ending, budget_seconds=budget)
+    context = PlanContext(
+        memory_gb=_memory_of(device) if memory == "auto" else memory,
+        budget_seconds=budget,
+        file_ending=dataset.label_ending,
+        cascade=cascade,
+    )
     if budget is not None:
-        context = _measured_context(context, fingerprint, device)
+        context = _measured_context(context, fingerprint, dataset.labels, device)
     plan: Plan = plugins.resolve("planner", planner)(fingerprint, dataset.labels, context)
     plan.save(run.plan)
     for warning in plan.warnings:
@@ -84,7 +126,7 @@ def preprocess(out: Path, *, configurations: str = "auto", workers: int | None =
     dataset, plan = load_dataset(run), load_plan(run)
     fingerprint = Fingerprint.load(run.require(run.fingerprint, "autoseg fingerprint DATASET --out RUN"))
     names = choose_configurations(plan, configurations)
-    for name in names:
+    for name in dict.fromkeys(store_of(plan, name) for name in names):
         preprocess_dataset(dataset, plan, name, run.preprocessed(name), fingerprint, workers=count_workers(workers))
     return names
 
@@ -99,7 +141,21 @@ def load_plan(run: Run) -> Plan:
     return Plan.load(run.require(run.plan, "autoseg plan RUN"))
 
 
-def _measured_context(context: PlanContext, fingerprint: Fingerprint, device: str) -> PlanContext:
+def _memory_of(device: str) -> float:
+    from autoseg.training.runtime import device_memory_gb, find_device
+
+    found = device_memory_gb(find_device(device))
+    if found is None:
+        raise ConfigurationError(
+            "this device does not tell its memory",
+            got=find_device(device),
+            expected="a CUDA device",
+            remedy="give the memory to plan for, such as --memory 24GB",
+        )
+    return found
+
+
+def _measured_context(context: PlanContext, fingerprint: Fingerprint, labels: LabelScheme, device: str) -> PlanContext:
     """The context with a stop-watch for candidates."""
     # PyTorch is imported here, where a network is timed; the other stages answer without waiting for it.
     from autoseg.training.measure import training_step
@@ -108,7 +164,9 @@ def _measured_context(context: PlanContext, fingerprint: Fingerprint, device: st
     runtime = steady_runtime(base_runtime(find_device(device)))
 
     def seconds_per_step(candidate: ConfigurationPlan) -> float:
-        step = training_step(candidate, len(fingerprint.channels), fingerprint.outputs)
+        step = training_step(
+            candidate, input_channels(candidate, len(fingerprint.channels), labels), fingerprint.outputs
+        )
         return seconds_of(lambda: step(runtime), repeats=5, patience=1.0)
 
     return replace(context, device=runtime.device, seconds_per_step=seconds_per_step)

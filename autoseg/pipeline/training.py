@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from autoseg import plugins
-from autoseg.errors import ErrorGroup, ImageError
-from autoseg.evaluation.evaluate import evaluate_files
+from autoseg.evaluation.validation import score_validation
 from autoseg.log import duration, logger
 from autoseg.networks.transfer import transfer_weights
-from autoseg.pipeline.choices import GPU_STEPS, check_length, count_workers, default_seconds, split_of
+from autoseg.pipeline.choices import (
+    GPU_STEPS,
+    check_length,
+    default_seconds,
+    split_of,
+    training_config,
+)
+from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.stages import load_dataset, load_plan
-from autoseg.records import unknown_name, write_json
+from autoseg.plan.sharing import store_of
+from autoseg.records import unknown_name
 from autoseg.trainers.context import FoldContext, Trainer
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.config import TrainingConfig, optimizer_for
+from autoseg.training.distributed import joined_ranks, on_leader, ranks
 from autoseg.training.hooks import default_hooks
-from autoseg.training.loop import Training, begun_with
+from autoseg.training.loop import Training
 from autoseg.training.measure import measure_step
-from autoseg.training.runtime import base_runtime, find_device, steady_runtime
-from autoseg.workspace import Run
+from autoseg.training.runtime import Runtime, base_runtime, find_device, steady_runtime
+from autoseg.workspace import ALL_DATA, Fold, Run
 
 _LEAST_TRAINING = 10.0
 _SCORING_SECONDS = 0.15  # writing and scoring a small validation case
@@ -39,52 +47,127 @@ def train_fold(
     trainer: str = "segmentation",
     loss: str | None = None,
     pretrained: Path | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     workers: int | None = None,
     resume: bool = False,
-) -> dict[str, Any]:
-    """Trains and validates one fold; returns the content of its validation/summary.json.
+    settings: Settings | None = None,
+    keep_probabilities: bool = True,
+) -> dict[str, Any] | None:
+    """Trains and validates one fold.
 
     With a budget, training ends early enough for the validation to fit in too. Without steps and budget the
-    training is as long as nnU-Net's on an accelerator and an hour on a CPU.
+    training is as long as nnU-Net's on an accelerator and an hour on a CPU. Several processes started by torchrun
+    train one model together.
+
+    Returns:
+        The content of its validation/summary.json; None for the fold "all", which trains on every case.
     """
     started = time.monotonic()
-    check_length(budget, steps)
-    run = Run(out)
+    wanted = training_config(settings, steps=steps, seed=seed, loss=loss)
+    check_length(budget, wanted.steps)
+    run, fold = Run(out), str(fold)
     dataset, plan = load_dataset(run), load_plan(run)
     if configuration not in plan.configurations:
         raise unknown_name("configuration", configuration, plan.configurations, where=run.plan)
-    run.require(run.preprocessed(configuration), f"autoseg preprocess {out} --configurations {configuration}")
+    run.require(
+        run.preprocessed(store_of(plan, configuration)), f"autoseg preprocess {out} --configurations {configuration}"
+    )
     device = find_device(device)
-    split = split_of(run, dataset, fold)
-    seconds = None if steps else (budget or default_seconds(device))
-    config = TrainingConfig(steps=steps if steps or seconds else GPU_STEPS, seconds=seconds, seed=seed, loss=loss)
-    begun = begun_with(run.fold(configuration, fold)) if resume else None
-    runtime = begun[0] if begun else steady_runtime(base_runtime(device, workers))
-    context = FoldContext(run, dataset, plan, configuration, str(fold), split, config, runtime, trainer)
-    expected_steps = float(config.steps or 0)
-    if config.steps is None:
-        context, step_seconds = _fit_to_time(context, started, budget, keep_runtime=begun is not None)
+    begun = _begun(run.fold(configuration, fold)) if resume else None
+    context = FoldContext(
+        run=run,
+        dataset=dataset,
+        plan=plan,
+        configuration_name=configuration,
+        fold=fold,
+        split=split_of(run, dataset, fold),
+        config=_method(wanted, begun, budget, device),
+        runtime=begun.runtime if begun else steady_runtime(base_runtime(device, workers)),
+        trainer=trainer,
+        keep_probabilities=keep_probabilities,
+    )
+    with joined_ranks(device):
+        context = on_leader(lambda: _with_length(context, started, budget, begun))
+        made = plugins.resolve("trainer", trainer)(context)
+        _train(made, context, pretrained, resume)
+        return None if fold == ALL_DATA else on_leader(lambda: _validate(made, context, workers))
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What an unfinished training began with, so that it ends as it began, and the seconds it has had."""
+
+    runtime: Runtime
+    config: TrainingConfig
+    seconds: float
+
+
+def _begun(folder: Fold) -> _Begun | None:
+    if not folder.last.exists():
+        return None
+    state = load_checkpoint(folder.last)
+    return _Begun(
+        Runtime.model_validate(state["runtime"]), TrainingConfig.model_validate(state["config"]), state["seconds"]
+    )
+
+
+def _method(wanted: TrainingConfig, begun: _Begun | None, budget: float | None, device: str) -> TrainingConfig:
+    """How to train: as asked, or as it began; with the length, as far as it is known without measuring."""
+    if begun is not None:
+        changed = [
+            name
+            for name, value in wanted
+            if name not in ("steps", "seconds", "stop_after")
+            and value not in (TrainingConfig.model_fields[name].get_default(), getattr(begun.config, name))
+        ]
+        if changed:
+            logger.warning("the training goes on as it began; not used: training.%s", ", training.".join(changed))
+    seconds = None if wanted.steps else budget or wanted.seconds or default_seconds(device)
+    steps = wanted.steps if wanted.steps or seconds else GPU_STEPS
+    method = begun.config if begun else wanted
+    return method.with_(steps=steps, seconds=seconds, stop_after=wanted.stop_after)
+
+
+def _with_length(context: FoldContext, started: float, budget: float | None, begun: _Begun | None) -> FoldContext:
+    """The context with the fastest runtime, the seconds that the budget leaves, and an optimiser that suits both."""
+    expected_steps = float(context.config.steps or 0)
+    if context.config.steps is None:
+        context, step_seconds = _fit_to_time(context, started, budget, begun)
         assert context.config.seconds is not None
         expected_steps = context.config.seconds / step_seconds
-    optimizer = begun[1].optimizer if begun else optimizer_for(expected_steps)
-    context = replace(context, config=context.config.with_(optimizer=optimizer))
-    made = plugins.resolve("trainer", trainer)(context)
-    _train(made, context, pretrained, resume)
-    predictions = made.predict_validation()
-    pairs = {
-        case.id: (predictions[case.id], case.label)
-        for case in dataset.training
-        if case.id in predictions and case.label
-    }
-    scores = evaluate_files(pairs, dataset.labels, workers=count_workers(workers))
-    if scores["errors"]:
-        raise ErrorGroup(
-            f"{configuration} fold {fold}: validation cases cannot be scored",
-            [ImageError(message, where=case) for case, message in scores["errors"].items()],
-        )
-    write_json(context.folder.validation_summary, scores)
-    return scores
+    if context.config.optimizer is None:
+        config = context.config.with_(optimizer=optimizer_for(expected_steps))
+        context = replace(context, config=config)
+    return context
+
+
+def _fit_to_time(
+    context: FoldContext, started: float, budget: float | None, begun: _Begun | None
+) -> tuple[FoldContext, float]:
+    """The fastest runtime for the network, found by timing it, and with a budget what it leaves for training.
+
+    Returns:
+        The context with both, and the seconds of an optimiser step.
+    """
+    plan, config = context.plan, context.config
+    configuration = context.configuration.with_(batch_size=len(ranks().share(context.configuration.batch_size)))
+    runtime, batch_seconds = measure_step(configuration, context.input_channels, plan.labels.outputs, context.runtime)
+    if begun is None:
+        context = replace(context, runtime=runtime)
+    step_seconds = batch_seconds * config.accumulation
+    logger.info(
+        "%s on %s: %s, %s, %.3f s a step", context.configuration_name, context.runtime.device,
+        context.runtime.precision, context.runtime.layout.replace("_", " "), step_seconds,
+    )  # fmt: skip
+    if budget is None:
+        return context, step_seconds
+    made = plugins.resolve("trainer", context.trainer)(context)
+    reserve = made.validation_seconds(batch_seconds) * 1.3 + _SCORING_SECONDS * len(context.split.validation)
+    seconds = max(_LEAST_TRAINING, budget - (time.monotonic() - started) - reserve)
+    logger.info("%s of training, about %s of validation", duration(seconds), duration(reserve))
+    # The clock counts from the first step, also over several calls.
+    spent = begun.seconds if begun else 0.0
+    return replace(context, config=config.with_(seconds=seconds + spent)), step_seconds
 
 
 def _train(made: Trainer, context: FoldContext, pretrained: Path | None, resume: bool) -> None:
@@ -95,36 +178,18 @@ def _train(made: Trainer, context: FoldContext, pretrained: Path | None, resume:
     task = made.task()
     if pretrained is not None:
         moved = transfer_weights(task.network, load_checkpoint(pretrained)["network"], where=pretrained)
-        logger.info("pretrained: %s", moved.describe())
+        for line in moved.lines():
+            logger.info("%s", line)
     training = Training(
         task, context.config, context.runtime, context.folder, dimension=context.configuration.dimension, hooks=()
     )
     if resume:
         training.resume()
-    training.hooks = default_hooks(context.folder, training.clock.step)
+    if ranks().leads:
+        training.hooks = default_hooks(context.folder, training.clock.step)
     training.run()
 
 
-def _fit_to_time(
-    context: FoldContext, started: float, budget: float | None, *, keep_runtime: bool
-) -> tuple[FoldContext, float]:
-    """The fastest runtime for the network, found by timing it, and with a budget what it leaves for training.
-
-    Returns:
-        The context with both, and the seconds of a step.
-    """
-    plan, configuration = context.plan, context.configuration
-    runtime, step_seconds = measure_step(configuration, len(plan.channels), plan.labels.outputs, context.runtime)
-    if not keep_runtime:
-        context = replace(context, runtime=runtime)
-    logger.info(
-        "%s on %s: %s, %s, %.3f s a step", context.configuration_name, context.runtime.device,
-        context.runtime.precision, context.runtime.layout.replace("_", " "), step_seconds,
-    )  # fmt: skip
-    if budget is None:
-        return context, step_seconds
-    made = plugins.resolve("trainer", context.trainer)(context)
-    reserve = made.validation_seconds(step_seconds) * 1.3 + _SCORING_SECONDS * len(context.split.validation)
-    seconds = max(_LEAST_TRAINING, budget - (time.monotonic() - started) - reserve)
-    logger.info("%s of training, about %s of validation", duration(seconds), duration(reserve))
-    return replace(context, config=context.config.with_(seconds=seconds)), step_seconds
+def _validate(made: Trainer, context: FoldContext, workers: int | None) -> dict[str, Any]:
+    name = f"{context.configuration_name} fold {context.fold}"
+    return score_validation(context.folder, context.dataset, made.predict_validation(), name, workers=workers)

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from autoseg import plugins
 from autoseg.data.phantom import PhantomOptions, write_phantom
 from autoseg.errors import WorkspaceError
-from autoseg.evaluation.run import summarise_run
 from autoseg.log import duration, logger
 from autoseg.pipeline.choices import (
     CPU_SECONDS,
     Deadline,
+    all_folds,
     check_length,
     choose_configurations,
     choose_folds,
     count_jobs,
-    training_share,
+    default_seconds,
+    training_config,
+    wants_cascade,
 )
+from autoseg.pipeline.jobs import Job, announce, estimated, list_jobs, shares
+from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.stages import fingerprint_dataset, load_dataset, load_plan, make_plan, preprocess
+from autoseg.pipeline.summary import summarise
 from autoseg.pipeline.training import train_fold
+from autoseg.plan.record import Plan
 from autoseg.provenance import Journal
-from autoseg.report.build import write_report
+from autoseg.training.distributed import joined_ranks, on_leader, ranks
+from autoseg.training.measure import step_seconds
 from autoseg.training.runtime import find_device
-from autoseg.workspace import Run
+from autoseg.workspace import ALL_DATA, Run
 
 
 def plan_and_train(
@@ -40,12 +48,14 @@ def plan_and_train(
     steps: int | None = None,
     device: str = "auto",
     planner: str | None = None,
+    memory: float | Literal["auto"] | None = None,
     trainer: str = "segmentation",
     loss: str | None = None,
     pretrained: Path | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     workers: int | None = None,
     resume: bool = False,
+    settings: Settings | None = None,
     command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything from a data set's folder to a validated model and a report.
@@ -54,57 +64,112 @@ def plan_and_train(
         dataset: folder in one of the accepted layouts.
         out: run folder to make, or to go on with (`resume`).
         configurations: "auto" or names separated by commas.
-        folds: "all" or numbers separated by commas.
-        budget: wall-clock seconds for everything, report included.
+        folds: "all", "all-data" (one model on every case, without validation) or numbers separated by commas.
+        budget: wall-clock seconds for everything, report included. A command that was interrupted and is resumed
+            goes on with what is left of it.
         steps: optimiser steps of each training, instead of a time.
         device: "auto", "cpu", "cuda", "mps".
         planner, trainer, loss: plug-ins; planner None chooses by device and budget, loss None by the labels.
+        memory: accelerator memory to plan for in GB, or "auto" for that of the device; None as the planner has it.
         pretrained: checkpoint whose fitting weights start every training.
         seed: of all random numbers.
         workers: processes; None chooses.
-        resume: goes on with an unfinished run; finished stages are kept.
+        resume: goes on with an unfinished run; finished stages and folds are kept.
+        settings: choices about splits and training beyond these (`autoseg.pipeline.settings`).
         command: the command line, for the report.
 
     Returns:
-        The content of summary.json.
+        The content of summary.json; empty when nothing is validated ("all-data").
 
     Raises:
         WorkspaceError: the run folder is in use and `resume` is off.
         DatasetError: the data set has errors.
         ConfigurationError: an unknown name, or both a budget and a number of steps.
     """
-    check_length(budget, steps)
-    run, deadline = Run(out), Deadline.after(budget)
+    config = training_config(settings, steps=steps, seed=seed, loss=loss)
+    check_length(budget, config.steps)
     device = find_device(device)
     for kind, name in (("planner", planner), ("trainer", trainer), ("loss", loss)):
         if name is not None:
             plugins.resolve(kind, name)  # a wrong name is told before the work begins, not after it
-    _check_folder(run, dataset, resume)
-    journal = Journal(run.provenance, tuple(command))
-    if budget is None and steps is None and device == "cpu":
-        text = f"no --budget and no --steps: on this CPU every fold trains for {duration(CPU_SECONDS)}"
-        logger.info("note: %s", text)
-        journal.note(text)
+    with joined_ranks(device):
+        run = Run(out)
+        on_leader(lambda: _check_folder(run, dataset, resume))
+        journal = Journal(run.provenance, tuple(command), writes=ranks().leads)
+        deadline = Deadline.after(budget, spent=journal.spent if resume else 0.0)
+        length = config.steps or config.seconds
+        if budget is None and length is None and device == "cpu":
+            _note(journal, f"no --budget and no --steps: on this CPU every fold trains for {duration(CPU_SECONDS)}")
+        wanted = _Wanted(configurations, folds, planner, memory, device, workers, settings)
+        share = None if length else deadline
+        on_leader(lambda: _prepare(run, dataset, wanted, share, journal, resume))
+        plan = load_plan(run)
+        names = choose_configurations(plan, configurations, budget=budget is not None)
+        jobs = list_jobs(run, plan, names, choose_folds(run, folds), all_folds(run))
+        train = partial(
+            train_fold, out, steps=steps, device=device, trainer=trainer, loss=loss, pretrained=pretrained, seed=seed,
+            workers=workers, resume=resume, settings=settings, keep_probabilities=len(names) > 1,
+        )  # fmt: skip
+        whole = _whole_training(plan, device, config.steps, config.seconds or default_seconds(device))
+        _train_all(jobs, deadline, budget if resume else None, journal, train, whole)
+        return on_leader(lambda: _conclude(run, jobs, journal, workers))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the user asks of the stages before training."""
+
+    configurations: str
+    folds: str
+    planner: str | None
+    memory: float | Literal["auto"] | None
+    device: str
+    workers: int | None
+    settings: Settings | None
+
+
+def _prepare(
+    run: Run, dataset: Path, wanted: _Wanted, deadline: Deadline | None, journal: Journal, resume: bool
+) -> None:
+    """Fingerprint, plan and preprocessed images; what is there already stays when resuming.
+
+    Args:
+        deadline: whose time the trainings will share; None if something else sets their length.
+    """
     if not (resume and run.fingerprint.exists()):
         with journal.stage("check and fingerprint"):
-            fingerprint_dataset(dataset, out, workers=workers)
-    fold_names = choose_folds(run, folds)
+            rule = wanted.settings.splits if wanted.settings else None
+            fingerprint_dataset(dataset, run.root, workers=wanted.workers, rule=rule)
+    folds = choose_folds(run, wanted.folds)
     if not (resume and run.plan.exists()):
         with journal.stage("plan"):
-            share = training_share(deadline, steps, device, count_jobs(configurations, fold_names))
-            make_plan(out, planner=planner, budget=share, device=device)
-    plan = load_plan(run)
-    names = choose_configurations(plan, configurations, budget=budget is not None)
+            share = None
+            if deadline is not None:
+                left, count = deadline.left(), count_jobs(wanted.configurations, folds, all_folds(run))
+                share = default_seconds(wanted.device) if left is None else left / count
+            make_plan(
+                run.root,
+                planner=wanted.planner,
+                budget=share,
+                device=wanted.device,
+                memory=wanted.memory,
+                cascade=wants_cascade(wanted.configurations),
+            )
+    budget = deadline is not None and deadline.end is not None
+    names = choose_configurations(load_plan(run), wanted.configurations, budget=budget)
     with journal.stage("preprocess"):
-        preprocess(out, configurations=",".join(names), workers=workers)
-    train = partial(
-        train_fold, out, steps=steps, device=device, trainer=trainer, loss=loss, pretrained=pretrained, seed=seed,
-        workers=workers, resume=resume,
-    )  # fmt: skip
-    _train_all(run, [(name, fold) for name in names for fold in fold_names], deadline, journal, train)
-    with journal.stage("post-processing and summary"):
-        summary = summarise_run(run, load_dataset(run), plan)
+        preprocess(run.root, configurations=",".join(names), workers=wanted.workers)
+
+
+def _conclude(run: Run, jobs: Sequence[Job], journal: Journal, workers: int | None) -> dict[str, Any]:
+    """The choice among what is validated, and the report."""
+    summary: dict[str, Any] = {}
+    if any(job.fold != ALL_DATA for job in jobs):
+        with journal.stage("ensembles, post-processing and summary"):
+            summary = summarise(run, workers=workers)
     with journal.stage("report"):
+        from autoseg.report.build import write_report
+
         write_report(run)
     return summary
 
@@ -129,19 +194,51 @@ def _check_folder(run: Run, dataset: Path, resume: bool) -> None:
 
 
 def _train_all(
-    run: Run, jobs: list[tuple[str, str]], deadline: Deadline, journal: Journal, train: Callable[..., Any]
+    jobs: Sequence[Job],
+    deadline: Deadline,
+    resumed_budget: float | None,
+    journal: Journal,
+    train: Callable[..., Any],
+    whole: Callable[[Job], float | None],
 ) -> None:
-    """Trains what is not finished, one after the other; the time that is left is shared evenly."""
-    if len(jobs) > 1:
-        logger.info("%d trainings: %s", len(jobs), ", ".join(f"{name} fold {fold}" for name, fold in jobs))
-    waiting = [job for job in jobs if not run.fold(*job).validation_summary.exists()]
-    for name, fold in jobs:
-        if (name, fold) not in waiting:
-            logger.info("%s fold %s is finished already", name, fold)
-    for i, (name, fold) in enumerate(waiting):
+    """Trains what is not finished, one after the other; the time that is left is shared by what each still needs."""
+    waiting = [job for job in jobs if job.state != "finished"]
+    if not waiting:
+        logger.info("all %d trainings are finished already", len(jobs))
+        return
+    if resumed_budget is not None:
+        deadline = _extended(deadline, resumed_budget / len(jobs), waiting, journal)
+    announce(on_leader(lambda: estimated(jobs, deadline.left(), whole)))
+    for i, job in enumerate(waiting):
         left = deadline.left()
-        with journal.stage(f"train {name} fold {fold}"):
-            train(name, fold, budget=None if left is None else left / (len(waiting) - i))
+        with journal.stage(f"train {job.name}"):
+            share = None if left is None else ranks().agree(shares(waiting[i:], left)[0])
+            train(job.configuration, job.fold, budget=share)
+
+
+def _extended(deadline: Deadline, even_share: float, waiting: Sequence[Job], journal: Journal) -> Deadline:
+    """A deadline for the rest of an interrupted run: no training is starved because the time before was lost."""
+    needed = sum(even_share * (1 - job.progress) for job in waiting) / 2
+    left = deadline.left()
+    if left is None or left >= needed:
+        return deadline
+    _note(journal, f"the budget is used up; the {len(waiting)} trainings left get half their share of it again")
+    return Deadline.after(needed)
+
+
+def _whole_training(plan: Plan, device: str, steps: int | None, seconds: float | None) -> Callable[[Job], float | None]:
+    """Seconds of a whole training without its validation: as given, or for a number of steps timed once."""
+
+    @cache
+    def pace(configuration: str) -> float:
+        return step_seconds(plan.configurations[configuration], len(plan.channels), plan.labels, device)
+
+    return lambda job: seconds if steps is None else steps * pace(job.configuration)
+
+
+def _note(journal: Journal, text: str) -> None:
+    logger.info("note: %s", text)
+    journal.note(text)
 
 
 def demo(out: Path, *, budget: float, command: Sequence[str] = ()) -> Run:

@@ -16,6 +16,7 @@ from autoseg import Predictor, pipeline
 from autoseg.data.discovery import discover
 from autoseg.data.files import read_image, read_labels
 from autoseg.errors import ImageError, WorkspaceError
+from autoseg.inference.estimate import CaseEstimates
 from autoseg.plan.record import Plan
 from autoseg.workspace import Run
 
@@ -27,7 +28,8 @@ def _images(phantom: Path) -> list[Path]:
 def test_a_folder_gives_one_label_file_a_case_in_its_geometry(trained: Run, phantom: Path, tmp_path: Path) -> None:
     assert pipeline.predict(trained.root, [phantom / "imagesTr"], tmp_path, device="cpu") == []
     cases = {case.id for case in discover(phantom).training}
-    assert {path.name.removesuffix(".nii.gz") for path in tmp_path.iterdir()} == cases
+    assert {path.name.removesuffix(".nii.gz") for path in tmp_path.iterdir()} == {*cases, "uncertainty.json"}
+    assert CaseEstimates.load(tmp_path / "uncertainty.json").cases.keys() == cases
     for case in cases:
         image = read_image(phantom / "imagesTr" / f"{case}_0000.nii.gz")
         assert read_labels(tmp_path / f"{case}.nii.gz").geometry == image.geometry
@@ -42,7 +44,7 @@ def test_an_array_a_file_and_an_image_give_the_same_labels(trained: Run, phantom
     assert np.array_equal(from_file, predictor.predict(image))
     assert np.array_equal(from_file, predictor.predict(image.array, spacing=image.geometry.spacing))
     pipeline.predict(trained.root, [file], tmp_path, device="cpu")
-    written = read_labels(next(tmp_path.iterdir())).array[0]
+    written = read_labels(next(tmp_path.glob("*.nii.gz"))).array[0]
     assert np.array_equal(from_file, written)
 
 
@@ -64,7 +66,7 @@ def test_wrong_images_are_named_and_the_others_go_on(trained: Run, phantom: Path
     sitk.WriteImage(volume, str(inputs / "two_channels.nii.gz"))
     imsave(inputs / "plane.png", np.zeros((16, 16), np.uint8), check_contrast=False)
     failures = pipeline.predict(trained.root, [inputs], out, device="cpu")
-    assert [path.name for path in out.iterdir()] == ["good.nii.gz"]
+    assert sorted(path.name for path in out.iterdir()) == ["good.nii.gz", "uncertainty.json"]
     text = "\n".join(failures)
     assert len(failures) == 3
     assert "broken" in text
@@ -79,6 +81,42 @@ def test_probabilities_agree_with_the_labels(trained: Run, phantom: Path, tmp_pa
     labels = read_labels(next(tmp_path.glob("*.nii.gz"))).array[0]
     np.testing.assert_allclose(probabilities.astype(np.float32).sum(0), 1, atol=3e-3)
     assert (probabilities.argmax(0) == labels).mean() > 0.95  # float16 ties, and post-processing if there is one
+
+
+def test_an_interrupted_prediction_goes_on(trained: Run, phantom: Path, tmp_path: Path) -> None:
+    first, second = _images(phantom)[:2]
+    pipeline.predict(trained.root, [first], tmp_path, device="cpu")
+    done = tmp_path / first.name.replace("_0000", "")
+    made = done.stat().st_mtime_ns
+    pipeline.predict(trained.root, [first, second], tmp_path, device="cpu", keep_existing=True)
+    assert done.stat().st_mtime_ns == made
+    assert len(CaseEstimates.load(tmp_path / "uncertainty.json").cases) == len(list(tmp_path.glob("*.nii.gz"))) == 2
+    pipeline.predict(trained.root, [first], tmp_path, device="cpu")
+    assert done.stat().st_mtime_ns > made
+
+
+def test_several_processes_divide_the_images(
+    trained: Run, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    assert pipeline.predict(trained.root, [phantom / "imagesTr"], alone, device="cpu") == []
+    everything = {path.name: path.read_bytes() for path in alone.iterdir()}
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for number, rank in enumerate("201", start=1):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert pipeline.predict(trained.root, [phantom / "imagesTr"], together, device="cpu") == []
+        assert len(list(together.glob("*.nii.gz"))) == 2 * number
+        assert (together / "uncertainty.json").exists() == (number == 3)
+    assert {path.name: path.read_bytes() for path in together.iterdir()} == everything
+    for rank in "012":  # after an interruption each goes on with its own share
+        min(together.glob("*.nii.gz")).unlink()
+        monkeypatch.setenv("RANK", rank)
+        pipeline.predict(trained.root, [phantom / "imagesTr"], together, device="cpu", keep_existing=True)
+    for rank in "012":
+        monkeypatch.setenv("RANK", rank)
+        pipeline.predict(trained.root, [phantom / "imagesTr"], together, device="cpu", keep_existing=True)
+    assert {path.name: path.read_bytes() for path in together.iterdir()} == everything
 
 
 def test_an_array_without_spacing_and_an_untrained_run_are_refused(trained: Run, prepared: Run) -> None:

@@ -12,6 +12,7 @@ from autoseg.data.splits import k_fold, save_splits
 from autoseg.errors import ConfigurationError
 from autoseg.pipeline import choices
 from autoseg.plan.record import ConfigurationPlan, Plan
+from autoseg.training.config import TrainingConfig
 from autoseg.workspace import Run
 
 LABELS = LabelScheme(names={"background": 0, "organ": 1})
@@ -33,8 +34,8 @@ def _plan(*names: str) -> Plan:
 LARGE = _plan("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres")
 
 
-def test_auto_takes_all_single_stages_and_with_a_budget_the_most_promising() -> None:
-    assert choices.choose_configurations(LARGE, "auto") == ("2d", "3d_lowres", "3d_fullres")
+def test_auto_takes_every_configuration_and_with_a_budget_the_most_promising() -> None:
+    assert choices.choose_configurations(LARGE, "auto") == ("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres")
     assert choices.choose_configurations(LARGE, "auto", budget=True) == ("3d_fullres",)
     assert choices.choose_configurations(_plan("2d"), "auto", budget=True) == ("2d",)
 
@@ -43,8 +44,21 @@ def test_named_configurations_are_taken_in_order_and_wrong_ones_refused() -> Non
     assert choices.choose_configurations(LARGE, "3d_fullres, 2d") == ("3d_fullres", "2d")
     with pytest.raises(ConfigurationError, match="did you mean '3d_lowres'"):
         choices.choose_configurations(LARGE, "3d_lowre")
-    with pytest.raises(ConfigurationError, match="not supported yet"):
-        choices.choose_configurations(LARGE, "3d_cascade_fullres")
+    with pytest.raises(ConfigurationError, match="no configuration is named"):
+        choices.choose_configurations(LARGE, " , ")
+
+
+def test_the_second_stage_of_a_cascade_brings_the_first_along() -> None:
+    assert choices.choose_configurations(LARGE, "3d_cascade_fullres") == ("3d_lowres", "3d_cascade_fullres")
+    assert choices.choose_configurations(LARGE, "3d_cascade_fullres,2d")[-1] == "3d_cascade_fullres"
+    assert choices.wants_cascade("2d,3d_lowres")
+    assert not choices.wants_cascade("auto")
+
+
+def test_options_win_over_settings() -> None:
+    config = choices.training_config(None, steps=7, seed=3, loss="dice")
+    assert (config.steps, config.seed, config.losses) == (7, 3, {"dice": 1.0})
+    assert choices.training_config(None) == TrainingConfig()
 
 
 def test_folds_are_those_of_the_splits(tmp_path: Path) -> None:
@@ -57,6 +71,9 @@ def test_folds_are_those_of_the_splits(tmp_path: Path) -> None:
     save_splits(run.splits, k_fold(case["id"] for case in cases))
     assert choices.choose_folds(run, "all") == ("0", "1", "2", "3", "4")
     assert choices.choose_folds(run, "3,1") == ("3", "1")
+    assert choices.choose_folds(run, "all-data") == ("all",)
+    everything = choices.split_of(run, Dataset.load(run.dataset), "all")
+    assert (len(everything.train), everything.validation) == (7, ())
     with pytest.raises(ConfigurationError, match="there is no fold '5'"):
         choices.choose_folds(run, "0,5")
 
@@ -66,6 +83,7 @@ def test_a_deadline_keeps_time_for_the_report() -> None:
     left = choices.Deadline.after(100.0).left()
     assert left == pytest.approx(100 - choices.REPORT_SECONDS, abs=1)
     assert choices.Deadline.after(1.0).left() == 0
+    assert choices.Deadline.after(100.0, spent=30.0).left() == pytest.approx(70 - choices.REPORT_SECONDS, abs=1)
 
 
 def test_a_training_has_one_length() -> None:
@@ -79,3 +97,11 @@ def test_workers_are_at_least_one() -> None:
     assert choices.count_workers(0) == 1
     assert choices.count_workers(3) == 3
     assert choices.count_workers(None) >= 1
+
+
+def test_a_budget_counts_every_training_of_a_cascade() -> None:
+    every = ("0", "1", "2")
+    assert choices.count_jobs("auto", ("0",), every) == 1
+    assert choices.count_jobs("2d, 3d_fullres", ("0", "1"), every) == 4
+    assert choices.count_jobs("3d_cascade_fullres", ("0",), every) == 4
+    assert choices.count_jobs("3d_lowres,3d_cascade_fullres,2d", ("0",), every) == 5

@@ -1,0 +1,25 @@
+"""`autoseg choose`: choose the best model of a run again, from the folds that are validated."""
+
+from __future__ import annotations
+
+import typer
+
+from autoseg import log
+from autoseg.cli import options
+from autoseg.workspace import Run
+
+
+def choose(run: options.ExistingRun, device: options.Device = "auto", workers: options.Workers = None) -> None:
+    """Choose the best model of a run again.
+
+    Compares every configuration and every ensemble of two, without training. For folds that were trained one by one
+    with `autoseg train`, on several machines for instance.
+    """
+    from autoseg import pipeline
+
+    folder = Run(run)
+    log.configure(run_log=folder.log)
+    best = pipeline.choose(run, device=device, workers=workers)["best"]
+    typer.echo(f"best: {'+'.join(best['configurations'])}")
+    typer.echo(f"to use it: {best['predict']}")
+    typer.echo(f"report: {folder.report}")

@@ -1,0 +1,73 @@
+"""`autoseg export`: a trained model as a file to share or to deploy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from autoseg.cli import options
+
+
+def export(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", exists=True, help="Run folder, or a model file made by this command.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", dir_okay=False, help="The file to write.")],
+    form: Annotated[
+        Literal["zip", "onnx"],
+        typer.Option("--format", help="zip: for `autoseg predict` elsewhere; onnx: for other software."),
+    ] = "zip",
+    configuration: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Configuration, or two joined by +; by default the best of the run."),
+    ] = None,
+    folds: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDS",
+            parser=options.parse_folds,
+            help="Networks to take: all that are trained, numbers joined by commas, or all-data.",
+        ),
+    ] = "all",
+) -> None:
+    """Write a trained model to a file.
+
+    The zip holds plan, weights, scores and post-processing, and nothing that names a case or a path. An ONNX graph
+    holds the network alone; it is compared with PyTorch before it is kept, and a JSON file beside it says what must
+    be done around it.
+    """
+    if form == "onnx":
+        _export_onnx(run, out, configuration, folds)
+    else:
+        _export_zip(run, out, configuration, folds)
+
+
+def _export_zip(run: Path, out: Path, configuration: str | None, folds: str) -> None:
+    from autoseg import pipeline
+
+    manifest = pipeline.export_zip(run, out, configuration=configuration, folds=folds)
+    typer.echo(f"model: {out}, {_megabytes(out)}, {len(manifest.files) + 1} files")
+    for name, names in manifest.folds.items():
+        stage = "" if name in manifest.configurations else " (previous stage)"
+        typer.echo(f"  {name}{stage}: fold {', '.join(names)}")
+    typer.echo(f"use it with: autoseg predict {out} IMAGES --out DIR")
+
+
+def _export_onnx(run: Path, out: Path, configuration: str | None, folds: str) -> None:
+    from autoseg import pipeline
+
+    for model in pipeline.export_onnx(run, out, configuration=configuration, folds=folds):
+        typer.echo(f"model: {model.path}, {_megabytes(model.path)}, described in {model.description.name}")
+        typer.echo(f"  {model.configuration}: mean of fold {', '.join(model.folds)}")
+        typer.echo(
+            f"  against PyTorch: largest difference {model.check.largest_difference:.1e} of the logits' range, "
+            f"{100 * model.check.equal_labels:.3f} % equal labels"
+        )
+
+
+def _megabytes(path: Path) -> str:
+    beside = path.with_name(f"{path.name}.data")
+    size = path.stat().st_size + (beside.stat().st_size if beside.exists() else 0)
+    return f"{size / 1e6:.1f} MB"

@@ -1,0 +1,121 @@
+"""The trainings of a run: which are done, which are left, and how long they will take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from autoseg.log import duration, logger
+from autoseg.plan.record import Plan
+from autoseg.training.curves import read_metrics
+from autoseg.workspace import ALL_DATA, Run
+
+State = Literal["finished", "trained", "started", "waiting"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a fold of a configuration.
+
+    Attributes:
+        state: "finished" with its validation, "trained" but not validated, "started", or "waiting".
+        progress: share of the training that is done.
+        seconds: estimated seconds to the end; None if it cannot be estimated.
+    """
+
+    configuration: str
+    fold: str
+    state: State = "waiting"
+    progress: float = 0.0
+    seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        """As it stands in messages."""
+        return f"{self.configuration} fold {self.fold}"
+
+
+def list_jobs(
+    run: Run, plan: Plan, configurations: Sequence[str], folds: Sequence[str], every: Sequence[str]
+) -> tuple[Job, ...]:
+    """The trainings of some folds of some configurations, in order, with where they stand.
+
+    Args:
+        configurations: names, a cascade's first stage before the second.
+        folds: wanted folds.
+        every: all folds of the run's splits. A cascade's second stage learns from predictions of all training cases
+            by networks that did not see them, so that its first stage is trained on every fold.
+    """
+    feeding = {plan.configurations[name].previous_stage for name in configurations}
+    return tuple(
+        _standing(run, Job(name, fold))
+        for name in configurations
+        for fold in (dict.fromkeys([*every, *folds]) if name in feeding else folds)
+    )
+
+
+def _standing(run: Run, job: Job) -> Job:
+    folder = run.fold(job.configuration, job.fold)
+    if folder.validation_summary.exists() or (job.fold == ALL_DATA and folder.final.exists()):
+        return replace(job, state="finished", progress=1.0, seconds=0.0)
+    if folder.final.exists():
+        return replace(job, state="trained", progress=1.0)
+    rows = read_metrics(folder.metrics) if folder.last.exists() else []
+    if not rows:
+        return job
+    last = rows[-1]
+    spent, left = float(last.get("seconds") or 0), float(last.get("remaining") or 0)
+    return replace(job, state="started", progress=spent / (spent + left) if spent + left else 0.0, seconds=left)
+
+
+def shares(jobs: Sequence[Job], seconds: float) -> tuple[float, ...]:
+    """A budget divided among trainings by what each has still to do; finished ones get nothing."""
+    needs = [0.0 if job.state == "finished" else max(1.0 - job.progress, 0.05) for job in jobs]
+    total = sum(needs) or 1.0
+    return tuple(seconds * need / total for need in needs)
+
+
+def estimated(jobs: Sequence[Job], budget: float | None, whole: Callable[[Job], float | None]) -> tuple[Job, ...]:
+    """The jobs with their estimated seconds.
+
+    Args:
+        budget: seconds for all that is left; None if there is no budget.
+        whole: seconds of a whole training and its validation, where there is no budget.
+    """
+    if budget is not None:
+        return tuple(replace(job, seconds=share) for job, share in zip(jobs, shares(jobs, budget), strict=True))
+    found = []
+    for job in jobs:
+        seconds = None if job.state == "finished" else whole(job)
+        if job.state == "finished":
+            found.append(replace(job, seconds=0.0))
+        elif seconds is None:
+            found.append(job)
+        else:
+            found.append(replace(job, seconds=seconds * max(1.0 - job.progress, 0.05)))
+    return tuple(found)
+
+
+def announce(jobs: Sequence[Job]) -> None:
+    """Logs a table of the trainings, what is left of each and its estimated time."""
+    if len(jobs) == 1 and jobs[0].state == "waiting":
+        return
+    for line in table_lines(jobs):
+        logger.info("%s", line)
+
+
+def table_lines(jobs: Sequence[Job]) -> Iterator[str]:
+    """Lines of the table: training, where it stands, estimated time; and the sum."""
+    wide = max(len("training"), *(len(job.name) for job in jobs))
+    yield f"{'training':<{wide}}  {'state':<12}  estimated time"
+    for job in jobs:
+        state = f"{job.progress:.0%} done" if job.state == "started" else job.state
+        time = "-" if job.state == "finished" else "unknown" if job.seconds is None else duration(job.seconds)
+        yield f"{job.name:<{wide}}  {state:<12}  {time}"
+    left = [job for job in jobs if job.state != "finished"]
+    known = [job.seconds for job in left if job.seconds is not None]
+    if left and len(known) == len(left):
+        yield f"{len(left)} of {len(jobs)} trainings left, about {duration(sum(known))}"
+    else:
+        yield f"{len(left)} of {len(jobs)} trainings left"

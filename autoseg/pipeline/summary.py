@@ -1,0 +1,52 @@
+"""The choice of a run's model from what is validated, with the validations that it lacks made up for."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from autoseg import plugins
+from autoseg.evaluation.run import summarise_run
+from autoseg.evaluation.validation import score_validation
+from autoseg.inference.model import runtime_of
+from autoseg.pipeline.choices import split_of
+from autoseg.pipeline.stages import load_dataset, load_plan
+from autoseg.trainers.context import FoldContext
+from autoseg.training.checkpoint import load_checkpoint
+from autoseg.training.config import TrainingConfig
+from autoseg.training.runtime import find_device
+from autoseg.workspace import Run
+
+
+def summarise(run: Run, *, device: str = "auto", workers: int | None = None) -> dict[str, Any]:
+    """`evaluation.run.summarise_run`, for which folds without saved probabilities are predicted again."""
+    again = partial(validate_again, run, device=device, workers=workers)
+    return summarise_run(run, load_dataset(run), load_plan(run), predict_again=again, workers=workers)
+
+
+def validate_again(
+    run: Run, configuration: str, fold: str, *, device: str = "auto", workers: int | None = None
+) -> dict[str, Any]:
+    """Predicts and scores the validation of a trained fold anew, and keeps its probabilities.
+
+    Returns:
+        The content of its validation/summary.json.
+
+    Raises:
+        WorkspaceError: the fold is not trained, or its preprocessed cases are gone.
+    """
+    dataset, plan = load_dataset(run), load_plan(run)
+    checkpoint = load_checkpoint(run.fold(configuration, fold).final)
+    context = FoldContext(
+        run=run,
+        dataset=dataset,
+        plan=plan,
+        configuration_name=configuration,
+        fold=fold,
+        split=split_of(run, dataset, fold),
+        config=TrainingConfig.model_validate(checkpoint.get("config", {})),
+        runtime=runtime_of(checkpoint["runtime"], find_device(device)),
+        keep_probabilities=True,
+    )
+    predictions = plugins.resolve("trainer", context.trainer)(context).predict_validation()
+    return score_validation(context.folder, dataset, predictions, f"{configuration} fold {fold}", workers=workers)
