@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg import plugins
+from autoseg.errors import AutosegError, WorkspaceError
 from autoseg.evaluation.validation import score_validation
 from autoseg.log import duration, logger
 from autoseg.networks.transfer import transfer_weights
@@ -106,9 +107,16 @@ def _begun(folder: Fold) -> _Begun | None:
     if not folder.last.exists():
         return None
     state = load_checkpoint(folder.last)
-    return _Begun(
-        Runtime.model_validate(state["runtime"]), TrainingConfig.model_validate(state["config"]), state["seconds"]
-    )
+    try:
+        return _Begun(
+            Runtime.from_mapping(state["runtime"]), TrainingConfig.from_mapping(state["config"]), state["seconds"]
+        )
+    except AutosegError as error:
+        raise WorkspaceError(
+            "the training was begun by another version and cannot go on",
+            where=folder.last,
+            remedy=f"remove {folder.root} to train the fold anew",
+        ) from error
 
 
 def _method(wanted: TrainingConfig, begun: _Begun | None, budget: float | None, device: str) -> TrainingConfig:
