@@ -51,6 +51,7 @@ def predict(
     torchrun --nproc-per-node N -m autoseg predict ...
     """
     from autoseg import pipeline
+    from autoseg.cli import tables
 
     failures = pipeline.predict(
         run,
@@ -66,6 +67,10 @@ def predict(
     )
     for failure in failures:
         typer.echo(f"error: {failure}", err=True)
-    typer.echo(f"segmentations: {out}")
+    estimates = out / "uncertainty.json"
+    if options.leads():
+        if estimates.exists():
+            tables.show_uncertainty(estimates)
+        typer.echo(f"segmentations: {out}")
     if failures:
         raise typer.Exit(2)

@@ -49,15 +49,17 @@ def list_jobs(
     """
     feeding = {plan.configurations[name].previous_stage for name in configurations}
     return tuple(
-        _standing(run, Job(name, fold))
+        _standing(run, Job(name, fold), feeds=name in feeding)
         for name in configurations
         for fold in (dict.fromkeys([*every, *folds]) if name in feeding else folds)
     )
 
 
-def _standing(run: Run, job: Job) -> Job:
+def _standing(run: Run, job: Job, *, feeds: bool) -> Job:
+    """The job with its state; one that `feeds` a second stage is only finished with the labels for it."""
     folder = run.fold(job.configuration, job.fold)
-    if folder.validation_summary.exists() or (job.fold == ALL_DATA and folder.final.exists()):
+    validated = folder.validation_summary.exists() and (not feeds or folder.next_stage.is_dir())
+    if validated or (job.fold == ALL_DATA and folder.final.exists()):
         return replace(job, state="finished", progress=1.0, seconds=0.0)
     if folder.final.exists():
         return replace(job, state="trained", progress=1.0)

@@ -10,7 +10,7 @@ import torch
 
 from autoseg.data.dataset import Case
 from autoseg.data.discovery import find_cases
-from autoseg.inference.estimate import CaseEstimate, CaseEstimates, write_estimates
+from autoseg.inference.estimate import CaseEstimate, CaseEstimates, Reliability, write_estimates
 from autoseg.inference.predictor import Predictor
 from autoseg.log import logger
 from autoseg.pipeline.choices import names_of
@@ -65,15 +65,13 @@ def predict(
     part = _part(folder, rank, count)
     part.unlink(missing_ok=True)  # of an earlier call that was interrupted
     done = predictor.predict_files(own, folder, save_probabilities=save_probabilities, uncertainty=uncertainty)
-    if done.estimates:
-        _name_the_flagged(done.estimates)
     if done.estimates or count > 1:
         earlier = _read(folder / ESTIMATES) if keep_existing else {}
         if count == 1:
-            write_estimates(folder / ESTIMATES, {**earlier, **done.estimates})
+            write_estimates(folder / ESTIMATES, {**earlier, **done.estimates}, predictor.reliability)
         else:
             write_estimates(part, done.estimates)
-            _merge(folder, count, earlier)
+            _merge(folder, count, earlier, predictor.reliability)
     return done.failures
 
 
@@ -97,7 +95,7 @@ def _part(folder: Path, rank: int, count: int) -> Path:
     return folder / f"uncertainty.{rank + 1}-of-{count}.json"
 
 
-def _merge(folder: Path, count: int, earlier: Mapping[str, CaseEstimate]) -> None:
+def _merge(folder: Path, count: int, earlier: Mapping[str, CaseEstimate], reliability: Reliability | None) -> None:
     """Makes one file of the parts if all are there. The process that finishes last finds them all; where two finish
     at once both may, write the same, and the parts may vanish while the second reads them."""
     parts = [_part(folder, rank, count) for rank in range(count)]
@@ -107,18 +105,10 @@ def _merge(folder: Path, count: int, earlier: Mapping[str, CaseEstimate]) -> Non
         found = dict(earlier)
         for part in parts:
             found |= _read(part)
-        write_estimates(folder / ESTIMATES, found)
+        write_estimates(folder / ESTIMATES, found, reliability)
     for part in parts:
         part.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, CaseEstimate]:
     return dict(CaseEstimates.load(path).cases) if path.exists() else {}
-
-
-def _name_the_flagged(estimates: Mapping[str, CaseEstimate]) -> None:
-    """Says which cases are worth looking at, if the run knows enough to tell."""
-    flagged = [case for case, estimate in estimates.items() if estimate.flagged]
-    if flagged:
-        shown = ", ".join(flagged[:10]) + (", ..." if len(flagged) > 10 else "")
-        logger.warning("%d of %d cases are worth a look: %s", len(flagged), len(estimates), shown)

@@ -46,6 +46,7 @@ def validate_again(
         split=split_of(run, dataset, fold),
         config=TrainingConfig.model_validate(checkpoint.get("config", {})),
         runtime=runtime_of(checkpoint["runtime"], find_device(device)),
+        trainer=checkpoint.get("trainer") or "segmentation",
         keep_probabilities=True,
     )
     predictions = plugins.resolve("trainer", context.trainer)(context).predict_validation()

@@ -108,15 +108,14 @@ def _begun(folder: Fold) -> _Begun | None:
         return None
     state = load_checkpoint(folder.last)
     try:
-        return _Begun(
-            Runtime.from_mapping(state["runtime"]), TrainingConfig.from_mapping(state["config"]), state["seconds"]
-        )
+        runtime, config = Runtime.from_mapping(state["runtime"]), TrainingConfig.from_mapping(state["config"])
     except AutosegError as error:
         raise WorkspaceError(
             "the training was begun by another version and cannot go on",
             where=folder.last,
             remedy=f"remove {folder.root} to train the fold anew",
         ) from error
+    return _Begun(runtime, config, state["seconds"])
 
 
 def _method(wanted: TrainingConfig, begun: _Begun | None, budget: float | None, device: str) -> TrainingConfig:
@@ -189,8 +188,9 @@ def _train(made: Trainer, context: FoldContext, pretrained: Path | None, resume:
         for line in moved.lines():
             logger.info("%s", line)
     training = Training(
-        task, context.config, context.runtime, context.folder, dimension=context.configuration.dimension, hooks=()
-    )
+        task, context.config, context.runtime, context.folder, dimension=context.configuration.dimension, hooks=(),
+        trainer=context.trainer,
+    )  # fmt: skip
     if resume:
         training.resume()
     if ranks().leads:

@@ -117,7 +117,8 @@ def _fold_remarks(content: FoldRecords) -> Iterator[str]:
     if not rows:
         return
     last = rows[-1]
-    if last.get("steps") and last["step"] < last["steps"]:
+    # A training by time only knows its number of steps when it is over, which the final weights say.
+    if last.get("steps") and last["step"] < last["steps"] and not content.folder.final.exists():
         yield f"the training stands at step {last['step']} of {last['steps']}."
         return
     dice = [value for row in rows if (value := row.get("validation_foreground_dice")) is not None]

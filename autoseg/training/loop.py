@@ -63,6 +63,7 @@ class Training:
         fold: folder for checkpoints and metrics.
         dimension: spatial dimensions of the images, for the memory layout.
         hooks: called in this order after every round and at the end, by the leading process.
+        trainer: name of the plug-in that made the task, for the checkpoints.
     """
 
     def __init__(
@@ -74,7 +75,9 @@ class Training:
         *,
         dimension: int,
         hooks: tuple[Hook, ...],
+        trainer: str | None = None,
     ) -> None:
+        self.trainer = trainer
         self.task, self.config, self.runtime, self.fold, self.hooks = task, config, runtime, fold, hooks
         self.ranks = ranks()
         self.layout = runtime.memory_format(dimension)
@@ -269,6 +272,7 @@ class Training:
             "seconds": self.clock.seconds,
             "runtime": self.runtime.model_dump(),
             "config": self.config.model_dump(),
+            "trainer": self.trainer,
         }
 
     def _save(self) -> None:

@@ -22,6 +22,19 @@ def test_the_first_stage_of_a_cascade_is_trained_on_every_fold(tmp_path: Path) -
     ]  # fmt: skip
 
 
+def test_a_first_stage_without_labels_for_the_second_is_validated_again(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for fold in EVERY:
+        run.fold("3d_lowres", fold).validation.mkdir(parents=True)
+        run.fold("3d_lowres", fold).validation_summary.touch()
+        run.fold("3d_lowres", fold).final.touch()
+    run.fold("3d_lowres", 1).next_stage.mkdir()
+    alone = list_jobs(run, LARGE, ("3d_lowres",), EVERY, EVERY)
+    assert [job.state for job in alone] == ["finished"] * 3
+    feeding = list_jobs(run, LARGE, ("3d_lowres", "3d_cascade_fullres"), ("0",), EVERY)
+    assert [job.state for job in feeding] == ["trained", "finished", "trained", "waiting"]
+
+
 def test_jobs_tell_where_they_stand(tmp_path: Path) -> None:
     run = Run(tmp_path)
     for fold in EVERY:
