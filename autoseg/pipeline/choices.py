@@ -43,13 +43,14 @@ class Deadline:
         return None if self.end is None else max(0.0, self.end - time.monotonic() - REPORT_SECONDS)
 
 
-def check_length(budget: float | None, steps: int | None) -> None:
-    """Refuses a training that is to end both with the time and after a number of steps."""
-    if budget is not None and steps is not None:
+def check_length(budget: float | None, config: TrainingConfig) -> None:
+    """Refuses a training that is to end both with the budget and by a length of its own."""
+    length = f"{config.steps} steps" if config.steps else f"{config.seconds:g} s a training" if config.seconds else None
+    if budget is not None and length is not None:
         raise ConfigurationError(
-            "a training has a budget or a number of steps, not both",
-            got=f"{budget:g} s and {steps} steps",
-            remedy="leave out --budget or --steps",
+            "a training has a budget or a length of its own, not both",
+            got=f"{budget:g} s for everything and {length}",
+            remedy="leave out --budget, or the number of steps or seconds",
         )
 
 
@@ -139,6 +140,15 @@ def count_jobs(configurations: str, folds: Sequence[str], every: Sequence[str]) 
     if "3d_cascade_fullres" not in names:
         return len(names) * len(folds)
     return len(names - {"3d_lowres"}) * len(folds) + len({*every, *folds})
+
+
+def fold_names(folds: str | Sequence[str]) -> tuple[str, ...] | None:
+    """Folds to predict with, as the user names them: "all" is None, "all-data" the model of all data."""
+    if folds == "all":
+        return None
+    if folds == "all-data":
+        return (ALL_DATA,)
+    return tuple(names_of(folds) if isinstance(folds, str) else folds)
 
 
 def names_of(text: str) -> list[str]:

@@ -50,8 +50,8 @@ def read_settings(
     """The settings of a file, with assignments over them in their order, and chosen values over both.
 
     Args:
-        file: TOML with the tables `training` and `splits`; None for the defaults. Paths in it are relative to the
-            working directory.
+        file: TOML with the tables `training` and `splits`; None for the defaults. A path in it is relative to its
+            folder.
         assignments: such as `training.optimizer=adamw` or `training.optimizer.learning_rate=3e-4`: a key with dots,
             and a TOML value or else plain text.
         chosen: key -> value, as other options of a command give them; None values are passed over.
@@ -62,6 +62,9 @@ def read_settings(
         PluginError: a named plug-in of a third party cannot be imported.
     """
     values = read_mapping(file) if file is not None else {}
+    splits = values.get("splits")
+    if file is not None and isinstance(splits, dict) and isinstance(splits.get("file"), str):
+        splits["file"] = str(file.parent / splits["file"])
     problems = _assign_all(values, assignments, chosen or {})
     settings = Settings()
     try:

@@ -65,7 +65,7 @@ def train_fold(
     """
     started = time.monotonic()
     wanted = training_config(settings, steps=steps, seed=seed, loss=loss)
-    check_length(budget, wanted.steps)
+    check_length(budget, wanted)
     run, fold = Run(out), str(fold)
     dataset, plan = load_dataset(run), load_plan(run)
     if configuration not in plan.configurations:

@@ -87,7 +87,7 @@ def plan_and_train(
         ConfigurationError: an unknown name, or both a budget and a number of steps.
     """
     config = training_config(settings, steps=steps, seed=seed, loss=loss)
-    check_length(budget, config.steps)
+    check_length(budget, config)
     device = find_device(device)
     for kind, name in (("planner", planner), ("trainer", trainer), ("loss", loss)):
         if name is not None:

@@ -87,10 +87,11 @@ def test_a_deadline_keeps_time_for_the_report() -> None:
 
 
 def test_a_training_has_one_length() -> None:
-    choices.check_length(60.0, None)
-    choices.check_length(None, 10)
-    with pytest.raises(ConfigurationError, match="not both"):
-        choices.check_length(60.0, 10)
+    choices.check_length(60.0, TrainingConfig())
+    choices.check_length(None, TrainingConfig(steps=10))
+    for config in (TrainingConfig(steps=10), TrainingConfig(seconds=30)):
+        with pytest.raises(ConfigurationError, match="not both"):
+            choices.check_length(60.0, config)
 
 
 def test_workers_are_at_least_one() -> None:
