@@ -53,11 +53,12 @@ def test_the_importance_is_a_gaussian_around_the_centre(tile: tuple[int, ...]) -
     assert tuple(found.shape) == tile
     assert found.max() == 1
     assert found.min() > 0
-    np.testing.assert_allclose(found.numpy(), np.maximum(expected / expected.max(), 1e-4), atol=2e-4)
+    # Relative, down to the corners: where tiles end together at an edge of the image, ratios of tiny numbers decide.
+    np.testing.assert_allclose(found.numpy(), expected / expected.max(), rtol=1e-5)
     product = torch.ones(())
     for vector in gaussian_axes(tile):
         product = product.unsqueeze(-1) * vector
-    torch.testing.assert_close(found, product.clamp_min(1e-4))
+    torch.testing.assert_close(found, product)
 
 
 def test_mirror_combinations_are_all_subsets() -> None:
