@@ -58,6 +58,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "cascade-morphology": "autoseg.batches.augment.cascade:CascadeMorphology",
         "cascade-drop-components": "autoseg.batches.augment.cascade:CascadeDropComponents",
     },
+    "augmentation": {"nnunet": "planners.augmentation:nnunet"},
     "normalization": {
         "ct": "autoseg.preprocessing.normalize:ct",
         "z-score": "autoseg.preprocessing.normalize:z_score",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoseg.plan.record import TransformPlan
+from autoseg.data.labels import LabelScheme
+from autoseg.plan.mirroring import with_mirror_axes
+from autoseg.plan.record import ConfigurationPlan, TransformPlan
+from planners.cascade import label_augmentation
 from planners.rules import ANISOTROPY
 
 _ELONGATED = 1.5  # a 2D patch longer than this times its width is turned only a little
@@ -48,3 +51,9 @@ def policy(patch_size: Sequence[int]) -> tuple[TransformPlan, ...]:
         TransformPlan(name="gamma", probability=0.3, options={"gamma": [0.7, 1.5], "invert": False}),
         TransformPlan(name="mirror", probability=1.0, options={"axes": list(range(len(patch_size)))}),
     )
+
+
+def nnunet(configuration: ConfigurationPlan, labels: LabelScheme) -> tuple[TransformPlan, ...]:
+    """The whole policy of a configuration: mirroring along its axes alone, a cascade's labels after the image."""
+    image = with_mirror_axes(policy(configuration.patch_size), configuration.mirror_axes)
+    return image if configuration.previous_stage is None else (*image, *label_augmentation(len(labels.values) - 1))

@@ -1,4 +1,4 @@
-"""`autoseg export`: a trained model as a file to share or to deploy."""
+"""`autoseg export`: a trained model in a form to share or to deploy."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ def export(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", exists=True, help="Run folder, or a model file made by this command.")
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", dir_okay=False, help="The file to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write; for nnunet a new folder.")],
     form: Annotated[
-        Literal["zip", "onnx"],
-        typer.Option("--format", help="zip: for `autoseg predict` elsewhere; onnx: for other software."),
+        Literal["zip", "onnx", "nnunet"],
+        typer.Option(
+            "--format", help="zip: for `autoseg predict` elsewhere; onnx: for other software; nnunet: for nnU-Net v2."
+        ),
     ] = "zip",
     configuration: Annotated[
         str | None,
@@ -36,8 +38,13 @@ def export(
 
     The zip holds plan, weights, scores and post-processing, and nothing that names a case or a path. An ONNX graph
     holds the network alone; it is compared with PyTorch before it is kept, and a JSON file beside it says what must
-    be done around it.
+    be done around it. With nnunet it is a folder that nnU-Net v2 predicts with; what that cannot hold is said.
     """
+    if form == "nnunet":
+        _export_nnunet(run, out, configuration, folds)
+        return
+    if out.is_dir():
+        raise typer.BadParameter(f"File '{out}' is a directory.", param_hint="'--out'")
     if form == "onnx":
         _export_onnx(run, out, configuration, folds)
     else:
@@ -65,6 +72,21 @@ def _export_onnx(run: Path, out: Path, configuration: str | None, folds: str) ->
             f"  against PyTorch: largest difference {model.check.largest_difference:.1e} of the logits' range, "
             f"{100 * model.check.equal_labels:.3f} % equal labels"
         )
+
+
+def _export_nnunet(run: Path, out: Path, configuration: str | None, folds: str) -> None:
+    from autoseg import pipeline
+
+    written = pipeline.export_nnunet(run, out, configuration=configuration, folds=folds)
+    for model in written.models:
+        typer.echo(f"model: {model.folder}")
+        typer.echo(f"  {model.configuration}: fold {', '.join(model.folds)}")
+        typer.echo(
+            f"use it with: nnUNetv2_predict_from_modelfolder -i IMAGES -o DIR -m {model.folder} "
+            f"-f {' '.join(model.folds)}"
+        )
+    for note in written.notes:
+        typer.echo(f"note: {note}")
 
 
 def _megabytes(path: Path) -> str:

@@ -12,7 +12,8 @@ def list_names(
         str,
         typer.Argument(
             metavar="KIND",
-            help="planner, trainer, network, loss, sampler, transform, normalization, or settings (keys for --set).",
+            help="planner, trainer, network, loss, sampler, transform, augmentation, normalization, or settings (keys "
+            "for --set).",
         ),
     ],
 ) -> None:

@@ -26,6 +26,7 @@ from autoseg.cli.demo import demo
 from autoseg.cli.evaluate import evaluate
 from autoseg.cli.export import export
 from autoseg.cli.fingerprint import fingerprint
+from autoseg.cli.import_nnunet import import_nnunet
 from autoseg.cli.list import list_names
 from autoseg.cli.plan import plan
 from autoseg.cli.plan_and_train import plan_and_train
@@ -49,6 +50,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "report": report,
     "export": export,
+    "import-nnunet": import_nnunet,
     "list": list_names,
 }
 

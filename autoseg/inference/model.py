@@ -119,7 +119,9 @@ class Model:
             networks=tuple(networks),
             sliding=Sliding(
                 configuration.patch_size,
-                mirror_axes=_mirror_axes(plan, name, checkpoints) if mirroring else (),
+                mirror_axes=common_mirror_axes(plan, name, [one.get("config", {}) for one in checkpoints])
+                if mirroring
+                else (),
                 batch=8 if runtime.device == "cpu" else max(8, 2 * configuration.batch_size),
             ),
             runtime=runtime,
@@ -219,10 +221,18 @@ def _same_folds(run: Run, name: str, folds: tuple[str, ...]) -> tuple[str, ...] 
     return folds if all(key in trained for key in folds) else None
 
 
-def _mirror_axes(plan: Plan, name: str, checkpoints: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
-    """The flips that every network was trained with: others would show it images of a kind it never saw."""
-    trained = []
-    for checkpoint in checkpoints:
-        config = TrainingConfig(mirror_axes=checkpoint.get("config", {}).get("mirror_axes"))
-        trained.append(chosen_configuration(plan, name, config).mirror_axes)
+def common_mirror_axes(plan: Plan, name: str, configs: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+    """The flips that every network was trained with: others would show it images of a kind it never saw.
+
+    Args:
+        name: of the networks' configuration.
+        configs: the "config" of each network's checkpoint.
+
+    Returns:
+        Axes of the patch.
+    """
+    trained = [
+        chosen_configuration(plan, name, TrainingConfig(mirror_axes=config.get("mirror_axes"))).mirror_axes
+        for config in configs
+    ]
     return tuple(axis for axis in trained[0] if all(axis in axes for axes in trained))

@@ -20,6 +20,8 @@ _HOMES = {
     "predict": "prediction",
     "export_zip": "export",
     "export_onnx": "export",
+    "export_nnunet": "nnunet",
+    "import_nnunet": "nnunet",
 }
 
 __all__ = [*_HOMES]

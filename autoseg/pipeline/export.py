@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from autoseg.inference.archive import ArchiveManifest, model_folder
 from autoseg.inference.archive_writing import write_archive
-from autoseg.pipeline.choices import names_of
-from autoseg.workspace import ALL_DATA, Run
+from autoseg.pipeline.choices import fold_names
+from autoseg.workspace import Run
 
 if TYPE_CHECKING:
     from autoseg.inference.onnx import OnnxModel
@@ -26,7 +26,7 @@ def export_zip(
         configuration: a name, or names joined by "+"; None takes the best.
         folds: "all", "all-data" (the model trained on every case), or numbers joined by commas.
     """
-    return write_archive(Run(model_folder(run)), out, configuration=configuration, folds=_fold_names(folds))
+    return write_archive(Run(model_folder(run)), out, configuration=configuration, folds=fold_names(folds))
 
 
 def export_onnx(
@@ -42,12 +42,4 @@ def export_onnx(
     """
     from autoseg.inference.onnx import write_onnx
 
-    return write_onnx(Run(model_folder(run)), out, configuration=configuration, folds=_fold_names(folds))
-
-
-def _fold_names(folds: str | Sequence[str]) -> tuple[str, ...] | None:
-    if folds == "all":
-        return None
-    if folds == "all-data":
-        return (ALL_DATA,)
-    return tuple(names_of(folds) if isinstance(folds, str) else folds)
+    return write_onnx(Run(model_folder(run)), out, configuration=configuration, folds=fold_names(folds))

@@ -12,7 +12,7 @@ from autoseg.data.dataset import Dataset
 from autoseg.data.discovery import discover
 from autoseg.data.labels import LabelScheme
 from autoseg.data.splits import SplitRule, check_rule, make_splits, save_splits, suspicious_groups
-from autoseg.errors import ConfigurationError, DatasetError
+from autoseg.errors import ConfigurationError, DatasetError, WorkspaceError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.fingerprint.scan import scan
 from autoseg.log import logger
@@ -101,7 +101,7 @@ def make_plan(
         ConfigurationError: the memory of a device that does not tell it.
     """
     run = Run(out)
-    dataset = Dataset.load(run.require(run.dataset, "autoseg fingerprint DATASET --out RUN"))
+    dataset = load_dataset(run)
     fingerprint = Fingerprint.load(run.require(run.fingerprint, "autoseg fingerprint DATASET --out RUN"))
     if planner is None:
         planner = "budget" if budget is not None else "default"
@@ -132,8 +132,21 @@ def preprocess(out: Path, *, configurations: str = "auto", workers: int | None =
 
 
 def load_dataset(run: Run) -> Dataset:
-    """The run's data set."""
-    return Dataset.load(run.require(run.dataset, "autoseg fingerprint DATASET --out RUN"))
+    """The run's data set.
+
+    Raises:
+        WorkspaceError: there is none, or the run holds a model that was imported without its data.
+    """
+    dataset = Dataset.load(run.require(run.dataset, "autoseg fingerprint DATASET --out RUN"))
+    if not dataset.training:
+        raise WorkspaceError(
+            "the run holds an imported model without training data",
+            where=run.root,
+            remedy=f"to train with its plan, give it data: `autoseg fingerprint DATASET --out {run.root}`, then "
+            "preprocess and train; to start another run from its weights: `autoseg plan-and-train DATASET --out OTHER "
+            f"--pretrained {run.root}/CONFIGURATION/fold_0/checkpoint_final.pt`",
+        )
+    return dataset
 
 
 def load_plan(run: Run) -> Plan:

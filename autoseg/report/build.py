@@ -155,7 +155,9 @@ def _stage_name(stage: Mapping[str, Any]) -> str:
 def _next_commands(records: RunRecords) -> dict[str, str]:
     """For each section the command that makes what it shows."""
     root = shlex.quote(str(records.run.root))
-    data = shlex.quote(str(records.dataset.folder)) if records.dataset is not None else "DATASET"
+    data = "DATASET"
+    if records.dataset is not None and records.dataset.training:  # an imported model comes without its data
+        data = shlex.quote(str(records.dataset.folder))
     untrained = "3d_fullres"
     if records.plan is not None and records.plan.configurations:
         names = list(records.plan.configurations)

@@ -46,6 +46,7 @@ CONTRACT = {
     "evaluate": ({"--out", "--spec", "--workers"}, ["PREDICTIONS", "REFERENCES"]),
     "report": (set(), ["RUN"]),
     "export": ({"--out", "--format", "--configuration", "--folds"}, ["RUN"]),
+    "import-nnunet": ({"--out", "--checkpoint"}, ["MODEL_DIR"]),
     "list": (set(), ["KIND"]),
 }
 HEAVY = {"torch", "numpy", "scipy", "matplotlib", "pandas", "SimpleITK", "skimage", "sklearn", "rich.console"}

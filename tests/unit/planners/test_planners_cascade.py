@@ -12,7 +12,9 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import PlanError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.plan.context import PlanContext
+from autoseg.plan.mirroring import mirrored
 from autoseg.plan.sharing import store_of
+from autoseg.plugins import resolve
 from planners import budget, default, resenc
 from planners.cascade import label_augmentation
 from planners.rules import LOWRES_GROWTH
@@ -50,6 +52,17 @@ def test_label_augmentation_is_nnunets() -> None:
     assert morphology.options == {"labels": 3, "radius": [1.0, 8.0], "label_probability": 0.5}
     assert (components.name, components.probability) == ("cascade-drop-components", 0.2)
     assert components.options == {"labels": 3, "largest_share": 0.15, "label_probability": 0.5}
+
+
+def test_the_augmentation_by_name_is_that_of_every_planned_configuration(
+    fingerprint: Make, labels: LabelScheme
+) -> None:
+    made = default.plan(fingerprint([(400, 500, 500)] * 3), labels, PlanContext()).configurations
+    assert len(made) == 4
+    for one in made.values():
+        assert resolve("augmentation", "nnunet")(one, labels) == one.augmentation
+        sided = mirrored(one, (1,))
+        assert resolve("augmentation", "nnunet")(sided, labels) == sided.augmentation
 
 
 def test_regions_and_an_ignore_label_are_painted_labels_for_the_second_stage(fingerprint: Make) -> None:
