@@ -22,11 +22,8 @@ def list_names(
         from autoseg.cli.tables import show
         from autoseg.pipeline.settings import describe_settings
 
-        show(
-            "settings, for --set KEY=VALUE or the tables of --config FILE",
-            ("key", "values", "default", "meaning"),
-            describe_settings(),
-        )
+        headings = ("key", "values", "default", "meaning")
+        show("settings, for --set KEY=VALUE or the tables of --config FILE", headings, describe_settings(), words=True)
         return
     from autoseg import plugins
 

@@ -27,8 +27,8 @@ MOST_CASES = 20
 _WIDTH_ELSEWHERE = 160  # columns when output is a file or a pipe, which have no width to fit
 
 
-def show(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints a table to standard output, the first column to the left and the others to the right."""
+def show(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: bool = False) -> None:
+    """Prints a table to standard output: the first column to the left and the others to the right, words all left."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -37,7 +37,7 @@ def show(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     # Text, because names in data sets may hold square brackets, which are rich's markup
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD)
     for i, heading in enumerate(headings):
-        table.add_column(Text(heading), justify="right" if i else "left", overflow="fold")
+        table.add_column(Text(heading), justify="left" if words or not i else "right", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     Console(width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE).print(table)
