@@ -12,6 +12,7 @@ from torch import Tensor
 
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import ConfigurationError
+from autoseg.inference.rows import LogitRows, WholeLogits
 from autoseg.preprocessing.record import CaseProperties
 from autoseg.preprocessing.resample import axis_matrix, out_of_plane_axis
 from autoseg.preprocessing.undo import restore_probabilities
@@ -19,8 +20,8 @@ from autoseg.preprocessing.undo import restore_probabilities
 _SLAB_BYTES = 256 * 2**20
 """Memory of one slab of resampled logits; the whole volume never exists at once."""
 
-Prediction = tuple[Tensor, CaseProperties]
-"""A model's logits (K, Z, Y, X) float32 in its plan space, and the properties of the case it preprocessed."""
+Prediction = tuple[LogitRows, CaseProperties]
+"""A model's logits in its plan space, and the properties of the case it preprocessed."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def export_labels(
 
 
 def labels_in_space(
-    logits: Tensor, shape: Sequence[int], properties: CaseProperties, scheme: LabelScheme
+    logits: LogitRows, shape: Sequence[int], properties: CaseProperties, scheme: LabelScheme
 ) -> np.ndarray:
     """Labels for the next stage of a cascade, in the voxels of its preprocessed image.
 
@@ -111,7 +112,7 @@ def labels_in_space(
     logits alone (as nnU-Net v2 does, which hands it over as source and target). No post-processing.
 
     Args:
-        logits: (K, Z, Y, X) float32 in plan space.
+        logits: in plan space.
         shape: (Z, Y, X) of the next stage's preprocessed image.
         properties: of the case as the logits' own configuration preprocessed it.
         scheme: meaning of the K outputs.
@@ -135,7 +136,7 @@ def export_map(values: Tensor, properties: CaseProperties) -> np.ndarray:
     shape = properties.shape_before_resampling
     apart = out_of_plane_axis(properties.spacing, properties.spacing_before_resampling)
     whole = np.empty((1, *shape), dtype=np.float32)
-    for rows, part in _resampled(values[None], shape, apart, _rows_at_once(1, shape)):
+    for rows, part in _resampled(WholeLogits(values[None]), shape, apart, _rows_at_once(1, shape)):
         whole[:, rows] = part.numpy()
     return restore_probabilities(whole, properties, regions=True)[0]
 
@@ -178,14 +179,14 @@ def _rows_at_once(channels: int, shape: tuple[int, int, int]) -> int:
 
 
 def _resampled(
-    volume: Tensor, shape: tuple[int, int, int], apart: int | None, height: int
+    volume: LogitRows, shape: tuple[int, int, int], apart: int | None, height: int
 ) -> Iterator[tuple[slice, Tensor]]:
     """A volume (K, Z, Y, X) interpolated linearly to a shape, by nearest slice along axis `apart`, rows by rows."""
-    shape_in = tuple(volume.shape[1:])
+    shape_in = volume.shape[1:]
     if shape_in == shape:
         for start in range(0, shape[0], height):
             rows = slice(start, min(start + height, shape[0]))
-            yield rows, volume[:, rows]
+            yield rows, volume.take(rows.start, rows.stop)
         return
     first, second, third = (
         torch.from_numpy(axis_matrix(shape_in[axis], shape[axis], 0 if axis == apart else 1).astype(np.float32))
@@ -195,7 +196,7 @@ def _resampled(
         rows = slice(start, min(start + height, shape[0]))
         used = first[rows].abs().amax(0).nonzero().flatten()
         low, high = int(used[0]), int(used[-1]) + 1
-        slab = torch.einsum("zi,kiyx->kzyx", first[rows, low:high], volume[:, low:high])
+        slab = torch.einsum("zi,kiyx->kzyx", first[rows, low:high], volume.take(low, high))
         if shape_in[1] != shape[1]:
             slab = torch.matmul(second, slab)
         if shape_in[2] != shape[2]:

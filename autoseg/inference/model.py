@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from autoseg.data.image import Image
 from autoseg.errors import WorkspaceError
 from autoseg.inference.export import labels_in_space
-from autoseg.inference.sliding_window import Sliding, predict_logits
+from autoseg.inference.rows import StreamedLogits
+from autoseg.inference.sliding_window import Sliding, slide
 from autoseg.inference.uncertainty import disagreement
 from autoseg.networks.build import build_network
 from autoseg.plan.layers import input_channels
@@ -153,10 +154,10 @@ class Model:
         own = made[layout]
         return own if self.previous is None else Prepared(own.data, own.properties, self.previous.prepare(image, made))
 
-    def logits(self, prepared: Prepared) -> Tensor:
-        """Logits (K, Z, Y, X) float32 in plan space, on the CPU."""
+    def logits(self, prepared: Prepared) -> StreamedLogits:
+        """Logits in plan space, on the CPU; they are computed as their rows are taken."""
         outputs = self.plan.labels.outputs
-        return predict_logits(self.networks, self._input(prepared), outputs, self.sliding, self.runtime)
+        return slide(self.networks, self._input(prepared), outputs, self.sliding, self.runtime)
 
     def logits_and_map(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """Logits, and the map (Z, Y, X) of the networks' disagreement in nats (see `uncertainty.disagreement`)."""

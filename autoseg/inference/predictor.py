@@ -19,9 +19,10 @@ from autoseg.inference.archive import model_folder
 from autoseg.inference.estimate import CaseEstimate, Reliability, calibrated, reliability_of
 from autoseg.inference.export import Prediction, export_labels
 from autoseg.inference.model import Model, Prepared
+from autoseg.inference.rows import WholeLogits
 from autoseg.inference.selection import chosen_configurations, chosen_postprocessing
 from autoseg.inference.stream import stream
-from autoseg.inference.writing import CaseWriter, Computed, NextStage, ValidationWriter, on_image
+from autoseg.inference.writing import CaseWriter, Computed, NextStage, Reduced, ValidationWriter, on_image
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.postprocessing.choose import Decision
 from autoseg.preprocessing.previous_stage import previous_stage_channels
@@ -29,6 +30,9 @@ from autoseg.preprocessing.store import Store
 from autoseg.records import write_json
 from autoseg.training.runtime import Runtime
 from autoseg.workspace import Run
+
+_SMALL = 2**28
+"""Bytes of a case's logits up to which they are held as a whole."""
 
 
 @dataclass(frozen=True)
@@ -161,12 +165,12 @@ class Predictor:
         def read(case: Case) -> tuple[Prepared, ...]:
             return self._prepare(read_case(case, len(plan.channels)), case.id)
 
-        def compute(prepared: tuple[Prepared, ...]) -> Computed:
-            return self._compute(prepared, uncertainty=uncertainty)
+        def compute(case: Case, prepared: tuple[Prepared, ...]) -> Computed | Reduced:
+            return _in_bounds(writer, case, self._compute(prepared, uncertainty=uncertainty))
 
-        def write(case: Case, computed: Computed) -> tuple[Path, CaseEstimate]:
-            path, expected = writer.write(case.id, computed)
-            return path, calibrated(self.reliability, expected)
+        def write(case: Case, done: Computed | Reduced) -> tuple[Path, CaseEstimate]:
+            reduced = done if isinstance(done, Reduced) else writer.reduce(case.id, done)
+            return writer.write(case.id, reduced), calibrated(self.reliability, reduced.expected)
 
         title = f"predict {self.configuration_name}"
         results, failures = stream(cases, title, read=read, compute=compute, write=write)
@@ -216,11 +220,15 @@ class Predictor:
                 data = torch.cat([data, torch.from_numpy(channels)])
             return (Prepared(data, store.properties(case.id)),)
 
-        def write(case: Case, computed: Computed) -> tuple[Path, dict[str, float | None]]:
-            return writer.write(case.id, computed)
+        def compute(case: Case, prepared: tuple[Prepared, ...]) -> Computed | Reduced:
+            return _in_bounds(writer, case, self._compute(prepared))
+
+        def write(case: Case, done: Computed | Reduced) -> tuple[Path, dict[str, float | None]]:
+            reduced = done if isinstance(done, Reduced) else writer.reduce(case.id, done)
+            return writer.write(case.id, reduced), reduced.expected
 
         title = f"predict {model.name}"
-        results, failures = stream(cases, title, read=read, compute=self._compute, write=write)
+        results, failures = stream(cases, title, read=read, compute=compute, write=write)
         if failures:
             raise ImageError("validation cases could not be predicted", got="; ".join(failures))
         write_json(out / "expected_dice.json", {case: expected for case, (_, expected) in results.items()})
@@ -254,10 +262,15 @@ class Predictor:
             if uncertainty:
                 logits, disagreement = model.logits_and_map(one)
                 maps.append(disagreement)
+                predictions.append((WholeLogits(logits), one.properties))
             else:
-                logits = model.logits(one)
-            predictions.append((logits, one.properties))
+                predictions.append((model.logits(one), one.properties))
         return Computed(tuple(predictions), tuple(maps))
+
+
+def _in_bounds(writer: CaseWriter | ValidationWriter, case: Case, computed: Computed) -> Computed | Reduced:
+    """Small logits as a whole, which are reduced while the next case is computed; large ones reduced as they come."""
+    return computed.in_memory() if computed.logit_bytes <= _SMALL else writer.reduce(case.id, computed)
 
 
 def _image_of(array: np.ndarray, spacing: Sequence[float] | None, dimension: int) -> Image:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoseg.inference.rows import StreamedLogits
 from autoseg.inference.tiling import importance, mirror_combinations, tile_starts
 from autoseg.training.runtime import Runtime
 
@@ -30,11 +31,20 @@ class Sliding:
     batch: int = 1
 
 
-@torch.inference_mode()
 def predict_logits(
     networks: Sequence[nn.Module], image: Tensor, outputs: int, sliding: Sliding, runtime: Runtime
 ) -> Tensor:
-    """Logits averaged over networks, mirror copies and overlapping tiles.
+    """Logits of a whole image at once, (outputs, Z, Y, X) float32 on the CPU; see `slide`."""
+    return slide(networks, image, outputs, sliding, runtime).take(0, image.shape[1])
+
+
+def slide(
+    networks: Sequence[nn.Module], image: Tensor, outputs: int, sliding: Sliding, runtime: Runtime
+) -> StreamedLogits:
+    """Logits averaged over networks, mirror copies and overlapping tiles, computed as their rows are taken.
+
+    Tiles go through the image from the first row (Z) to the last, and a row is handed out when no later tile reaches
+    it, so that the sums of one layer of tiles are all that is held.
 
     Args:
         networks: in evaluation mode, on the runtime's device; usually one a fold.
@@ -42,28 +52,73 @@ def predict_logits(
         outputs: channels of the logits.
         sliding: tiles, overlap and mirroring.
         runtime: device, precision and layout.
-
-    Returns:
-        (outputs, Z, Y, X) float32 on the CPU.
     """
+    z, y, x = image.shape[1:]
+    return StreamedLogits((outputs, z, y, x), _rows(networks, image, outputs, sliding, runtime))
+
+
+@torch.inference_mode()
+def _rows(
+    networks: Sequence[nn.Module], image: Tensor, outputs: int, sliding: Sliding, runtime: Runtime
+) -> Iterator[Tensor]:
+    """Finished rows (outputs, rows, Y, X) of the image without its padding, in order."""
     image, inner = _pad(image, sliding.tile)
     shape = tuple(image.shape[1:])
-    logits = torch.zeros((outputs, *shape), dtype=torch.float32)
-    weights = torch.zeros(shape, dtype=torch.float32)
     weight = importance(sliding.tile)
     boxes = _boxes(shape, sliding)
     combinations = mirror_combinations(sliding.mirror_axes)
     tiles_at_once = max(1, sliding.batch // len(combinations))
+    layer = _Layer(outputs, weight.reshape(-1, *weight.shape[-2:]), shape, inner)
     for first in range(0, len(boxes), tiles_at_once):
         group = boxes[first : first + tiles_at_once]
         tiles = torch.stack([image[(slice(None), *box)].reshape(-1, *sliding.tile) for box in group])
         result = _mirrored(networks, tiles, combinations, sliding.batch, runtime) * weight
         for box, tile in zip(group, result, strict=True):
-            target = logits[(slice(None), *box)]
-            target += tile.reshape(target.shape)
-            weights[box] += weight.reshape(target.shape[1:])
-    logits /= weights
-    return logits[(slice(None), *inner)]
+            yield from layer.up_to(box[0].start)
+            layer.add(box, tile)
+    yield from layer.up_to(shape[0])
+
+
+class _Layer:
+    """Sums of the rows that tiles still reach: as many as a tile has, wherever they are now.
+
+    Args:
+        outputs: channels of the logits.
+        weight: importance of a tile's voxels, (Z, Y, X).
+        shape: of the padded image.
+        inner: where the image lies in it.
+    """
+
+    def __init__(self, outputs: int, weight: Tensor, shape: tuple[int, ...], inner: tuple[slice, ...]) -> None:
+        self._weight, self._inner, self._first = weight, inner, 0
+        self._logits = torch.zeros((outputs, weight.shape[0], *shape[1:]))
+        self._weights = torch.zeros((weight.shape[0], *shape[1:]))
+
+    def add(self, box: tuple[slice, ...], tile: Tensor) -> None:
+        """Adds a tile (K, *tile), already weighted, that begins at the layer's first row."""
+        target = self._logits[(slice(None), slice(None), *box[1:])]
+        target += tile.reshape(target.shape)
+        self._weights[(slice(None), *box[1:])] += self._weight
+
+    def up_to(self, row: int) -> Iterator[Tensor]:
+        """Hands out the rows before `row`, which no tile will reach any more, and moves on to it."""
+        count = row - self._first
+        if count <= 0:
+            return
+        rows, y, x = self._inner
+        low, high = max(rows.start, self._first), min(rows.stop, row)
+        if high > low:
+            part = slice(low - self._first, high - self._first)
+            yield self._logits[:, part, y, x] / self._weights[part, y, x]
+        kept = self._weights.shape[0] - count
+        for sums in (self._logits.movedim(1, 0), self._weights):
+            if kept > 0:
+                # moved in chunks no longer than the distance, so that nothing is overwritten before it is read
+                for start in range(0, kept, count):
+                    stop = min(start + count, kept)
+                    sums[start:stop] = sums[start + count : stop + count]
+            sums[max(kept, 0) :] = 0
+        self._first = row
 
 
 def _mirrored(

@@ -23,7 +23,7 @@ def stream(
     title: str,
     *,
     read: Callable[[Case], Read],
-    compute: Callable[[Read], Computed],
+    compute: Callable[[Case, Read], Computed],
     write: Callable[[Case, Computed], Written],
 ) -> tuple[dict[str, Written], list[str]]:
     """Takes each case through reading, computing and writing; the three overlap, each in threads of this process.
@@ -52,7 +52,7 @@ def stream(
             current, ahead = ahead, reader.submit(read, cases[i + 1]) if i + 1 < len(cases) else None
             assert current is not None
             try:
-                computed = compute(current.result())
+                computed = compute(case, current.result())
             except AutosegError as error:
                 failures.append(_failure(case.id, error))
                 continue

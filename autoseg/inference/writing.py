@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.inference.export import Observer, Prediction, Slab, export_labels, export_map, labels_in_space
 from autoseg.inference.probabilities import ProbabilityWriter, probability_file
+from autoseg.inference.rows import in_memory
 from autoseg.inference.uncertainty import ExpectedDice
 from autoseg.postprocessing.apply import apply as postprocess
 from autoseg.postprocessing.choose import Decision
@@ -29,7 +31,7 @@ _NO_FRACTIONS = (".png", ".bmp", ".jpg", ".jpeg")
 
 @dataclass(frozen=True)
 class Computed:
-    """A case on its way to its files.
+    """A case whose logits are there, or are computed as their rows are taken.
 
     Attributes:
         predictions: one a model.
@@ -43,6 +45,38 @@ class Computed:
     def properties(self) -> CaseProperties:
         """What leads from the crop to the original image, which is the same for all models."""
         return self.predictions[0][1]
+
+    @property
+    def logit_bytes(self) -> int:
+        """Memory of all logits at once."""
+        return sum(4 * prod(rows.shape) for rows, _ in self.predictions)
+
+    def in_memory(self) -> Computed:
+        """The same with all logits computed now."""
+        return replace(self, predictions=tuple((in_memory(rows), one) for rows, one in self.predictions))
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A case reduced to what is written.
+
+    Attributes:
+        labels: training values on the crop, (Z, Y, X).
+        expected: Dice to be expected, a label.
+        properties: the way back to the original image.
+        probabilities: (K, Z, Y, X) float16 on the crop, if they are wanted.
+        kept: the probabilities that ensembles are made from, if they are wanted.
+        next_labels: labels in the voxels of a cascade's next stage, if there is one.
+        map: mean of the models' maps, (Z, Y, X) float32 on the original image, if it is wanted.
+    """
+
+    labels: np.ndarray
+    expected: dict[str, float | None]
+    properties: CaseProperties
+    probabilities: np.ndarray | None = None
+    kept: ProbabilityWriter | None = None
+    next_labels: np.ndarray | None = None
+    map: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -78,32 +112,32 @@ class CaseWriter:
     decision: Decision | None = None
     save_probabilities: bool = False
 
-    def write(self, case: str, computed: Computed) -> tuple[Path, dict[str, float | None]]:
-        """Writes a case; gives its label file and its expected Dice, which is that before post-processing."""
-        scheme, properties, expected = self.scheme, computed.properties, ExpectedDice(self.scheme)
+    def reduce(self, case: str, computed: Computed) -> Reduced:
+        """Takes the logits row by row and keeps what is written; expected Dice is that before post-processing."""
+        expected = ExpectedDice(self.scheme)
         observers: list[Observer] = [_added_to(expected)]
-        shape = (scheme.outputs, *properties.shape_before_resampling)
+        shape = (self.scheme.outputs, *computed.properties.shape_before_resampling)
         volume = np.zeros(shape, dtype=np.float16) if self.save_probabilities else None
         if volume is not None:
             observers.append(_copied_to(volume))
-        labels = export_labels(computed.predictions, scheme, observers)
-        if volume is not None:
-            whole = restore_probabilities(volume, properties, regions=bool(scheme.regions))
+        labels = export_labels(computed.predictions, self.scheme, observers)
+        mean = _mean_map(computed) if computed.maps else None
+        return Reduced(labels, expected.result(), computed.properties, probabilities=volume, map=mean)
+
+    def write(self, case: str, reduced: Reduced) -> Path:
+        """Writes a case's files; gives its label file."""
+        scheme, properties = self.scheme, reduced.properties
+        if reduced.probabilities is not None:
+            whole = restore_probabilities(reduced.probabilities, properties, regions=bool(scheme.regions))
             stream = io.BytesIO()
             np.savez_compressed(stream, probabilities=whole)
             write_bytes(self.folder / f"{case}.npz", stream.getvalue())
-        if computed.maps:
-            self._write_map(case, computed)
+        if reduced.map is not None:
+            ending = ".tif" if self.ending in _NO_FRACTIONS else self.ending
+            write_image(self.folder / f"{case}_uncertainty{ending}", Image(reduced.map[None], properties.geometry))
         path = self.folder / f"{case}{self.ending}"
-        write_labels(path, on_image(labels, scheme, properties, self.decision), properties.geometry)
-        return path, expected.result()
-
-    def _write_map(self, case: str, computed: Computed) -> None:
-        """The mean of the models' maps, on the original image."""
-        pairs = zip(computed.maps, computed.predictions, strict=True)
-        mean = np.mean([export_map(values, one) for values, (_, one) in pairs], axis=0)
-        ending = ".tif" if self.ending in _NO_FRACTIONS else self.ending
-        write_image(self.folder / f"{case}_uncertainty{ending}", Image(mean[None], computed.properties.geometry))
+        write_labels(path, on_image(reduced.labels, scheme, properties, self.decision), properties.geometry)
+        return path
 
 
 @dataclass(frozen=True)
@@ -124,23 +158,31 @@ class ValidationWriter:
     keep_probabilities: bool = False
     next_stage: NextStage | None = None
 
-    def write(self, case: str, computed: Computed) -> tuple[Path, dict[str, float | None]]:
-        """Writes a case; gives its label file and its expected Dice."""
+    def reduce(self, case: str, computed: Computed) -> Reduced:
+        """Takes the logits row by row and keeps what is written."""
         scheme, properties, expected = self.scheme, computed.properties, ExpectedDice(self.scheme)
         observers: list[Observer] = [_added_to(expected)]
         kept = ProbabilityWriter(scheme.outputs, properties) if self.keep_probabilities else None
         if kept is not None:
             observers.append(kept.add)
-        labels = export_labels(computed.predictions, scheme, observers)
-        if kept is not None:
-            kept.save(probability_file(self.folder / "probabilities", case))
+        next_labels = None
         if self.next_stage is not None:
-            target, ((logits, _),) = self.next_stage, computed.predictions
-            there = labels_in_space(logits, target.store.properties(case).shape, properties, scheme)
-            write_previous(target.folder, case, there, target.patch_size)
+            computed = computed.in_memory()  # the logits are needed twice
+            ((rows, _),) = computed.predictions
+            shape = self.next_stage.store.properties(case).shape
+            next_labels = labels_in_space(rows, shape, properties, scheme)
+        labels = export_labels(computed.predictions, scheme, observers)
+        return Reduced(labels, expected.result(), properties, kept=kept, next_labels=next_labels)
+
+    def write(self, case: str, reduced: Reduced) -> Path:
+        """Writes a case's files; gives its label file."""
+        if reduced.kept is not None:
+            reduced.kept.save(probability_file(self.folder / "probabilities", case))
+        if self.next_stage is not None and reduced.next_labels is not None:
+            write_previous(self.next_stage.folder, case, reduced.next_labels, self.next_stage.patch_size)
         path = self.folder / f"{case}{self.ending}"
-        write_labels(path, on_image(labels, scheme, properties), properties.geometry)
-        return path, expected.result()
+        write_labels(path, on_image(reduced.labels, self.scheme, reduced.properties), reduced.properties.geometry)
+        return path
 
 
 def on_image(
@@ -161,3 +203,10 @@ def _copied_to(volume: np.ndarray) -> Observer:
         volume[:, slab.rows] = slab.probabilities.numpy()
 
     return copy
+
+
+def _mean_map(computed: Computed) -> np.ndarray:
+    """The mean of the models' maps, on the original image."""
+    pairs = zip(computed.maps, computed.predictions, strict=True)
+    mean: np.ndarray = np.mean([export_map(values, one) for values, (_, one) in pairs], axis=0)
+    return mean

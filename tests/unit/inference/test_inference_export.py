@@ -12,6 +12,7 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import ConfigurationError
 from autoseg.inference import export
 from autoseg.inference.export import Prediction, export_labels, export_map, labels_in_space, slabs
+from autoseg.inference.rows import WholeLogits
 from autoseg.preprocessing.record import CaseProperties
 from autoseg.preprocessing.undo import restore_labels
 
@@ -43,7 +44,7 @@ def _logits(channels: int, shape: tuple[int, ...] = (10, 20, 13), seed: int = 0)
 
 def _on_the_image(logits: torch.Tensor, properties: CaseProperties, scheme: LabelScheme) -> np.ndarray:
     """File values on the whole original image."""
-    return restore_labels(scheme.decode(export_labels([(logits, properties)], scheme)), properties)
+    return restore_labels(scheme.decode(export_labels([(WholeLogits(logits), properties)], scheme)), properties)
 
 
 def _resized(logits: torch.Tensor, shape: tuple[int, ...]) -> np.ndarray:
@@ -97,7 +98,7 @@ def test_regions_are_painted_in_their_order() -> None:
 
 def test_an_order_of_regions_with_an_unknown_value_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="regions_class_order"):
-        export_labels([(_logits(2), _properties())], REGIONS.with_(region_order=(1, 7)))
+        export_labels([(WholeLogits(_logits(2)), _properties())], REGIONS.with_(region_order=(1, 7)))
 
 
 @pytest.mark.parametrize("slab", [2**28, 1])
@@ -108,10 +109,10 @@ def test_several_models_average_their_probabilities_on_the_original_voxels(
     monkeypatch.setattr(export, "_SLAB_BYTES", slab)
     fine = _properties().with_(shape=(15, 24, 11), spacing=(1.0, 1.0, 1.0))
     predictions = [
-        (3 * _logits(scheme.outputs), _properties()),
-        (_logits(scheme.outputs, (15, 24, 11), 1), fine),
+        (WholeLogits(3 * _logits(scheme.outputs)), _properties()),
+        (WholeLogits(_logits(scheme.outputs, (15, 24, 11), 1)), fine),
     ]
-    one, other = (_resized(logits, (15, 24, 11)) for logits, _ in predictions)
+    one, other = (_resized(whole.logits, (15, 24, 11)) for whole, _ in predictions)
     if scheme.regions:
         mean = (1 / (1 + np.exp(-one)) + 1 / (1 + np.exp(-other))) / 2
         expected = np.where(mean[1] > 0.5, 2, np.where(mean[0] > 0.5, 1, 0))
@@ -124,7 +125,7 @@ def test_several_models_average_their_probabilities_on_the_original_voxels(
 
 
 def test_probabilities_of_labels_sum_to_one_and_their_largest_is_the_label() -> None:
-    predictions = [(_logits(3), _properties())]
+    predictions = [(WholeLogits(_logits(3)), _properties())]
     probabilities = _probabilities(predictions, PLAIN)
     assert probabilities.shape == (3, 15, 24, 11)
     np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
@@ -135,7 +136,9 @@ def test_observers_see_every_row_once_and_in_order(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(export, "_SLAB_BYTES", 4 * 3 * 24 * 11 * 4)
     rows: list[int] = []
     export_labels(
-        [(_logits(3), _properties())], PLAIN, [lambda slab: rows.extend(range(slab.rows.start, slab.rows.stop))]
+        [(WholeLogits(_logits(3)), _properties())],
+        PLAIN,
+        [lambda slab: rows.extend(range(slab.rows.start, slab.rows.stop))],
     )
     assert rows == list(range(15))
 
@@ -150,7 +153,7 @@ def test_the_next_stage_gets_the_labels_that_nnunet_would_give_it(
     # Counts of the arg max of resample_data_or_seg_to_shape(data, shape, spacing, spacing, order=1, order_z=0) of
     # nnU-Net v2.8.1, as its validation makes them for a next stage.
     data = np.random.default_rng(3).standard_normal((3, 13, 17, 15)).astype(np.float32)
-    labels = labels_in_space(torch.from_numpy(data), shape, _properties(spacing=spacing), PLAIN)
+    labels = labels_in_space(WholeLogits(torch.from_numpy(data)), shape, _properties(spacing=spacing), PLAIN)
     assert labels.shape == shape
     assert labels.dtype == np.int16
     assert np.abs(np.bincount(labels.ravel()) - counts).max() <= 2

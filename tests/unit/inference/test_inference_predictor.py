@@ -20,6 +20,7 @@ from autoseg.errors import ConfigurationError, WorkspaceError
 from autoseg.inference.model import Model
 from autoseg.inference.predictor import NextStage, Predictor
 from autoseg.inference.probabilities import SavedProbabilities
+from autoseg.inference.rows import in_memory
 from autoseg.networks.build import build_network
 from autoseg.plan.record import Plan
 from autoseg.preprocessing.prepare import preprocess_case
@@ -76,7 +77,7 @@ def test_an_ensemble_is_the_mean_of_probabilities_on_the_original_voxels(tmp_pat
     for model in Predictor.load(run.root, configuration="fine+coarse", device="cpu").models:
         prepared = model.prepare(Image(image[None], Geometry(spacing=SPACING)))
         assert prepared.data.shape == (1, *((11, 11, 11) if model.name == "fine" else (8, 8, 8)))
-        logits = model.logits(prepared).double().numpy()
+        logits = in_memory(model.logits(prepared)).logits.double().numpy()
         large = np.stack([resize(one, (11, 11, 11), 1, mode="edge", anti_aliasing=False) for one in logits])
         parts.append(1 / (1 + np.exp(-large)) if scheme.regions else np.exp(large) / np.exp(large).sum(0))
     mean = (parts[0] + parts[1]) / 2
@@ -140,7 +141,7 @@ def _cascade(root: Path) -> Run:
 def test_a_cascade_sees_the_labels_that_its_first_stage_predicts(tmp_path: Path) -> None:
     run, image = _cascade(tmp_path), _image((8, 8, 8))
     low = Model.load(run, "low")
-    coarse = low.logits(low.prepare(Image(image[None], Geometry(spacing=SPACING)))).double().numpy()
+    coarse = in_memory(low.logits(low.prepare(Image(image[None], Geometry(spacing=SPACING))))).logits.double().numpy()
     large = np.stack([resize(one, (8, 8, 8), 1, mode="edge", anti_aliasing=False) for one in coarse])
     channels = torch.from_numpy(previous_stage_channels(large.argmax(0), LABELS))
     data = torch.cat([_prepared(run, "high", image), channels])
