@@ -14,6 +14,7 @@ from autoseg.errors import WorkspaceError
 from autoseg.inference import export, probabilities
 from autoseg.inference.export import slabs
 from autoseg.inference.probabilities import ProbabilityWriter, SavedProbabilities
+from autoseg.inference.rows import WholeLogits
 from autoseg.preprocessing.record import CaseProperties
 
 SCHEME = LabelScheme(names={"background": 0, "organ": 1, "lesion": 2})
@@ -32,7 +33,7 @@ def _save(path: Path) -> np.ndarray:
     """Writes a case's file; gives its exact probabilities."""
     logits = torch.randn((3, 10, 20, 13), generator=torch.Generator().manual_seed(0))
     writer, parts = ProbabilityWriter(3, PROPERTIES), []
-    for slab in slabs([(logits, PROPERTIES)], SCHEME):
+    for slab in slabs([(WholeLogits(logits), PROPERTIES)], SCHEME):
         writer.add(slab)
         parts.append(slab.probabilities.numpy())
     writer.save(path)
