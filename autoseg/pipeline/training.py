@@ -34,6 +34,7 @@ from autoseg.training.runtime import Runtime, base_runtime, find_device, steady_
 from autoseg.workspace import ALL_DATA, Fold, Run
 
 _LEAST_TRAINING = 10.0
+_FEW_STEPS = 300
 _SCORING_SECONDS = 0.15  # writing and scoring a small validation case
 
 
@@ -170,11 +171,20 @@ def _fit_to_time(
         return context, step_seconds
     made = plugins.resolve("trainer", context.trainer)(context)
     reserve = made.validation_seconds(batch_seconds) * 1.3 + _SCORING_SECONDS * len(context.split.validation)
-    seconds = max(_LEAST_TRAINING, budget - (time.monotonic() - started) - reserve)
+    seconds = training_seconds(budget - (time.monotonic() - started), reserve)
     logger.info("%s of training, about %s of validation", duration(seconds), duration(reserve))
     # The clock counts from the first step, also over several calls.
     spent = begun.seconds if begun else 0.0
     return replace(context, config=config.with_(seconds=seconds + spent)), step_seconds
+
+
+def training_seconds(left: float, reserve: float) -> float:
+    """Seconds of training out of those left when the validation is expected to take `reserve`.
+
+    At least half: on a busy machine the estimate may be several times too long, and a network that was hardly trained
+    is worth nothing. If the validation does take that long, the time is missing to what comes after it.
+    """
+    return max(_LEAST_TRAINING, left / 2, left - reserve)
 
 
 def _train(made: Trainer, context: FoldContext, pretrained: Path | None, resume: bool) -> None:
@@ -195,7 +205,12 @@ def _train(made: Trainer, context: FoldContext, pretrained: Path | None, resume:
         training.resume()
     if ranks().leads:
         training.hooks = default_hooks(context.folder, training.clock.step)
-    training.run()
+    outcome = training.run()
+    if context.config.steps is None and outcome.finished and outcome.steps < _FEW_STEPS:
+        logger.warning(
+            "%s fold %s had time for %d steps only, where a model needs some thousands: give it more time",
+            context.configuration_name, context.fold, outcome.steps,
+        )  # fmt: skip
 
 
 def _validate(made: Trainer, context: FoldContext, workers: int | None) -> dict[str, Any]:
