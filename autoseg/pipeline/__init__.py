@@ -16,7 +16,7 @@ _HOMES = {
     "train_fold": "training",
     "plan_and_train": "whole",
     "demo": "whole",
-    "choose": "choose",
+    "choose": "summary",
     "predict": "prediction",
     "export_zip": "export",
     "export_onnx": "export",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from autoseg import plugins
@@ -11,6 +12,7 @@ from autoseg.evaluation.validation import score_validation
 from autoseg.inference.model import runtime_of
 from autoseg.pipeline.choices import split_of
 from autoseg.pipeline.stages import load_dataset, load_plan
+from autoseg.report.build import write_report
 from autoseg.trainers.context import FoldContext
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.config import TrainingConfig
@@ -51,3 +53,25 @@ def validate_again(
     )
     predictions = plugins.resolve("trainer", context.trainer)(context).predict_validation()
     return score_validation(context.folder, dataset, predictions, f"{configuration} fold {fold}", workers=workers)
+
+
+def choose(out: Path, *, device: str = "auto", workers: int | None = None) -> dict[str, Any]:
+    """Chooses anew and writes summary.json, postprocessing.json and report.html; nothing is trained.
+
+    For runs whose folds were trained one by one, on several machines for instance.
+
+    Args:
+        out: run folder with validated folds.
+        device: for validations that must be predicted again.
+        workers: processes; None takes one a usable core.
+
+    Returns:
+        The content of summary.json.
+
+    Raises:
+        WorkspaceError: no fold is validated.
+    """
+    run = Run(out)
+    summary = summarise(run, device=device, workers=workers)
+    write_report(run)
+    return summary

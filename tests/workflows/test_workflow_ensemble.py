@@ -14,7 +14,7 @@ from autoseg import pipeline
 from autoseg.data.files import read_labels
 from autoseg.inference.archive_writing import write_archive
 from autoseg.inference.estimate import CaseEstimates
-from autoseg.pipeline.choose import choose
+from autoseg.pipeline import choose
 from autoseg.workspace import Run
 
 BOTH = ("2d", "3d_fullres")

@@ -20,6 +20,7 @@ from autoseg.evaluation.candidate import Candidate, validated_configuration
 from autoseg.evaluation.ensemble import validated_ensemble
 from autoseg.evaluation.evaluate import evaluate
 from autoseg.inference.export import slabs
+from autoseg.inference.rows import WholeLogits
 from autoseg.plan.record import Plan
 from autoseg.workspace import Run
 
@@ -54,7 +55,7 @@ def test_labels_are_those_of_the_mean_of_whole_volumes(scheme: LabelScheme, tmp_
     for i in range(4):
         volumes = []
         for seed in (i, 10 + i):
-            parts = [slab.probabilities for slab in slabs([(logits_of(scheme, seed), PROPERTIES)], scheme)]
+            parts = [slab.probabilities for slab in slabs([(WholeLogits(logits_of(scheme, seed)), PROPERTIES)], scheme)]
             volumes.append(torch.cat(parts, dim=1).double().numpy())
         mean = (volumes[0] + volumes[1]) / 2
         if scheme.regions:

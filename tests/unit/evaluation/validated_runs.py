@@ -14,6 +14,7 @@ from autoseg.data.labels import LabelScheme
 from autoseg.evaluation.validation import score_validation
 from autoseg.inference.export import export_labels
 from autoseg.inference.probabilities import ProbabilityWriter, probability_file
+from autoseg.inference.rows import WholeLogits
 from autoseg.inference.uncertainty import ExpectedDice
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.preprocessing.record import CaseProperties
@@ -84,7 +85,9 @@ def validate(run: Run, name: str, fold: str, logits: dict[str, torch.Tensor], *,
     for case, one in logits.items():
         dice, writer = ExpectedDice(scheme), ProbabilityWriter(scheme.outputs, PROPERTIES)
         labels = export_labels(
-            [(one, PROPERTIES)], scheme, [writer.add, lambda slab, dice=dice: dice.add(slab.probabilities, slab.labels)]
+            [(WholeLogits(one), PROPERTIES)],
+            scheme,
+            [writer.add, lambda slab, dice=dice: dice.add(slab.probabilities, slab.labels)],
         )
         files[case] = folder.validation / f"{case}.nii.gz"
         write_labels(files[case], restore_labels(scheme.decode(labels), PROPERTIES), PROPERTIES.geometry)

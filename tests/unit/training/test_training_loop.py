@@ -138,7 +138,8 @@ def test_checkpoints_tell_what_they_were_trained_with(tmp_path: Path) -> None:
         state = load_checkpoint(path)
         assert Runtime.model_validate(state["runtime"]) == Runtime()
         assert TrainingConfig.model_validate(state["config"]).optimizer == FAST
-    assert sorted(load_checkpoint(fold.final)) == ["config", "format", "network", "runtime", "seconds", "step"]
+    kept = ["config", "format", "network", "runtime", "seconds", "step", "trainer"]
+    assert sorted(load_checkpoint(fold.final)) == kept
 
 
 @pytest.mark.parametrize("settings", [{}, {"ema_decay": 0.9}, {"gradient_clip": 0.5}])
