@@ -21,18 +21,8 @@ def export(
             "--format", help="zip: for `autoseg predict` elsewhere; onnx: for other software; nnunet: for nnU-Net v2."
         ),
     ] = "zip",
-    configuration: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Configuration, or two joined by +; by default the best of the run."),
-    ] = None,
-    folds: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDS",
-            parser=options.parse_folds,
-            help="Networks to take: all that are trained, numbers joined by commas, or all-data.",
-        ),
-    ] = "all",
+    configuration: options.ModelConfiguration = None,
+    folds: options.ModelFolds = "all",
 ) -> None:
     """Write a trained model to a file.
 

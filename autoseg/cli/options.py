@@ -134,6 +134,18 @@ Fold = Annotated[
         help="Fold whose cases are kept for validation, or all-data to train on every case.",
     ),
 ]
+ModelConfiguration = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Configuration, or a+b for the ensemble of two; by default the run's best."),
+]
+ModelFolds = Annotated[
+    str,
+    typer.Option(
+        metavar="FOLDS",
+        parser=parse_folds,
+        help="Networks to take: all that are trained, numbers joined by commas, or all-data.",
+    ),
+]
 Planner = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Planner (see `autoseg list planner`); chosen by budget if not given."),

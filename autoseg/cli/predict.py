@@ -18,18 +18,8 @@ def predict(
         list[Path], typer.Argument(metavar="IMAGES...", exists=True, help="A folder, a file or several files.")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Folder for the segmentations.")],
-    configuration: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Configuration, or a+b for the ensemble of two; by default the run's best."),
-    ] = None,
-    folds: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDS",
-            parser=options.parse_folds,
-            help="Networks to average: all that are trained, numbers joined by commas, or all-data.",
-        ),
-    ] = "all",
+    configuration: options.ModelConfiguration = None,
+    folds: options.ModelFolds = "all",
     save_probabilities: Annotated[
         bool, typer.Option("--save-probabilities", help="Write the probability of each class as well.")
     ] = False,
