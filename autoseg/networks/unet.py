@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.networks.blocks import ConvBlock, conv_stage, convolution, initialise, residual_stage, upsampling
+from autoseg.networks.products import project, upsample
 from autoseg.plan.record import ConfigurationPlan
 
 
@@ -30,6 +31,7 @@ class UNet(nn.Module):
             self.decoder.append(conv_stage(blocks, 2 * width, width, plan.kernel_sizes[level], one))
             self.heads.append(convolution(plan.dimension, width, outputs, one, one))
         self.deep_supervision = False
+        self.headless = False  # gives the features that the last head would take, (B, features, *patch)
         # The lowest resolution has weight zero in the loss, so it is not computed at all.
         self.supervised = max(1, plan.stages - 2)
 
@@ -42,10 +44,12 @@ class UNet(nn.Module):
         skips.pop()
         logits: list[Tensor] = []
         for i, (up, stage, head) in enumerate(zip(self.upsamplings, self.decoder, self.heads, strict=True)):
-            features = stage(torch.cat((up(features), skips.pop()), dim=1))
+            features = stage(torch.cat((upsample(up, features), skips.pop()), dim=1))
             resolution = len(self.heads) - 1 - i
+            if resolution == 0 and self.headless:
+                return features
             if resolution == 0 or (self.deep_supervision and resolution < self.supervised):
-                logits.insert(0, head(features))
+                logits.insert(0, project(head, features))
         return logits if self.deep_supervision else logits[0]
 
 

@@ -62,7 +62,10 @@ class SegmentationTask:
         # A handful of validation batches is made faster here than by processes that must start first.
         workers = runtime.workers if stream == TRAINING else min(runtime.workers, 1)
         pin = runtime.device.startswith("cuda")
-        return Batches(self._sources[stream], steps, workers=workers, pin_memory=pin, samples=self._samples)
+        device = runtime.device if stream == TRAINING and self.context.config.augments_on(runtime.device) else None
+        return Batches(
+            self._sources[stream], steps, workers=workers, pin_memory=pin, samples=self._samples, device=device
+        )
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Dice plus cross-entropy over the supervised resolutions."""

@@ -97,6 +97,8 @@ class TrainingConfig(Record):
         sampler: which places make a batch; None as planned.
         mirror_axes: image axes that may be mirrored, some of the letters "zyx" ("" or "none" for none); None as
             planned.
+        augmentation_on: who augments: "workers" (processes on the CPU), the training's "device" (whole batches at
+            once, from boxes that workers read), or "auto", the device if it is a CUDA one.
         accumulation: batches whose gradients are added up to an optimiser step.
         gradient_clip: largest norm of the gradient; larger ones are scaled down.
         ema_decay: decay a step of the averaged weights (exponential moving average); None keeps no average.
@@ -116,6 +118,7 @@ class TrainingConfig(Record):
     deep_supervision: bool | None = None
     sampler: Annotated[SamplerPlan | None, BeforeValidator(_by_name)] = None
     mirror_axes: Annotated[str | None, BeforeValidator(_letters)] = None
+    augmentation_on: Literal["auto", "workers", "device"] = "auto"
     accumulation: int = Field(default=1, ge=1)
     gradient_clip: float = Field(default=12.0, gt=0)
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
@@ -123,3 +126,7 @@ class TrainingConfig(Record):
     round_steps: int | None = Field(default=None, ge=1)
     validation_share: float = Field(default=0.1, ge=0, le=1)
     stop_after: int | None = Field(default=None, ge=1)
+
+    def augments_on(self, device: str) -> bool:
+        """Whether batches are augmented on the training's device, such as "cuda:1"."""
+        return self.augmentation_on == "device" or (self.augmentation_on == "auto" and device.startswith("cuda"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from autoseg.errors import TrainingError
 from autoseg.log import logger
+from autoseg.training.allocation import freed_memory_kept
 from autoseg.training.averaging import WeightAverage
 from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
 from autoseg.training.config import OptimizerConfig, TrainingConfig
@@ -29,7 +30,6 @@ from autoseg.training.task import TRAINING, VALIDATION, Task
 from autoseg.workspace import Fold
 
 _ENDLESS = 10**9
-_CHECK_LATER = 16  # batches between two looks at the losses of a device that runs ahead
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ class Training:
         self.network = runtime.place(task.network, dimension)
         parallel = self.ranks.parallel(self.network)
         # Compiled from outside, so that the graph is cut where gradients are exchanged while others are computed.
-        self.forward: Any = torch.compile(parallel) if runtime.compiled else parallel
+        self.forward: Any = runtime.compile(parallel)
         self.method = config.optimizer or OptimizerConfig()
         self.descent = Descent(self.network, self.method, runtime, clip=config.gradient_clip)
         self.average = None if config.ema_decay is None else WeightAverage(self.network, config.ema_decay)
         self.clock = Clock(config)
         self.plateau = Plateau()
         self.round_steps = config.round_steps
-        self._unchecked: deque[tuple[int, tuple[str, ...], Tensor]] = deque()
+        self._unchecked: list[tuple[int, tuple[str, ...], Tensor]] = []
         self._first_step = self._stop_at = 0
         self._interrupted = False
         self._asked_to_stop: Callable[[], bool] = lambda: False
@@ -112,7 +112,8 @@ class Training:
         torch.set_num_threads(self.runtime.threads)
         self._first_step = self.clock.step
         self._stop_at = _ENDLESS if self.config.stop_after is None else self.clock.step + self.config.stop_after
-        with deferred_interrupt() as self._asked_to_stop, dead_ranks_reported():
+        kept = freed_memory_kept() if self.runtime.device == "cpu" else nullcontext()
+        with deferred_interrupt() as self._asked_to_stop, dead_ranks_reported(), kept:
             while not self._over():
                 with self.task.batches(self._batch_numbers(), TRAINING) as batches:
                     self._rounds(_Stream(batches))
@@ -185,7 +186,7 @@ class Training:
                 # Only now is the pace known well enough to cut the time into rounds.
                 self.round_steps = self.clock.round_steps()
             complete = self.round_steps is not None and self.clock.step % self.round_steps == 0
-        self._check_losses(keep=0)
+        self._check_losses()
         seconds = time.perf_counter() - start
         loss = float(torch.stack(losses).mean())
         validation_loss, scores = self._validate(len(losses))
@@ -224,7 +225,8 @@ class Training:
                 with self.runtime.autocast():
                     loss = self.task.loss(self.forward, self._place(batch))
                 self._unchecked.append((self.clock.step, batch.cases, loss.detach()))
-                self._check_losses(keep=0 if self.runtime.device == "cpu" else _CHECK_LATER)
+                if self.runtime.device == "cpu":  # another device is asked once a round, so that it is never waited for
+                    self._check_losses()
                 self.descent.add_gradient(loss / self.config.accumulation)
             losses.append(loss.detach())
         self.descent.step(rate)
@@ -235,15 +237,16 @@ class Training:
     def _place(self, batch: Any) -> Any:
         return batch.to(self.runtime.device, self.layout)
 
-    def _check_losses(self, keep: int) -> None:
-        """Raises for a loss that is not finite, looking only at those older than `keep` batches: no waiting."""
-        while len(self._unchecked) > keep:
-            step, cases, loss = self._unchecked.popleft()
-            if not bool(torch.isfinite(loss)):
+    def _check_losses(self) -> None:
+        """Raises for a loss that is not finite among those not looked at yet; waits for the device."""
+        unchecked, self._unchecked = self._unchecked, []
+        losses = torch.stack([loss for _, _, loss in unchecked]).tolist() if unchecked else []
+        for (step, cases, _), loss in zip(unchecked, losses, strict=True):
+            if not math.isfinite(loss):
                 raise TrainingError(
                     "the loss is not a finite number",
                     where=f"step {step}, cases {', '.join(sorted(set(cases)))}",
-                    got=float(loss),
+                    got=loss,
                     remedy="look at these images (`autoseg check`), or lower the learning rate",
                 )
 

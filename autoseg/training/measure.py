@@ -13,8 +13,9 @@ from autoseg.losses.target import Target
 from autoseg.networks.build import build_network
 from autoseg.plan.layers import input_channels
 from autoseg.plan.record import ConfigurationPlan
-from autoseg.training.config import OptimizerConfig
-from autoseg.training.optimizer import make_optimizer
+from autoseg.training.allocation import freed_memory_kept
+from autoseg.training.config import OptimizerConfig, TrainingConfig
+from autoseg.training.optimizer import Descent
 from autoseg.training.runtime import Runtime, base_runtime, seconds_of, steady_runtime, tune_runtime
 
 
@@ -31,7 +32,7 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
         network = build_network(plan, channels, max(2, outputs), seed=0)
         network.deep_supervision = True  # type: ignore[assignment]
         network = runtime.place(network, plan.dimension)
-        optimizer = make_optimizer(network, OptimizerConfig(), runtime.device)
+        descent = Descent(network, OptimizerConfig(), runtime, clip=TrainingConfig().gradient_clip)
         image = images.to(runtime.device).contiguous(memory_format=runtime.memory_format(plan.dimension))
         target = Target.from_labels(labels.to(runtime.device))
 
@@ -39,9 +40,8 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
             with runtime.autocast():
                 logits = network(image)
                 value = loss(logits if isinstance(logits, list) else [logits], target)
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()
-            optimizer.step()
+            descent.add_gradient(value)
+            descent.step(OptimizerConfig().rate)
             if torch.device(runtime.device).type == "cuda":
                 torch.cuda.synchronize()
 
@@ -59,12 +59,14 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
 def measure_step(
     configuration: ConfigurationPlan, channels: int, outputs: int, runtime: Runtime
 ) -> tuple[Runtime, float]:
-    """The fastest runtime for a configuration and the seconds of a step under it (about ten steps are timed)."""
-    return tune_runtime(runtime, training_step(configuration, channels, outputs))
+    """The fastest runtime for a configuration and the seconds of a step under it (about ten steps are done)."""
+    with freed_memory_kept():
+        return tune_runtime(runtime, training_step(configuration, channels, outputs))
 
 
 def step_seconds(configuration: ConfigurationPlan, channels: int, labels: LabelScheme, device: str) -> float:
     """Seconds of a training step with the usual precision and layout of a device, from two steps at most."""
     runtime = steady_runtime(base_runtime(device))
     step = training_step(configuration, input_channels(configuration, channels, labels), labels.outputs)
-    return seconds_of(lambda: step(runtime), repeats=1)
+    with freed_memory_kept():
+        return seconds_of(lambda: step(runtime), repeats=1)

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Literal
+from importlib.util import find_spec
+from shutil import which
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -17,6 +19,8 @@ from autoseg.records import Record
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Layout = Literal["contiguous", "channels_last"]
+
+_PATIENCE = 1.0  # seconds of timing after which a candidate is known well enough: long steps vary less
 
 
 class Runtime(Record):
@@ -53,6 +57,16 @@ class Runtime(Record):
     def place(self, network: nn.Module, dimension: int) -> nn.Module:
         """The network on the device in the layout."""
         return network.to(device=self.device, memory_format=self.memory_format(dimension))  # type: ignore[call-overload,no-any-return]
+
+    def compile(self, function: Any, *, backend: Any = "inductor") -> Any:
+        """A network or function compiled by torch.compile, or as it is where `compiled` is off.
+
+        What cannot be compiled runs uncompiled, with PyTorch's warning.
+        """
+        if not self.compiled:
+            return function
+        torch._dynamo.config.suppress_errors = True
+        return torch.compile(function, backend=backend)
 
 
 def find_device(name: str = "auto") -> str:
@@ -110,7 +124,7 @@ def tune_runtime(runtime: Runtime, step: Callable[[Runtime], None], *, repeats: 
     """Chooses precision and layout on a CPU by timing real steps.
 
     Which is fastest depends on the processor (bfloat16 units or not) and on the width of the network, so it is
-    measured: `repeats` steps of each candidate after one to warm up.
+    measured: `repeats` steps of each candidate after one to warm up, or a single one where it takes seconds.
 
     Args:
         runtime: from `base_runtime`; other devices are returned as they are, timed once.
@@ -124,7 +138,9 @@ def tune_runtime(runtime: Runtime, step: Callable[[Runtime], None], *, repeats: 
         precisions: list[Precision] = ["float32", "bfloat16"] if _has_fast_bfloat16() else ["float32"]
         layouts: list[Layout] = ["contiguous", "channels_last"]
         candidates = [runtime.with_(precision=p, layout=la) for p in precisions for la in layouts]
-    timed = [(seconds_of(partial(step, candidate), repeats), i) for i, candidate in enumerate(candidates)]
+    timed = [
+        (seconds_of(partial(step, candidate), repeats, patience=_PATIENCE), i) for i, candidate in enumerate(candidates)
+    ]
     seconds, best = min(timed)
     chosen = candidates[best]
     logger.debug(
@@ -154,7 +170,10 @@ def _has_fast_bfloat16() -> bool:
 
 
 def _can_compile() -> bool:
-    """Whether torch.compile can make CUDA kernels: it needs Triton."""
-    from importlib.util import find_spec
-
-    return find_spec("triton") is not None
+    """Whether torch.compile can make CUDA kernels: it needs Triton, which needs a C compiler."""
+    if find_spec("triton") is None:
+        return False
+    if not any(map(which, ("cc", "gcc", "clang"))):
+        logger.warning("note: there is no C compiler here (gcc or clang), so that networks run uncompiled and slower")
+        return False
+    return True

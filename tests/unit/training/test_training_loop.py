@@ -92,6 +92,22 @@ def test_a_loss_that_is_not_finite_names_step_and_cases(tmp_path: Path) -> None:
     assert all(torch.isfinite(weight).all() for weight in load_checkpoint(Fold(tmp_path).last)["network"].values())
 
 
+def test_losses_of_a_device_that_runs_ahead_are_read_once_a_round(tmp_path: Path) -> None:
+    class Counting(ToyTask):
+        def loss(self, network: torch.nn.Module, batch: object) -> torch.Tensor:
+            asked.append(len(training._unchecked))
+            return super().loss(network, batch)  # type: ignore[arg-type]
+
+    asked: list[int] = []
+    training = _training(tmp_path, Counting(poisoned=12), stop_after=30)
+    training.runtime = Runtime(device="cpu:0")  # computes here, and is not known to be the processor itself
+    with pytest.raises(TrainingError, match="step 12, cases case_a, case_b"):
+        training.run()
+    assert asked[:10] == list(range(10))
+    assert len(asked) == 20 + 1  # two rounds, and the validation of the first
+    assert load_checkpoint(Fold(tmp_path).last)["step"] == 10
+
+
 def test_ctrl_c_saves_the_step_and_the_rest_ends_with_the_same_bits(tmp_path: Path) -> None:
     class Slow(ToyTask):  # a plain test double of the same shape
         def loss(self, network: torch.nn.Module, batch: object) -> torch.Tensor:

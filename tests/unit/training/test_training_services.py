@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,13 @@ import torch
 from torch import nn
 
 from autoseg.errors import ConfigurationError, WorkspaceError
+from autoseg.training import runtime as runtime_module
 from autoseg.training.averaging import WeightAverage
 from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
 from autoseg.training.config import ScheduleConfig, TrainingConfig, optimizer_for
 from autoseg.training.distributed import Ranks, on_leader, rank_from_environment, ranks, start_ranks
 from autoseg.training.plateau import Plateau
-from autoseg.training.runtime import Runtime, find_device, tune_runtime
+from autoseg.training.runtime import Runtime, find_device, seconds_of, tune_runtime
 from autoseg.training.schedule import Clock, learning_rate
 
 
@@ -119,8 +121,6 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 
 
 def test_tuning_takes_the_fastest_candidate() -> None:
-    import time
-
     def step(runtime: Runtime) -> None:
         time.sleep(0.001 if runtime.layout == "channels_last" and runtime.precision == "float32" else 0.01)
 
@@ -193,3 +193,36 @@ def test_the_environment_of_torchrun_is_read_and_half_of_it_refused(monkeypatch:
 def test_rounding_is_no_gain(score: float) -> None:
     plateau = Plateau()
     assert [plateau.add(score) for _ in range(20)] == [True] + [False] * 19
+
+
+def test_what_cannot_be_compiled_runs_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no compiler here")
+
+    network, values = nn.Linear(2, 1), torch.ones(3, 2)
+    assert Runtime().compile(network) is network
+    with torch._dynamo.config.patch(suppress_errors=False):  # restores the setting after the test
+        compiled = Runtime(compiled=True).compile(network, backend=broken)
+        assert torch.equal(compiled(values), network(values))
+    assert "no compiler here" in caplog.text
+
+
+def test_without_a_c_compiler_networks_run_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_module, "find_spec", lambda name: object())
+    monkeypatch.setattr(runtime_module, "which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
+    assert runtime_module._can_compile()
+    monkeypatch.setattr(runtime_module, "which", lambda name: None)
+    assert not runtime_module._can_compile()
+
+
+def test_a_candidate_of_long_steps_is_timed_once() -> None:
+    done: list[Runtime] = []
+
+    def step(runtime: Runtime) -> None:
+        done.append(runtime)
+        time.sleep(0.02)
+
+    seconds_of(lambda: step(Runtime()), 5, patience=0.01)
+    assert len(done) == 2  # one to warm up
+    seconds_of(lambda: step(Runtime()), 5)
+    assert len(done) == 2 + 6

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from autoseg.networks.normalization import InstanceNorm
+
+
+def reference(features, weight, bias, gradient):
+    """Instance normalisation by its definition, and gradients by automatic differentiation, in float64."""
+    inputs = [one.detach().double().requires_grad_() for one in (features.contiguous(), weight, bias)]
+    features, weight, bias = inputs
+    axes = tuple(range(2, features.ndim))
+    centred = features - features.mean(axes, keepdim=True)
+    normal = centred / (centred.square().mean(axes, keepdim=True) + 1e-5).sqrt()
+    shape = (1, -1, *[1] * len(axes))
+    result = normal * weight.view(shape) + bias.view(shape)
+    result.backward(gradient.double().contiguous())
+    return result.detach(), [one.grad for one in inputs]
+
+
+@pytest.mark.parametrize("layout", ["channels last", "contiguous"])
+@pytest.mark.parametrize("offset", [1.0, 30.0])
+@pytest.mark.parametrize(
+    "shape", [(2, 6, 9, 11, 7), (2, 6, 32, 40, 33), (1, 20, 32, 33, 32), (1, 6, 90, 90, 90), (2, 8, 200, 210)]
+)
+def test_it_is_the_definition_to_single_precision_however_many_voxels(shape, offset, layout):
+    generator = torch.Generator().manual_seed(0)
+    norm = InstanceNorm(shape[1])
+    with torch.no_grad():
+        norm.weight.copy_(torch.rand(shape[1], generator=generator) + 0.5)
+        norm.bias.copy_(torch.rand(shape[1], generator=generator))
+    form = torch.channels_last_3d if len(shape) == 5 else torch.channels_last
+    form = form if layout == "channels last" else torch.contiguous_format
+    features = (torch.randn(shape, generator=generator) + offset).contiguous(memory_format=form).requires_grad_()
+    gradient = (torch.randn(shape, generator=generator) + 0.1).contiguous(memory_format=form)
+    result = norm(features)
+    result.backward(gradient)
+    wanted, (to_features, to_weight, to_bias) = reference(features.detach(), norm.weight, norm.bias, gradient)
+    rounding = 3e-6 * max(1, offset)  # of the features, which carry the offset
+    assert (result - wanted).abs().max() < rounding
+    assert (features.grad - to_features).abs().max() < rounding
+    assert (norm.weight.grad - to_weight).abs().max() < 1e-4 * to_weight.abs().max() + rounding
+    assert (norm.bias.grad - to_bias).abs().max() < 1e-4 * to_bias.abs().max()
+    if layout == "channels last":
+        assert result.is_contiguous(memory_format=form)
+        assert features.grad.is_contiguous(memory_format=form)
+
+
+def test_bfloat16_features_keep_float32_statistics():
+    features = (torch.randn(1, 4, 40, 40, 40) + 3).to(torch.bfloat16).contiguous(memory_format=torch.channels_last_3d)
+    norm = InstanceNorm(4)
+    exact = features.double()
+    wanted = (exact - exact.mean((2, 3, 4), keepdim=True)) / exact.std((2, 3, 4), keepdim=True, correction=0)
+    result = norm(features)
+    assert result.dtype is torch.bfloat16
+    assert (result.double() - wanted).abs().max() < 2**-8 * wanted.abs().max()
