@@ -14,8 +14,8 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import WorkspaceError
 from autoseg.evaluation.candidate import Candidate, count_networks
 from autoseg.evaluation.validation import score_validation
-from autoseg.inference.export import paint
 from autoseg.inference.probabilities import CERTAIN, SavedProbabilities
+from autoseg.inference.reduction import paint
 from autoseg.inference.uncertainty import ExpectedDice
 from autoseg.plan.record import Plan
 from autoseg.preprocessing.undo import restore_labels

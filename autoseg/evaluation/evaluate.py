@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageError
 from autoseg.evaluation.matching import check_geometry, match
-from autoseg.evaluation.scheme import discover_scheme, read_scheme
+from autoseg.evaluation.scheme import found_scheme, read_scheme
 from autoseg.evaluation.summary import summarise
 from autoseg.metrics.score import score_labels
 from autoseg.metrics.surface import TOLERANCE_MM
@@ -26,8 +25,14 @@ from autoseg.records import write_json
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 2.0
+PATIENCE = 0.5
 """Seconds of scoring in this process before others are started, which costs about as much."""
+
+_ABSENT = ""
+"""Row of a label that a case has in neither file, where the labels are not known before."""
+
+Scores = dict[str, dict[str, float | None]]
+"""Label -> metric -> value of one case."""
 
 Pair = tuple[Path, Path]
 """A prediction's file and its reference's."""
@@ -70,12 +75,7 @@ def evaluate(
     found = match(predictions, references)
     _name_the_unmatched(found.missing, "references without a prediction")
     _name_the_unmatched(found.extra, "predictions without a reference")
-    if isinstance(spec, LabelScheme):
-        labels = spec
-    elif spec is not None:
-        labels = read_scheme(spec)
-    else:
-        labels = discover_scheme(found.pairs, workers=workers)
+    labels = spec if isinstance(spec, LabelScheme) or spec is None else read_scheme(spec)
     result = evaluate_files(found.pairs, labels, metrics=metrics, tolerance_mm=tolerance_mm, workers=workers)
     result |= {"missing_predictions": list(found.missing), "extra_predictions": list(found.extra)}
     if out is not None:
@@ -85,13 +85,15 @@ def evaluate(
 
 def evaluate_files(
     pairs: Mapping[str, Pair],
-    labels: LabelScheme,
+    labels: LabelScheme | None,
     *,
     metrics: Iterable[str] | None = None,
     tolerance_mm: float = TOLERANCE_MM,
     workers: int | None = None,
 ) -> dict[str, Any]:
     """Scores pairs of files (case -> prediction, reference) that hold file values of one scheme.
+
+    Each file is read once, also where the labels are None, which means all non-zero values that any of them holds.
 
     Returns:
         The form of `summary.summarise` with "errors": case -> message. No pairs give an empty summary.
@@ -101,7 +103,7 @@ def evaluate_files(
     """
     names = tuple(metric.name for metric in select(metrics))
     jobs = {case: _Job(*pair, labels, names, tolerance_mm) for case, pair in pairs.items()}
-    scores: dict[str, dict[str, dict[str, float | None]]] = {}
+    scores: dict[str, Scores] = {}
     errors: dict[str, AutosegError] = {}
     count = usable_cores() if workers is None else workers
     for case, result in unordered(_score, jobs.items(), "evaluate", workers=count, patience=PATIENCE):
@@ -112,6 +114,8 @@ def evaluate_files(
             scores[case] = result
     if errors and not scores:
         raise ErrorGroup("no case can be evaluated", [errors[case] for case in sorted(errors)])
+    if labels is None:
+        scores = _completed(scores)
     return summarise(scores) | {"errors": {case: str(errors[case]) for case in sorted(errors)}}
 
 
@@ -121,30 +125,37 @@ class _Job:
 
     prediction: Path
     reference: Path
-    labels: LabelScheme
+    labels: LabelScheme | None
     metrics: tuple[str, ...]
     tolerance_mm: float
 
 
-def _score(item: tuple[str, _Job]) -> tuple[str, dict[str, dict[str, float | None]] | AutosegError]:
+def _score(item: tuple[str, _Job]) -> tuple[str, Scores | AutosegError]:
     case, job = item
     try:
         prediction, reference = read_labels(job.prediction), read_labels(job.reference)
         check_geometry(prediction, reference, job.prediction)
-        encode = partial(_encode, labels=job.labels)
+        labels = job.labels or found_scheme(prediction.array, reference.array)
+        absent = {} if job.labels else {_ABSENT: (len(labels.values),)}
         scores = score_labels(
-            encode(prediction, path=job.prediction),
-            encode(reference, path=job.reference),
-            job.labels.training_foreground,
+            _encode(prediction, labels, job.prediction),
+            _encode(reference, labels, job.reference),
+            {**labels.training_foreground, **absent},
             reference.geometry.spacing,
             dimension=reference.geometry.dimension,
-            ignore=job.labels.training_ignore,
+            ignore=labels.training_ignore,
             metrics=job.metrics,
             tolerance_mm=job.tolerance_mm,
         )
     except AutosegError as error:
         return case, error
     return case, scores
+
+
+def _completed(scores: Mapping[str, Scores]) -> dict[str, Scores]:
+    """Every case with a row of each label that any of them has, in the order of the values that are their names."""
+    names = sorted({name for rows in scores.values() for name in rows} - {_ABSENT}, key=int)
+    return {case: {name: rows.get(name, rows[_ABSENT]) for name in names} for case, rows in scores.items()}
 
 
 def _encode(image: Image, labels: LabelScheme, path: Path) -> np.ndarray:

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from autoseg.data.dataset import Dataset
-from autoseg.data.files import read_labels
-from autoseg.data.labels import LabelScheme
 from autoseg.errors import WorkspaceError
 from autoseg.evaluation.candidate import Candidate, best_of, comparable, validated_configuration
 from autoseg.evaluation.ensemble import validated_ensemble
+from autoseg.evaluation.postprocessing import decide_postprocessing
 from autoseg.evaluation.uncertainty import summarise_uncertainty, uncertainty_cases
 from autoseg.log import logger
 from autoseg.plan.record import Plan
-from autoseg.postprocessing.choose import Decision, choose_from_graphs
-from autoseg.postprocessing.graph import ComponentGraph, component_graph
-from autoseg.processes import unordered, usable_cores
+from autoseg.postprocessing.choose import Decision
+from autoseg.processes import usable_cores
 from autoseg.records import write_json
 from autoseg.workspace import Run
-
-_PATIENCE = 2.0
-"""Seconds of reading cases in this process before others are started."""
 
 
 def summarise_run(
@@ -139,11 +133,10 @@ def _announce(candidates: Sequence[Candidate], best: Candidate, decision: Decisi
 
 
 def _decide(best: Candidate, dataset: Dataset, plan: Plan, workers: int) -> Decision:
-    """Post-processing of one candidate; each case is read once and kept as a small graph."""
+    """Post-processing of one candidate."""
     references = {case.id: case.label for case in dataset.training}
-    jobs = [_GraphJob(case, best.prediction(case), _known(references, case), plan.labels) for case in best.cases]
-    graphs = dict(unordered(_graph, jobs, "post-processing", workers=workers, patience=_PATIENCE))
-    return choose_from_graphs([graphs[case] for case in sorted(graphs)], plan.labels.training_foreground)
+    pairs = {case: (best.prediction(case), _known(references, case)) for case in best.cases}
+    return decide_postprocessing(pairs, plan.labels, workers=workers)
 
 
 def _known(references: Mapping[str, Path | None], case: str) -> Path:
@@ -155,18 +148,3 @@ def _known(references: Mapping[str, Path | None], case: str) -> Path:
             remedy="train again on the data set as it is now, or bring the case back",
         )
     return reference
-
-
-@dataclass(frozen=True)
-class _GraphJob:
-    """One case, with everything a process needs."""
-
-    case: str
-    prediction: Path
-    reference: Path
-    scheme: LabelScheme
-
-
-def _graph(job: _GraphJob) -> tuple[str, ComponentGraph]:
-    prediction, reference = (job.scheme.encode(read_labels(path).array[0]) for path in (job.prediction, job.reference))
-    return job.case, component_graph(prediction, reference, job.scheme.training_ignore)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from autoseg.data.description import discovered_labels, parse_labels
-from autoseg.data.files import read_labels
 from autoseg.data.labels import LabelScheme
-from autoseg.errors import AutosegError, ConfigurationError
-from autoseg.processes import unordered, usable_cores
+from autoseg.errors import ImageError
 from autoseg.records import read_mapping
 
-Pair = tuple[Path, Path]
-
-_PATIENCE = 2.0  # seconds of reading in this process before others are started
+_COUNTED = 1 << 16  # up to this value counting is faster than sorting
 
 
 def read_scheme(path: str | Path) -> LabelScheme:
@@ -32,28 +27,19 @@ def read_scheme(path: str | Path) -> LabelScheme:
     return parse_labels(description, path)
 
 
-def discover_scheme(pairs: Mapping[str, Pair], *, workers: int | None = None) -> LabelScheme:
-    """Every non-zero value that occurs in any file as a label named by its value.
-
-    Args:
-        pairs: case -> prediction and reference. Files that cannot be read are passed over; scoring tells of them.
+def found_scheme(*labels: np.ndarray) -> LabelScheme:
+    """Every non-zero value that occurs in integer arrays as a label named by its value.
 
     Raises:
-        ConfigurationError: negative values.
+        ImageError: negative values.
     """
-    found: set[int] = {0}
-    count = usable_cores() if workers is None else workers
-    for values in unordered(_values, pairs.values(), "look for labels", workers=count, patience=_PATIENCE):
-        found |= values
-    if min(found) < 0:
-        raise ConfigurationError(
-            "files hold negative label values", got=sorted(found), expected="0 and more", remedy="mend the files"
-        )
+    found = set().union(*(_values(array) for array in labels))
+    if min(found, default=0) < 0:
+        raise ImageError("negative label values", got=sorted(found), expected="0 and more", remedy="mend the file")
     return discovered_labels(found)
 
 
-def _values(pair: Pair) -> set[int]:
-    try:
-        return {int(value) for path in pair for value in np.unique(read_labels(path).array)}
-    except AutosegError:
-        return set()
+def _values(labels: np.ndarray) -> set[int]:
+    if labels.size and labels.min() >= 0 and labels.max() < _COUNTED:
+        return set(np.flatnonzero(np.bincount(labels.ravel())).tolist())
+    return set(np.unique(labels).tolist())

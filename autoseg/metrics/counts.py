@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from autoseg.data.labels import OUTSIDE
 from autoseg.errors import ImageError
+from autoseg.metrics.boxes import Box, Extents, joint_box
 
 _SLAB_VOXELS = 1 << 16  # voxels counted at a time: the index array stays in the cache and small beside the images
 
@@ -63,52 +63,59 @@ def comparable(
     return np.where(ignored, 0, prediction), np.where(ignored, 0, reference), count
 
 
-def confusion(prediction: np.ndarray, reference: np.ndarray, ignored: int = 0) -> np.ndarray:
-    """Voxels for each pair of values, from one pass over the box that holds both foregrounds.
+@dataclass(frozen=True)
+class Confusion:
+    """Two label images in one look.
+
+    Attributes:
+        matrix: int64 (K, K), `[p, r]` counting voxels predicted as p whose reference is r; K is one more than the
+            largest value that occurs.
+        boxes: value -> the smallest box that holds its voxels of both images; background and values that occur
+            nowhere are left out.
+    """
+
+    matrix: np.ndarray
+    boxes: dict[int, Box]
+
+
+def confusion(prediction: np.ndarray, reference: np.ndarray, ignored: int = 0) -> Confusion:
+    """Voxels for each pair of values and the box of each value, from one pass over the box of both foregrounds.
 
     Args:
         prediction, reference: label images as `comparable` returns them.
         ignored: voxels to take out again from background against background.
-
-    Returns:
-        int64 array (K, K), `[p, r]` counting voxels predicted as p whose reference is r; K is one more than the
-        largest value that occurs. Empty images give zeros.
     """
     box = joint_box(prediction, reference)
-    matrix = np.zeros((1, 1), np.int64)
-    inside = 0
-    if box is not None:
-        prediction_box, reference_box = prediction[box], reference[box]
-        inside = prediction_box.size
-        classes = 1 + max(int(prediction_box.max()), int(reference_box.max()))
-        counts = np.zeros(classes * classes, np.int64)
-        step = max(1, _SLAB_VOXELS * len(prediction_box) // inside)
-        for start in range(0, len(prediction_box), step):
-            index = np.multiply(prediction_box[start : start + step], classes, dtype=np.intp, casting="unsafe")
-            np.add(index, reference_box[start : start + step], out=index, casting="unsafe")
-            counts += np.bincount(index.ravel(), minlength=counts.size)
-        matrix = counts.reshape(classes, classes)
-    matrix[0, 0] += prediction.size - inside - ignored
-    return matrix
+    if box is None:
+        return Confusion(np.full((1, 1), prediction.size - ignored, np.int64), {})
+    prediction_box, reference_box = prediction[box], reference[box]
+    classes = 1 + max(int(prediction_box.max()), int(reference_box.max()))
+    counts = np.zeros(classes * classes, np.int64)
+    extents = Extents(classes, prediction_box.shape)
+    step = max(1, _SLAB_VOXELS * len(prediction_box) // prediction_box.size)
+    for start in range(0, len(prediction_box), step):
+        rows = slice(start, start + step)
+        predicted, expected = prediction_box[rows].astype(np.intp), reference_box[rows].astype(np.intp)
+        extents.add(predicted, expected, start)
+        predicted *= classes
+        predicted += expected
+        counts += np.bincount(predicted.ravel(), minlength=counts.size)
+    matrix = counts.reshape(classes, classes)
+    matrix[0, 0] += prediction.size - prediction_box.size - ignored
+    return Confusion(matrix, {value: _moved(found, box) for value, found in extents.boxes().items()})
 
 
-def count(matrix: np.ndarray, values: Sequence[int]) -> Counts:
-    """Counts of the union of `values` (a label, or a region of several), from a `confusion` matrix.
+def count(confused: Confusion, values: Sequence[int]) -> Counts:
+    """Counts of the union of `values` (a label, or a region of several).
 
-    Values beyond the matrix occur nowhere and add nothing.
+    Values that are larger than any in the images occur nowhere and add nothing.
     """
+    matrix = confused.matrix
     inside = [value for value in dict.fromkeys(values) if value < len(matrix)]
     tp = int(matrix[np.ix_(inside, inside)].sum())
     fp = int(matrix[inside].sum()) - tp
     fn = int(matrix[:, inside].sum()) - tp
     return Counts(tp=tp, fp=fp, fn=fn, tn=int(matrix.sum()) - tp - fp - fn)
-
-
-def joint_box(prediction: np.ndarray, reference: np.ndarray) -> tuple[slice, ...] | None:
-    """The smallest box that holds the non-zero voxels of both arrays; None if there are none."""
-    mask = (prediction != 0) | (reference != 0)
-    found = ndimage.find_objects(mask.view(np.uint8), max_label=1)
-    return found[0] if found else None
 
 
 def _non_negative(labels: np.ndarray, name: str) -> np.ndarray:
@@ -120,3 +127,8 @@ def _non_negative(labels: np.ndarray, name: str) -> np.ndarray:
     if lowest < OUTSIDE:
         raise ImageError(f"the {name} has negative labels", got=lowest, expected=f"at least {OUTSIDE}")
     return np.maximum(labels, 0) if lowest < 0 else labels
+
+
+def _moved(box: Box, outer: Box) -> Box:
+    """A box inside another one, as a box of the image."""
+    return tuple(slice(o.start + b.start, o.start + b.stop) for b, o in zip(box, outer, strict=True))

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from autoseg.errors import ImageError
+from autoseg.metrics.boxes import Box
 from autoseg.metrics.counts import comparable, confusion, count
 from autoseg.metrics.surface import TOLERANCE_MM
 from autoseg.metrics.table import Pair, select
-
-Box = tuple[slice, ...]
 
 COUNTS = ("n_pred", "n_ref", "tp", "fp", "fn", "tn")
 """Keys of the voxel counts that `score_labels` adds to the metrics."""
@@ -60,12 +58,11 @@ def score_labels(
         prediction, reference, spacing = prediction[0], reference[0], spacing[1:]
     spacing = tuple(float(step) for step in spacing)
     voxel = float(np.prod(spacing))
-    matrix = confusion(prediction, reference, ignored)
-    boxes = _boxes(prediction, reference)
+    confused = confusion(prediction, reference, ignored)
     scores: dict[str, dict[str, float | None]] = {}
     for name, values in foreground.items():
-        box = _union(boxes[value] for value in values if value in boxes)
-        counts = count(matrix, values)
+        box = _union(confused.boxes[value] for value in values if value in confused.boxes)
+        counts = count(confused, values)
         pair = Pair(counts, _mask(prediction[box], values), _mask(reference[box], values), spacing, tolerance_mm)
         scores[name] = {
             **{metric.name: metric.compute(pair) for metric in chosen},
@@ -74,16 +71,6 @@ def score_labels(
             "volume_ref": counts.n_ref * voxel,
         }
     return scores
-
-
-def _boxes(prediction: np.ndarray, reference: np.ndarray) -> dict[int, Box]:
-    """Value -> box that holds its voxels in both images; values that do not occur are left out."""
-    boxes: dict[int, Box] = {}
-    for labels in (prediction, reference):
-        for value, box in enumerate(ndimage.find_objects(labels), start=1):
-            if box is not None:
-                boxes[value] = _union([box, boxes[value]]) if value in boxes else box
-    return boxes
 
 
 def _union(boxes: Iterable[Box]) -> Box:

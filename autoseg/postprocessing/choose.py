@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from autoseg.postprocessing.graph import ComponentGraph, component_graph
+from autoseg.postprocessing.graph import ComponentGraph, component_graph, union
 from autoseg.records import Record, unknown_name
 
 ALL_FOREGROUND = "all-foreground"
@@ -74,19 +74,18 @@ def choose_from_graphs(graphs: Sequence[ComponentGraph], foreground: Mapping[str
     nnU-Net looks only at the region itself, although removing part of it may harm another. With a single label both
     steps are one. No cases give no steps.
     """
-    current, steps, trials = list(graphs), [], []
+    current, steps, trials = union(graphs), [], []
     before = score = _mean_dice(current, foreground)
     candidates = [ALL_FOREGROUND, *(foreground if len(foreground) > 1 else ())]
     for target in candidates:
-        values = _target_values(target, foreground)
-        tried = [graph.keep_largest(values) for graph in current]
+        tried = current.keep_largest(_target_values(target, foreground))
         after = _mean_dice(tried, foreground)
         accepted = _better(score, after)
         trials.append(Trial(step=f"{_LARGEST}:{target}", accepted=accepted, before=score, after=after))
         if accepted:
             current, score = tried, after
             steps.append(f"{_LARGEST}:{target}")
-    return Decision(steps=tuple(steps), cases=len(current), before=before, after=score, trials=tuple(trials))
+    return Decision(steps=tuple(steps), cases=len(current.reference), before=before, after=score, trials=tuple(trials))
 
 
 def step_values(step: str, foreground: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
@@ -108,15 +107,13 @@ def _target_values(target: str, foreground: Mapping[str, Sequence[int]]) -> tupl
     return tuple(foreground[target])
 
 
-def _mean_dice(graphs: Sequence[ComponentGraph], foreground: Mapping[str, Sequence[int]]) -> MeanDice:
-    cases = [graph.dice_of(foreground) for graph in graphs]
-    labels = {name: _mean(case[name] for case in cases) for name in foreground}
-    return MeanDice(foreground=_mean(labels.values()), labels=labels)
+def _mean_dice(graph: ComponentGraph, foreground: Mapping[str, Sequence[int]]) -> MeanDice:
+    labels = {name: _mean(dice[~np.isnan(dice)]) for name, dice in graph.dice_of(foreground).items()}
+    return MeanDice(foreground=_mean([value for value in labels.values() if value is not None]), labels=labels)
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    return float(np.mean(present)) if present else None
+def _mean(values: Sequence[float] | np.ndarray) -> float | None:
+    return float(np.mean(values)) if len(values) else None
 
 
 def _better(before: MeanDice, after: MeanDice) -> bool:

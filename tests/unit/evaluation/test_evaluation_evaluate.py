@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoseg.data.files import write_labels
-from autoseg.data.image import Geometry
+from autoseg.data.files import read_labels, write_labels
+from autoseg.data.image import Geometry, Image
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ConfigurationError, DatasetError, ErrorGroup
 from autoseg.evaluation.evaluate import evaluate, evaluate_files
@@ -185,6 +185,32 @@ def test_a_label_of_one_case_is_counted_as_undefined_in_the_others(folders: tupl
     assert result["undefined"]["3"]["dice"] == 3
     assert result["cases"]["case_1"]["3"]["dice"] is None
     assert result["undefined"]["2"]["dice"] == 1
+
+
+def test_labels_that_nobody_named_are_scored_as_named_ones_in_one_reading(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in folders:
+        write_labels(folder / "case_3.nii.gz", _labels(3, (0, 10, 2)), GEOMETRY)
+    scheme = LabelScheme(names={"background": 0, "1": 1, "2": 2, "10": 10})
+    expected = evaluate(*folders, spec=scheme)
+    read: list[Path] = []
+
+    def counted(path: Path) -> Image:
+        read.append(path)
+        return read_labels(path)
+
+    monkeypatch.setattr("autoseg.evaluation.evaluate.read_labels", counted)
+    assert evaluate(*folders, workers=1) == expected
+    assert len(read) == len(set(read)) == 8
+    assert list(expected["cases"]["case_0"]) == ["1", "2", "10"]
+
+
+def test_negative_values_are_an_error_of_that_case(folders: tuple[Path, Path]) -> None:
+    write_labels(folders[0] / "case_0.nii.gz", _labels(0, (0, -2, 3)), GEOMETRY)
+    result = evaluate(*folders)
+    assert list(result["errors"]) == ["case_0"]
+    assert "negative label values" in result["errors"]["case_0"]
 
 
 def test_the_ignore_label_is_left_out(tmp_path: Path) -> None:

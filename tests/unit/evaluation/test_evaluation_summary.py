@@ -65,3 +65,23 @@ def test_the_long_table_has_a_row_a_value() -> None:
     assert list(table.columns) == ["case", "label", "metric", "value"]
     assert len(table) == 12
     assert table["value"].isna().sum() == 4
+
+
+def test_statistics_equal_those_of_pandas() -> None:
+    rng = np.random.default_rng(0)
+    cases = {
+        f"case_{number}": {
+            label: {metric: None if rng.random() < 0.2 else float(rng.normal()) for metric in ("dice", "hd95", "nsd")}
+            for label in ("a", "b", "c")[: rng.integers(1, 4)]
+        }
+        for number in range(12)
+    }
+    summary = summarise(cases)
+    groups = long_table(cases).groupby(["label", "metric"])["value"]
+    for name, statistic in (("mean", groups.mean()), ("median", groups.median()), ("std", groups.std())):
+        for (label, metric), value in statistic.items():
+            assert summary[name][label][metric] == pytest.approx(value, rel=1e-12)
+    for (label, metric), count in (groups.size() - groups.count()).items():
+        assert summary["undefined"][label][metric] == count
+    foreground = groups.mean().groupby("metric").mean()
+    assert summary["foreground_mean"] == pytest.approx(dict(foreground), rel=1e-12)

@@ -84,11 +84,7 @@ def validate(run: Run, name: str, fold: str, logits: dict[str, torch.Tensor], *,
     files, expected = {}, {}
     for case, one in logits.items():
         dice, writer = ExpectedDice(scheme), ProbabilityWriter(scheme.outputs, PROPERTIES)
-        labels = export_labels(
-            [(WholeLogits(one), PROPERTIES)],
-            scheme,
-            [writer.add, lambda slab, dice=dice: dice.add(slab.probabilities, slab.labels)],
-        )
+        labels = export_labels([(WholeLogits(one), PROPERTIES)], scheme, [writer.add], dice)
         files[case] = folder.validation / f"{case}.nii.gz"
         write_labels(files[case], restore_labels(scheme.decode(labels), PROPERTIES), PROPERTIES.geometry)
         if keep:

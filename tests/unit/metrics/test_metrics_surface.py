@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from edt import edtsq
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
@@ -104,6 +105,44 @@ def test_equals_brute_force(seed: int, shape: tuple[int, ...], spacing: tuple[fl
     assert hausdorff(distances, 95) == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), rel=1e-6)
     assert average_symmetric_surface_distance(distances) == pytest.approx(both.mean(), rel=1e-6)
     assert normalised_surface_distance(distances, 1.1) == pytest.approx((both <= 1.1).mean())
+
+
+def _with_islands(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """An object in a corner of a large image, and a prediction with islands in the other corners."""
+    reference = np.zeros(shape, bool)
+    reference[tuple(slice(2, 8) for _ in shape)] = True
+    prediction = np.roll(reference, 1)
+    prediction[tuple(slice(side - 3, side - 1) for side in shape)] = True
+    prediction[tuple(slice(1, 2) if axis else slice(side - 5, side) for axis, side in enumerate(shape))] = True
+    return prediction, reference
+
+
+@pytest.mark.parametrize(("shape", "spacing"), [((40, 36, 44), SPACING), ((90, 80), (0.4, 1.3)), ((60,), (0.5,))])
+@pytest.mark.parametrize("change", ["swapped", "only islands", "as it is"])
+def test_islands_far_away_equal_brute_force(shape: tuple[int, ...], spacing: tuple[float, ...], change: str) -> None:
+    prediction, reference = _with_islands(shape)
+    if change == "only islands":  # the prediction has nothing where the reference is
+        prediction[tuple(slice(0, 12) for _ in shape)] = False
+    if change == "swapped":
+        prediction, reference = reference, prediction
+    ours, theirs = (np.argwhere(border(mask)) * spacing for mask in (prediction, reference))
+    table = cdist(ours, theirs)
+    distances = _distances(prediction, reference, spacing)
+    np.testing.assert_allclose(np.sort(distances.to_reference), np.sort(table.min(axis=1)), rtol=1e-6)
+    np.testing.assert_allclose(np.sort(distances.to_prediction), np.sort(table.min(axis=0)), rtol=1e-6)
+
+
+def test_islands_do_not_make_the_transformed_box_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    transformed = []
+
+    def recorded(image: np.ndarray, **options: object) -> np.ndarray:
+        transformed.append(image.size)
+        return edtsq(image, **options)
+
+    monkeypatch.setattr("autoseg.metrics.surface.edt.edtsq", recorded)
+    prediction, reference = _with_islands((40, 36, 44))
+    assert surface_distances(prediction, reference, SPACING) is not None
+    assert max(transformed) == 6**3
 
 
 @pytest.mark.parametrize("seed", range(3))

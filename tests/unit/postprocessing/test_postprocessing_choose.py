@@ -10,6 +10,7 @@ import pytest
 
 from autoseg.postprocessing.apply import apply
 from autoseg.postprocessing.choose import Decision, choose
+from autoseg.postprocessing.components import keep_largest
 
 Case = tuple[np.ndarray, np.ndarray]
 ALL, FIRST, SECOND = (f"largest-component:{name}" for name in ("all-foreground", "first", "second"))
@@ -117,6 +118,49 @@ def test_a_label_nobody_has_does_not_decide() -> None:
     decision = choose([_case(a=(1, 2))], {**FOREGROUND, "absent": (7,)})
     assert decision.steps == (ALL,)
     assert decision.before.labels["absent"] is None
+
+
+def _search_on_images(cases: list[Case], foreground: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """The rule carried out on images: every try makes new predictions and scores them."""
+    current, steps = [prediction for prediction, _ in cases], []
+    everything = tuple(sorted({value for values in foreground.values() for value in values}))
+    for target, kept in {"all-foreground": everything, **foreground}.items():
+        tried = [keep_largest(image, kept) for image in current]
+        gains = []
+        for values in foreground.values():
+            scores = [
+                _mean_dice([(image, reference) for image, (_, reference) in zip(images, cases, strict=True)], values)
+                for images in (current, tried)
+            ]
+            gains.append(scores[1] - scores[0])
+        if min(gains) >= 0 and max(gains) > 0:
+            current = tried
+            steps.append(f"largest-component:{target}")
+    return steps
+
+
+def test_the_decision_is_that_of_a_search_on_images() -> None:
+    decisions = set()
+    schemes = ({"a": (1,), "b": (2,), "c": (3,)}, {"whole": (1, 2, 3), "inner": (2, 3), "core": (3,)})
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        cases = []
+        for _ in range(2):
+            reference = np.zeros((3, 12, 12), np.int16)
+            for value in (1, 2, 3):
+                corner = rng.integers(0, 8, 2)
+                reference[:, corner[0] : corner[0] + 5, corner[1] : corner[1] + 5] = value
+            prediction = reference.copy()
+            for value in rng.integers(0, 4, 6):  # errors of all kinds, islands and holes
+                z, y, x = (int(rng.integers(side)) for side in reference.shape)
+                prediction[z : z + 2, y : y + 2, x : x + 2] = value
+            cases.append((prediction, reference))
+        foreground = schemes[seed % 2]
+        decision = choose(cases, foreground)
+        assert list(decision.steps) == _search_on_images(cases, foreground)
+        _verify(decision, cases, foreground)
+        decisions.add(decision.steps)
+    assert len(decisions) > 3
 
 
 def test_no_cases_no_steps() -> None:

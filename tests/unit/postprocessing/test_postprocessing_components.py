@@ -10,7 +10,7 @@ from autoseg.errors import ConfigurationError, ImageError
 from autoseg.postprocessing.apply import apply
 from autoseg.postprocessing.choose import Decision, MeanDice
 from autoseg.postprocessing.components import keep_largest
-from autoseg.postprocessing.graph import component_graph
+from autoseg.postprocessing.graph import ComponentGraph, component_graph, union
 
 STEPS = ((1,), (2,), (3,), (1, 2), (2, 3), (1, 2, 3))
 
@@ -27,6 +27,10 @@ def _reference_keep_largest(labels: np.ndarray, values: tuple[int, ...]) -> np.n
 def _sparse(seed: int, shape: tuple[int, int, int] = (5, 12, 11), density: float = 0.08) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return (rng.integers(1, 4, shape) * (rng.random(shape) < density)).astype(np.int16)
+
+
+def _dice(graph: ComponentGraph, values: tuple[int, ...]) -> np.ndarray:
+    return graph.dice_of({"these": values})["these"]
 
 
 @pytest.mark.parametrize("values", [(1,), (2, 3), (1, 2, 3)])
@@ -77,7 +81,7 @@ def test_memory_order_does_not_matter(order: str) -> None:
     ordered = np.asarray(labels, order=order)  # type: ignore[call-overload]
     np.testing.assert_array_equal(keep_largest(ordered, (1, 2)), keep_largest(labels, (1, 2)))
     graph = component_graph(ordered, _sparse(6))
-    assert graph.dice((1,)) == component_graph(labels, _sparse(6)).dice((1,))
+    assert _dice(graph, (1,)) == _dice(component_graph(labels, _sparse(6)), (1,))
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -95,14 +99,35 @@ def test_the_graph_scores_as_the_images_do(seed: int) -> None:
     for values in ((1,), (2,), (3,), (1, 3)):
         ours, theirs = np.isin(image, values) & kept, np.isin(reference, values)
         both = ours.sum() + theirs.sum()
-        assert graph.dice(values) == (2 * (ours & theirs).sum() / both if both else None)
+        np.testing.assert_array_equal(_dice(graph, values), [2 * (ours & theirs).sum() / both if both else np.nan])
+
+
+def test_the_graph_of_many_cases_is_that_of_each() -> None:
+    """Whatever is asked of all together is asked of each alone; cases may hold different labels, or none."""
+    pairs = [(_sparse(seed, density=0.03 * seed), _sparse(seed + 1, density=0.5)) for seed in range(6)]
+    pairs.append((np.minimum(_sparse(8), 1), np.minimum(_sparse(9), 2)))
+    graphs = [component_graph(*pair) for pair in pairs]
+    together = union(graphs)
+    for values in STEPS:
+        together, graphs = together.keep_largest(values), [graph.keep_largest(values) for graph in graphs]
+        np.testing.assert_array_equal(_dice(together, values), [_dice(graph, values)[0] for graph in graphs])
+        assert together.values.tolist() == [value for graph in graphs for value in graph.values]
+
+
+def test_a_long_chain_of_labels_is_one_component() -> None:
+    labels = (1 + np.arange(1000) % 2).astype(np.int16)[None, None]  # each voxel touches others of the other label
+    labels[..., 700] = 0
+    kept = component_graph(labels, labels).keep_largest((1, 2))
+    assert (kept.values > 0).tolist() == [True] * 700 + [False] * 299
 
 
 def test_a_graph_of_nothing() -> None:
     empty = np.zeros((2, 3, 4), np.uint8)
     graph = component_graph(empty, empty).keep_largest((1,))
-    assert graph.dice((1,)) is None
-    assert component_graph(empty, empty + 1).dice((1,)) == 0
+    assert np.isnan(_dice(graph, (1,))).tolist() == [True]
+    assert _dice(component_graph(empty, empty + 1), (1,)).tolist() == [0]
+    assert len(_dice(union([]), (1,))) == 0
+    assert len(union([]).keep_largest((1,)).values) == 0
 
 
 def test_a_graph_of_different_shapes_is_refused() -> None:

@@ -1,0 +1,51 @@
+"""The choice of post-processing from files: every case is read once and kept as a small graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.data.files import read_labels
+from autoseg.data.labels import LabelScheme
+from autoseg.postprocessing.choose import Decision, choose_from_graphs
+from autoseg.postprocessing.graph import ComponentGraph, component_graph
+from autoseg.processes import unordered, usable_cores
+
+_PATIENCE = 0.5
+"""Seconds of reading cases in this process before others are started, which costs about as much."""
+
+
+def decide_postprocessing(
+    pairs: Mapping[str, tuple[Path, Path]], labels: LabelScheme, *, workers: int | None = None
+) -> Decision:
+    """Decides from files of predictions and references; see `postprocessing.choose.choose_from_graphs`.
+
+    Args:
+        pairs: case -> prediction's and reference's file, with the scheme's file values. None give no steps.
+        labels: what is scored.
+        workers: processes; None takes one a usable core.
+
+    Raises:
+        ImageError: a file cannot be read, or the two of a case have different shapes.
+        ConfigurationError: a file holds a value that the scheme does not know.
+    """
+    jobs = [_Job(case, *pair, labels) for case, pair in pairs.items()]
+    count = usable_cores() if workers is None else workers
+    graphs = dict(unordered(_graph, jobs, "post-processing", workers=count, patience=_PATIENCE))
+    return choose_from_graphs([graphs[case] for case in sorted(graphs)], labels.training_foreground)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One case, with everything a process needs."""
+
+    case: str
+    prediction: Path
+    reference: Path
+    labels: LabelScheme
+
+
+def _graph(job: _Job) -> tuple[str, ComponentGraph]:
+    prediction, reference = (job.labels.encode(read_labels(path).array[0]) for path in (job.prediction, job.reference))
+    return job.case, component_graph(prediction, reference, job.labels.training_ignore)
