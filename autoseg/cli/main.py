@@ -14,7 +14,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -58,14 +58,14 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 # Plain help text: rich's panels would triple the time that `--help` takes.
-app = typer.Typer(
-    name="autoseg",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_HELP = ("-h", "--help")
+_STYLE: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": list(_HELP)},
+}
+app = typer.Typer(name="autoseg", no_args_is_help=True, **_STYLE)
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 
@@ -99,6 +99,10 @@ def _global_options(
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; a bug propagates as the exception it is."""
     try:
+        if verb := _verb_to_explain(arguments):
+            alone = typer.Typer(**_STYLE)
+            alone.command(verb)(VERBS[verb])
+            get_command(alone).main(args=["--help"], prog_name=f"autoseg {verb}")
         get_command(app).main(args=list(arguments), prog_name="autoseg", obj=tuple(arguments))
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -118,6 +122,16 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of the command `autoseg`."""
     sys.exit(run(sys.argv[1:]))
+
+
+def _verb_to_explain(arguments: Sequence[str]) -> str | None:
+    """The verb of `autoseg VERB ... --help`.
+
+    It is explained without the other verbs and the global options, whose parsing would import pydantic first: half of
+    the time that the answer takes.
+    """
+    asked = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
+    return asked[0] if asked and asked[0] in VERBS and any(word in _HELP for word in asked[1:]) else None
 
 
 def _command_to_resume(arguments: Sequence[str]) -> str:

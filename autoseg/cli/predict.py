@@ -32,6 +32,13 @@ def predict(
     no_mirroring: Annotated[
         bool, typer.Option("--no-mirroring", help="Leave out the mirrored passes: faster, slightly less exact.")
     ] = False,
+    skip_empty: Annotated[
+        bool,
+        typer.Option(
+            "--skip-empty",
+            help="Leave out tiles without tissue, where every voxel has the same value: they become background.",
+        ),
+    ] = False,
     device: options.Device = "auto",
 ) -> None:
     """Segment images with a trained run.
@@ -53,6 +60,7 @@ def predict(
         uncertainty=uncertainty,
         keep_existing=keep_existing,
         mirroring=not no_mirroring,
+        skip_empty=skip_empty,
         device=device,
     )
     for failure in failures:

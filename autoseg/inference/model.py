@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -27,6 +28,10 @@ from autoseg.training.choices import chosen_configuration
 from autoseg.training.config import TrainingConfig
 from autoseg.training.runtime import Runtime, base_runtime, find_device
 from autoseg.workspace import ALL_DATA, Fold, Run
+
+_KEPT_BYTES = 2**25
+"""Arrays up to this size are used again by the C library's allocator (glibc's limit); larger ones it fetches from the
+system and gives back each time, and fetching takes as long as some of the arithmetic done in them."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class Model:
         device: str = "auto",
         runtime: Runtime | None = None,
         mirroring: bool = True,
+        skip_empty: bool = False,
         previous: bool = True,
     ) -> Model:
         """Loads the final weights of a configuration's folds.
@@ -88,6 +94,7 @@ class Model:
             device: where to compute; not used if `runtime` is given.
             runtime: None takes the one of the training where the device allows it.
             mirroring: average over the flips that all networks were trained with.
+            skip_empty: leave out tiles of one value (see `Sliding`).
             previous: load a cascade's first stage as well, of the same folds where they are trained.
 
         Raises:
@@ -110,7 +117,7 @@ class Model:
             networks.append(runtime.place(network.eval(), configuration.dimension))
         before = None
         if previous and configuration.previous_stage is not None:
-            options: dict[str, Any] = {"device": device, "runtime": runtime, "mirroring": mirroring}
+            options: dict[str, Any] = {"runtime": runtime, "mirroring": mirroring, "skip_empty": skip_empty}
             own = _same_folds(run, configuration.previous_stage, tuple(found))
             before = cls.load(run, configuration.previous_stage, own, **options)
         return cls(
@@ -123,7 +130,9 @@ class Model:
                 mirror_axes=common_mirror_axes(plan, name, [one.get("config", {}) for one in checkpoints])
                 if mirroring
                 else (),
-                batch=8 if runtime.device == "cpu" else max(8, 2 * configuration.batch_size),
+                batch=_copies_at_once(configuration, runtime.device),
+                skip_empty=skip_empty,
+                regions=bool(plan.labels.regions),
             ),
             runtime=runtime,
             previous=before,
@@ -198,6 +207,19 @@ def runtime_of(trained: Mapping[str, Any], device: str) -> Runtime:
     if known.device.partition(":")[0] != base.device.partition(":")[0]:
         return base.with_(compiled=False)
     return base.with_(precision=known.precision, layout=known.layout, compiled=False)
+
+
+def _copies_at_once(configuration: ConfigurationPlan, device: str) -> int:
+    """Tiles and mirror copies that go through a network together, at most.
+
+    A GPU wants many; what it holds is found out when it is used. A CPU computes a few just as fast as many, as long
+    as the widest features (the skip connection joined to what comes from below) stay in memory that the process keeps.
+    One copy alone is as slow as two: PyTorch does not give small images without batch to oneDNN.
+    """
+    if torch.device(device).type != "cpu":
+        return max(8, 2 * configuration.batch_size)
+    widest = 2 * configuration.features_per_stage[0] * prod(configuration.patch_size) * 4
+    return min(8, max(2, _KEPT_BYTES // widest))
 
 
 def _chosen_folds(run: Run, name: str, folds: Sequence[str] | None) -> dict[str, Fold]:

@@ -82,6 +82,7 @@ class Predictor:
         device: str = "auto",
         runtime: Runtime | None = None,
         mirroring: bool = True,
+        skip_empty: bool = False,
         previous: bool = True,
     ) -> Predictor:
         """Loads a run's networks.
@@ -93,6 +94,8 @@ class Predictor:
             device: "auto", "cpu", "cuda", "mps"; not used if `runtime` is given.
             runtime: where and how to compute; None takes the one of the training where the device allows it.
             mirroring: average over mirror copies, as in training and validation.
+            skip_empty: leave out tiles in which each channel has one value only, such as the air around a patient;
+                what no other tile reaches is background.
             previous: load a cascade's first stage as well; without, its labels are handed to `predict_stored`.
 
         Raises:
@@ -102,8 +105,10 @@ class Predictor:
         folder = Run(model_folder(Path(run)))
         plan = Plan.load(folder.require(folder.plan, "autoseg plan-and-train"))
         names = chosen_configurations(folder, plan, configuration)
-        options: dict[str, Any] = {"device": device, "runtime": runtime, "mirroring": mirroring, "previous": previous}
-        models = [Model.load(folder, name, folds, **options) for name in names]
+        place: dict[str, Any] = {"device": device, "runtime": runtime, "previous": previous}
+        models = [
+            Model.load(folder, name, folds, mirroring=mirroring, skip_empty=skip_empty, **place) for name in names
+        ]
         return cls(models, decision=chosen_postprocessing(folder, names), reliability=reliability_of(folder, names))
 
     @property

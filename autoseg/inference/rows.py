@@ -9,45 +9,77 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from autoseg.inference.readout import Readout
+
 Shape = tuple[int, int, int, int]
 
 
 class LogitRows(Protocol):
-    """Logits (K, Z, Y, X) float32 in plan space, taken from the first row (Z) to the last."""
+    """Logits (K, Z, Y, X) float32 in plan space, taken from the first row (Z) to the last.
+
+    They may be held as fewer features, from which the readout makes them.
+    """
 
     @property
-    def shape(self) -> Shape: ...
+    def shape(self) -> Shape:
+        """Of the logits."""
+        ...
+
+    @property
+    def readout(self) -> Readout | None:
+        """What makes logits of the features; None where they are held themselves."""
+        ...
+
+    def features(self, low: int, high: int) -> Tensor:
+        """Rows low to high as they are held, (C, high - low, Y, X); neither bound is below that of the call before."""
+        ...
 
     def take(self, low: int, high: int) -> Tensor:
-        """Rows low to high, (K, high - low, Y, X); neither bound lies below that of the call before."""
+        """The logits of these rows, (K, high - low, Y, X); the same rule."""
         ...
 
 
 @dataclass(frozen=True)
 class WholeLogits:
-    """Logits that are in memory already; they can be taken any number of times."""
+    """What is in memory already; it can be taken any number of times.
 
-    logits: Tensor
+    Attributes:
+        held: the logits, or features of which `readout` makes them; (C, Z, Y, X) float32.
+        readout: see `LogitRows`.
+    """
+
+    held: Tensor
+    readout: Readout | None = None
 
     @property
     def shape(self) -> Shape:
-        k, z, y, x = self.logits.shape
-        return k, z, y, x
+        c, z, y, x = self.held.shape
+        return (c if self.readout is None else len(self.readout.bias)), z, y, x
+
+    @property
+    def logits(self) -> Tensor:
+        """All of them, (K, Z, Y, X)."""
+        return self.take(0, self.shape[1])
+
+    def features(self, low: int, high: int) -> Tensor:
+        return self.held[:, low:high]
 
     def take(self, low: int, high: int) -> Tensor:
-        return self.logits[:, low:high]
+        features = self.features(low, high)
+        return features if self.readout is None else self.readout(features)
 
 
 class StreamedLogits:
     """Logits that are computed when they are asked for and let go when nobody can ask for them again.
 
     Args:
-        shape: of the whole.
-        parts: (K, rows, Y, X) each, together all rows in order.
+        shape: of the logits.
+        parts: (C, rows, Y, X) each, together all rows in order.
+        readout: makes logits of the parts; None where they are logits.
     """
 
-    def __init__(self, shape: Shape, parts: Iterator[Tensor]) -> None:
-        self._shape, self._parts = shape, parts
+    def __init__(self, shape: Shape, parts: Iterator[Tensor], readout: Readout | None = None) -> None:
+        self._shape, self._parts, self._readout = shape, parts, readout
         self._held: list[Tensor] = []
         self._low = self._high = 0  # rows that are held
 
@@ -55,19 +87,37 @@ class StreamedLogits:
     def shape(self) -> Shape:
         return self._shape
 
-    def take(self, low: int, high: int) -> Tensor:
+    @property
+    def readout(self) -> Readout | None:
+        return self._readout
+
+    def features(self, low: int, high: int) -> Tensor:
         if low < self._low or high > self._shape[1]:
             raise ValueError(f"rows {low}:{high} of {self._shape[1]} are asked for, those below {self._low} are gone")
         while self._high < high:
+            self._release(low)
             part = next(self._parts)
             self._held.append(part)
             self._high += part.shape[1]
+        self._release(low)
+        parts, start = [], self._low
+        for part in self._held:  # only what is asked for is joined
+            stop = start + part.shape[1]
+            if start < high and stop > low:
+                parts.append(part[:, max(0, low - start) : high - start])
+            start = stop
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def take(self, low: int, high: int) -> Tensor:
+        features = self.features(low, high)
+        return features if self._readout is None else self._readout(features)
+
+    def _release(self, low: int) -> None:
+        """Lets go of the parts that lie below a row."""
         while self._held and self._low + self._held[0].shape[1] <= low:
             self._low += self._held.pop(0).shape[1]
-        held = self._held[0] if len(self._held) == 1 else torch.cat(self._held, dim=1)
-        return held[:, low - self._low : high - self._low]
 
 
 def in_memory(rows: LogitRows) -> WholeLogits:
     """All rows at once, for logits that are small or needed twice."""
-    return rows if isinstance(rows, WholeLogits) else WholeLogits(rows.take(0, rows.shape[1]))
+    return rows if isinstance(rows, WholeLogits) else WholeLogits(rows.features(0, rows.shape[1]), rows.readout)

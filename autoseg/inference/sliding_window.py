@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
+from threading import Event
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoseg.inference.accumulator import Accumulator, covered, memory_bound, with_coverage
+from autoseg.inference.ahead import ahead
+from autoseg.inference.readout import without_heads
 from autoseg.inference.rows import StreamedLogits
-from autoseg.inference.tiling import importance, mirror_combinations, tile_starts
+from autoseg.inference.tiling import PlacedTile, mirror_combinations, place_tiles
 from autoseg.training.runtime import Runtime
+
+_CPU_VOXELS = 2**20
+"""Voxels of tiles that a CPU takes at once: more only fill its memory."""
+
+_GPU_SHARE = 0.8
+"""Of a GPU's free memory that tiles may take."""
+
+_ALIKE = 1e-5
+"""Difference of intensities, as a share of a channel's range, up to which voxels hold the same: resampling rounds."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +36,19 @@ class Sliding:
         tile: shape of the network's input, 2 or 3 axes; a 2D network goes through every slice.
         overlap: share of a tile covered by its neighbour.
         mirror_axes: spatial axes (of the tile) over whose flips the logits are averaged.
-        batch: tiles (and mirror copies) that go through the network at once.
+        batch: tiles (and mirror copies) that go through the network at once, at most; fewer where they are large for
+            the device.
+        skip_empty: leave out tiles in which each channel has one value only. Other tiles that see a voxel count as
+            much as they do among themselves; where there are none, it is background for certain.
+        regions: the outputs are regions, of which none is background; matters to `skip_empty` alone.
     """
 
     tile: tuple[int, ...]
     overlap: float = 0.5
     mirror_axes: tuple[int, ...] = ()
     batch: int = 1
+    skip_empty: bool = False
+    regions: bool = False
 
 
 def predict_logits(
@@ -39,12 +59,19 @@ def predict_logits(
 
 
 def slide(
-    networks: Sequence[nn.Module], image: Tensor, outputs: int, sliding: Sliding, runtime: Runtime
+    networks: Sequence[nn.Module],
+    image: Tensor,
+    outputs: int,
+    sliding: Sliding,
+    runtime: Runtime,
+    *,
+    bound: int | None = None,
 ) -> StreamedLogits:
     """Logits averaged over networks, mirror copies and overlapping tiles, computed as their rows are taken.
 
     Tiles go through the image from the first row (Z) to the last, and a row is handed out when no later tile reaches
-    it, so that the sums of one layer of tiles are all that is held.
+    it, so that the sums of one layer of tiles are all that is held: of the networks' last features where these are
+    fewer than the outputs. The next layer is computed while the caller works on the rows of the one before.
 
     Args:
         networks: in evaluation mode, on the runtime's device; usually one a fold.
@@ -52,110 +79,139 @@ def slide(
         outputs: channels of the logits.
         sliding: tiles, overlap and mirroring.
         runtime: device, precision and layout.
+        bound: bytes of sums beyond which they lie in a temporary file; None takes half of the available memory.
     """
     z, y, x = image.shape[1:]
-    return StreamedLogits((outputs, z, y, x), _rows(networks, image, outputs, sliding, runtime))
+    bound = memory_bound() if bound is None else bound
+    found = None if sliding.skip_empty else without_heads(networks, outputs)
+    if found is None:
+        pass_ = _Pass(tuple(networks), outputs, sliding, runtime)
+        readout = None
+    else:
+        bodies, readout = found
+        pass_ = _Pass(bodies, readout.weight.shape[1], sliding, runtime, joined=True)
+    stopped = Event()
+    return StreamedLogits((outputs, z, y, x), ahead(_rows(pass_, image, bound, stopped), stopped), readout)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Networks as one function of tiles.
+
+    Attributes:
+        channels: of what they make of a tile together.
+        joined: their channels stand one after the other; else their mean is taken.
+    """
+
+    networks: tuple[nn.Module, ...]
+    channels: int
+    sliding: Sliding
+    runtime: Runtime
+    joined: bool = False
+
+    def __call__(self, tiles: Tensor, at_once: int) -> Tensor:
+        """Tiles (T, C, *tile) on the CPU -> (T, channels, *tile) float32 on the device, the mean over flips.
+
+        Args:
+            at_once: tiles and mirror copies that go through a network at once.
+        """
+        runtime, combinations = self.runtime, mirror_combinations(self.sliding.mirror_axes)
+        tiles = tiles.to(runtime.device)
+        layout = runtime.memory_format(tiles.ndim - 2)
+        flips_at_once = max(1, at_once // len(tiles))
+        totals: list[Tensor | None] = [None] * len(self.networks)
+        for first in range(0, len(combinations), flips_at_once):
+            group = combinations[first : first + flips_at_once]
+            copies = torch.cat([tiles.flip(_flip_dims(axes)) if axes else tiles for axes in group])
+            copies = copies.contiguous(memory_format=layout)
+            for i, network in enumerate(self.networks):
+                with runtime.autocast():
+                    made = network(copies)
+                for axes, part in zip(group, made.chunk(len(group)), strict=True):
+                    part = part.float().flip(_flip_dims(axes)) if axes else part.float()
+                    total = totals[i]
+                    totals[i] = part if total is None else total.add_(part)
+        found = [total for total in totals if total is not None]
+        result = torch.cat(found, dim=1) if self.joined and len(found) > 1 else sum(found[1:], start=found[0])
+        count = len(combinations) * (1 if self.joined else len(found))
+        return result if count == 1 else result.div_(count)
 
 
 @torch.inference_mode()
-def _rows(
-    networks: Sequence[nn.Module], image: Tensor, outputs: int, sliding: Sliding, runtime: Runtime
-) -> Iterator[Tensor]:
-    """Finished rows (outputs, rows, Y, X) of the image without its padding, in order."""
+def _rows(pass_: _Pass, image: Tensor, bound: int, stopped: Event) -> Iterator[Tensor]:
+    """Finished rows (channels, rows, Y, X) of the image without its padding, in order."""
+    sliding = pass_.sliding
     image, inner = _pad(image, sliding.tile)
     shape = tuple(image.shape[1:])
-    weight = importance(sliding.tile)
-    boxes = _boxes(shape, sliding)
-    combinations = mirror_combinations(sliding.mirror_axes)
-    tiles_at_once = max(1, sliding.batch // len(combinations))
-    layer = _Layer(outputs, weight.reshape(-1, *weight.shape[-2:]), shape, inner)
-    for first in range(0, len(boxes), tiles_at_once):
-        group = boxes[first : first + tiles_at_once]
-        tiles = torch.stack([image[(slice(None), *box)].reshape(-1, *sliding.tile) for box in group])
-        result = _mirrored(networks, tiles, combinations, sliding.batch, runtime) * weight
-        for box, tile in zip(group, result, strict=True):
-            yield from layer.up_to(box[0].start)
-            layer.add(box, tile)
-    yield from layer.up_to(shape[0])
+    placed = place_tiles(shape, sliding.tile, sliding.overlap)
+    skip = sliding.skip_empty
+    if skip:
+        placed = _with_tissue(placed, image)
+    rows = sliding.tile[0] if len(sliding.tile) == 3 else 1
+    channels = pass_.channels + skip
+    device = _place_of_sums(4 * channels * rows * prod(shape[1:]), pass_.runtime.device)
+    accumulator = Accumulator(channels, rows, shape, inner, device, bound)
 
+    def finished(row: int) -> Iterator[Tensor]:
+        for part in accumulator.up_to(row):
+            yield covered(part, regions=sliding.regions) if skip else part
 
-class _Layer:
-    """Sums of the rows that tiles still reach: as many as a tile has, wherever they are now.
-
-    Args:
-        outputs: channels of the logits.
-        weight: importance of a tile's voxels, (Z, Y, X).
-        shape: of the padded image.
-        inner: where the image lies in it.
-    """
-
-    def __init__(self, outputs: int, weight: Tensor, shape: tuple[int, ...], inner: tuple[slice, ...]) -> None:
-        self._weight, self._inner, self._first = weight, inner, 0
-        self._logits = torch.zeros((outputs, weight.shape[0], *shape[1:]))
-        self._weights = torch.zeros((weight.shape[0], *shape[1:]))
-
-    def add(self, box: tuple[slice, ...], tile: Tensor) -> None:
-        """Adds a tile (K, *tile), already weighted, that begins at the layer's first row."""
-        target = self._logits[(slice(None), slice(None), *box[1:])]
-        target += tile.reshape(target.shape)
-        self._weights[(slice(None), *box[1:])] += self._weight
-
-    def up_to(self, row: int) -> Iterator[Tensor]:
-        """Hands out the rows before `row`, which no tile will reach any more, and moves on to it."""
-        count = row - self._first
-        if count <= 0:
+    copies = len(mirror_combinations(sliding.mirror_axes))
+    at_once = _at_once(pass_, image)
+    tiles_at_once = max(1, at_once // copies)
+    for first in range(0, len(placed), tiles_at_once):
+        group = placed[first : first + tiles_at_once]
+        tiles = torch.stack([image[(slice(None), *one.box)].reshape(-1, *sliding.tile) for one in group])
+        result = pass_(tiles, at_once).to(device)
+        for one, tile in zip(group, with_coverage(result) if skip else result, strict=True):
+            yield from finished(one.box[0].start)
+            accumulator.add(one, tile)
+        del result, tiles
+        if stopped.is_set():
             return
-        rows, y, x = self._inner
-        low, high = max(rows.start, self._first), min(rows.stop, row)
-        if high > low:
-            part = slice(low - self._first, high - self._first)
-            yield self._logits[:, part, y, x] / self._weights[part, y, x]
-        kept = self._weights.shape[0] - count
-        for sums in (self._logits.movedim(1, 0), self._weights):
-            if kept > 0:
-                # moved in chunks no longer than the distance, so that nothing is overwritten before it is read
-                for start in range(0, kept, count):
-                    stop = min(start + count, kept)
-                    sums[start:stop] = sums[start + count : stop + count]
-            sums[max(kept, 0) :] = 0
-        self._first = row
+    yield from finished(shape[0])
 
 
-def _mirrored(
-    networks: Sequence[nn.Module], tiles: Tensor, combinations: list[tuple[int, ...]], batch: int, runtime: Runtime
-) -> Tensor:
-    """Mean logits (T, outputs, *tile) of tiles over flips and networks, on the CPU."""
-    layout = runtime.memory_format(tiles.ndim - 2)
-    tiles = tiles.to(runtime.device)
-    total: Tensor | None = None
-    flips_at_once = max(1, batch // tiles.shape[0])
-    for first in range(0, len(combinations), flips_at_once):
-        group = combinations[first : first + flips_at_once]
-        copies = torch.cat([tiles.flip(_flip_dims(axes)) if axes else tiles for axes in group])
-        copies = copies.contiguous(memory_format=layout)
-        for network in networks:
-            with runtime.autocast():
-                logits = network(copies)
-            for axes, part in zip(group, logits.float().chunk(len(group)), strict=True):
-                part = part.flip(_flip_dims(axes)) if axes else part
-                total = part.clone() if total is None else total.add_(part)
-    assert total is not None
-    return (total / (len(combinations) * len(networks))).cpu()
+def _with_tissue(placed: list[PlacedTile], image: Tensor) -> list[PlacedTile]:
+    """The tiles in which some channel has more than one value."""
+    allowed = _ALIKE * (image.amax((1, 2, 3)) - image.amin((1, 2, 3)))
+
+    def differs(one: PlacedTile) -> bool:
+        tile = image[(slice(None), *one.box)]
+        return bool((tile.amax((1, 2, 3)) - tile.amin((1, 2, 3)) > allowed).any())
+
+    return [one for one in placed if differs(one)]
+
+
+def _at_once(pass_: _Pass, image: Tensor) -> int:
+    """Tiles and mirror copies that go through a network together: at most `Sliding.batch`, and what the device holds.
+
+    A GPU is asked for its memory after one tile went through each network.
+    """
+    sliding, device = pass_.sliding, torch.device(pass_.runtime.device)
+    if device.type == "cpu":
+        return max(1, min(sliding.batch, _CPU_VOXELS // prod(sliding.tile)))
+    if device.type != "cuda" or sliding.batch == 1:
+        return sliding.batch
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    pass_(torch.zeros((1, len(image), *sliding.tile)), 1)
+    one = max(1, torch.cuda.max_memory_allocated(device) - before)
+    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = torch.cuda.mem_get_info(device)[0] + reusable
+    return max(1, min(sliding.batch, int(_GPU_SHARE * free) // one))
+
+
+def _place_of_sums(size: int, device: str) -> torch.device:
+    """The GPU if the sums take a small part of its free memory, else the CPU."""
+    own = torch.device(device)
+    if own.type == "cuda" and size < torch.cuda.mem_get_info(own)[0] // 4:
+        return own
+    return torch.device("cpu")
 
 
 def _flip_dims(axes: tuple[int, ...]) -> list[int]:
     return [axis + 2 for axis in axes]
-
-
-def _boxes(shape: tuple[int, ...], sliding: Sliding) -> list[tuple[slice, ...]]:
-    """Boxes of the image (Z, Y, X) that hold one tile each; a 2D tile is one slice thick."""
-    tile = sliding.tile
-    if len(tile) == 2:
-        starts = [(z, *yx) for z in range(shape[0]) for yx in tile_starts(shape[1:], tile, sliding.overlap)]
-        tile = (1, *tile)
-    else:
-        starts = [tuple(start) for start in tile_starts(shape, tile, sliding.overlap)]
-    return [tuple(slice(a, a + size) for a, size in zip(start, tile, strict=True)) for start in starts]
 
 
 def _pad(image: Tensor, tile: tuple[int, ...]) -> tuple[Tensor, tuple[slice, ...]]:

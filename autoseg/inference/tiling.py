@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -22,6 +23,11 @@ def tile_starts(image: Sequence[int], tile: Sequence[int], overlap: float = 0.5)
     Returns:
         Starts in array order, last axis fastest.
     """
+    return list(itertools.product(*_axis_starts(image, tile, overlap)))
+
+
+def _axis_starts(image: Sequence[int], tile: Sequence[int], overlap: float) -> list[list[int]]:
+    """Along each axis where tiles start."""
     axes = []
     for length, size in zip(image, tile, strict=True):
         if size > length:
@@ -30,7 +36,56 @@ def tile_starts(image: Sequence[int], tile: Sequence[int], overlap: float = 0.5)
         count = int(np.ceil((length - size) / wanted)) + 1
         step = (length - size) / (count - 1) if count > 1 else 0.0
         axes.append([int(np.round(step * i)) for i in range(count)])
-    return list(itertools.product(*axes))
+    return axes
+
+
+@dataclass(frozen=True)
+class PlacedTile:
+    """A tile in its place.
+
+    Attributes:
+        box: of the image (Z, Y, X).
+        weights: share of this tile in the mean over all tiles, a float32 vector an axis; the share of a voxel is the
+            product of the three, and the shares of all tiles that see it sum to 1.
+    """
+
+    box: tuple[slice, slice, slice]
+    weights: tuple[Tensor, Tensor, Tensor]
+
+
+def place_tiles(image: Sequence[int], tile: Sequence[int], overlap: float = 0.5) -> list[PlacedTile]:
+    """Tiles that cover an image (Z, Y, X) with their Gaussian weights, those of the first rows first.
+
+    Tiles stand on a grid, so that the sum of the importances over all tiles is a product over the axes as well: the
+    mean needs no volume of weights.
+
+    Args:
+        image: spatial shape, at least as large as the tile.
+        tile: 3 axes, or 2 of a tile that is one slice thick.
+        overlap: as in `tile_starts`.
+    """
+    z, y, x = (_shares(*axis) for axis in _grid(image, tile, overlap))
+    return [
+        PlacedTile((a, b, c), (along_z, along_y, along_x))
+        for (a, along_z), (b, along_y), (c, along_x) in itertools.product(z, y, x)
+    ]
+
+
+def _grid(image: Sequence[int], tile: Sequence[int], overlap: float) -> list[tuple[int, list[int], Tensor]]:
+    """Each axis: length, starts and importance of a tile's voxels; a 2D tile stands in every slice."""
+    planar = len(tile) == 2
+    lengths = image[1:] if planar else image
+    axes = list(zip(lengths, _axis_starts(lengths, tile, overlap), gaussian_axes(tuple(tile)), strict=True))
+    return [(image[0], list(range(image[0])), torch.ones(1)), *axes] if planar else axes
+
+
+def _shares(length: int, starts: list[int], importance: Tensor) -> list[tuple[slice, Tensor]]:
+    """Each tile's place along an axis and its importance over that of all tiles there."""
+    places = [slice(start, start + len(importance)) for start in starts]
+    total = torch.zeros(length, dtype=torch.float64)
+    for place in places:
+        total[place] += importance
+    return [(place, (importance / total[place]).float()) for place in places]
 
 
 def count_tiles(image: Sequence[int], tile: Sequence[int], overlap: float = 0.5) -> int:

@@ -50,6 +50,19 @@ class ExpectedDice:
         else:
             self._add_labels(probabilities, labels)
 
+    def add_winners(self, labels: np.ndarray, winner: Tensor, totals: Tensor) -> None:
+        """Adds voxels that have their most probable label, as sums over them.
+
+        Args:
+            labels: (n,) integer training values; not for regions.
+            winner: (n,) probability of the label there.
+            totals: (K,) sum of each label's probability over these voxels, background first.
+        """
+        count = len(self._foreground) + 1
+        self._inside += np.bincount(labels, winner.numpy(), minlength=count)[1:]
+        self._voxels += np.bincount(labels, minlength=count)[1:]
+        self._total += totals[1:].numpy()
+
     def result(self) -> dict[str, float | None]:
         """Name -> expected Dice in 0..1; None where nothing is predicted and less than half a voxel is expected."""
         values: dict[str, float | None] = {}

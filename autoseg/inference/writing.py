@@ -115,12 +115,12 @@ class CaseWriter:
     def reduce(self, case: str, computed: Computed) -> Reduced:
         """Takes the logits row by row and keeps what is written; expected Dice is that before post-processing."""
         expected = ExpectedDice(self.scheme)
-        observers: list[Observer] = [_added_to(expected)]
+        observers: list[Observer] = []
         shape = (self.scheme.outputs, *computed.properties.shape_before_resampling)
         volume = np.zeros(shape, dtype=np.float16) if self.save_probabilities else None
         if volume is not None:
             observers.append(_copied_to(volume))
-        labels = export_labels(computed.predictions, self.scheme, observers)
+        labels = export_labels(computed.predictions, self.scheme, observers, expected)
         mean = _mean_map(computed) if computed.maps else None
         return Reduced(labels, expected.result(), computed.properties, probabilities=volume, map=mean)
 
@@ -161,7 +161,7 @@ class ValidationWriter:
     def reduce(self, case: str, computed: Computed) -> Reduced:
         """Takes the logits row by row and keeps what is written."""
         scheme, properties, expected = self.scheme, computed.properties, ExpectedDice(self.scheme)
-        observers: list[Observer] = [_added_to(expected)]
+        observers: list[Observer] = []
         kept = ProbabilityWriter(scheme.outputs, properties) if self.keep_probabilities else None
         if kept is not None:
             observers.append(kept.add)
@@ -171,7 +171,7 @@ class ValidationWriter:
             ((rows, _),) = computed.predictions
             shape = self.next_stage.store.properties(case).shape
             next_labels = labels_in_space(rows, shape, properties, scheme)
-        labels = export_labels(computed.predictions, scheme, observers)
+        labels = export_labels(computed.predictions, scheme, observers, expected)
         return Reduced(labels, expected.result(), properties, kept=kept, next_labels=next_labels)
 
     def write(self, case: str, reduced: Reduced) -> Path:
@@ -192,10 +192,6 @@ def on_image(
     if decision is not None and decision.steps:
         labels = postprocess(labels, decision, scheme.training_foreground)
     return restore_labels(scheme.decode(labels), properties)
-
-
-def _added_to(expected: ExpectedDice) -> Observer:
-    return lambda slab: expected.add(slab.probabilities, slab.labels)
 
 
 def _copied_to(volume: np.ndarray) -> Observer:

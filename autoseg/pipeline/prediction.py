@@ -33,6 +33,7 @@ def predict(
     uncertainty: bool = False,
     keep_existing: bool = False,
     mirroring: bool = True,
+    skip_empty: bool = False,
     device: str = "auto",
 ) -> list[str]:
     """Segments images with a run's model.
@@ -48,6 +49,7 @@ def predict(
         save_probabilities, uncertainty: write these as well (see `Predictor.predict_files`).
         keep_existing: leave images whose label file is there already.
         mirroring: average over mirror copies.
+        skip_empty: leave out tiles in which each channel has one value only (see `Predictor.load`).
         device: "auto", "cpu", "cuda", "mps".
 
     Returns:
@@ -56,7 +58,12 @@ def predict(
     rank, count = rank_from_environment()
     chosen = None if folds == "all" else (ALL_DATA,) if folds == "all-data" else tuple(names_of(folds))
     predictor = Predictor.load(
-        out, configuration=configuration, folds=chosen, device=_own_device(device, rank), mirroring=mirroring
+        out,
+        configuration=configuration,
+        folds=chosen,
+        device=_own_device(device, rank),
+        mirroring=mirroring,
+        skip_empty=skip_empty,
     )
     # Divided before looking at what is there, which changes while the others work.
     own = find_cases(inputs, len(predictor.plan.channels))[rank::count]

@@ -275,9 +275,10 @@ def test_predict_goes_on_after_a_case_that_fails(
     image.touch()
     arguments = ["predict", str(tmp_path), str(image), str(image), "--out", str(tmp_path / "out")]
     pipeline.answers["predict"] = [AutosegError("has 2 channels", where="a", expected=1)]
-    assert run([*arguments, "--no-mirroring"]) == 2
+    assert run([*arguments, "--no-mirroring", "--skip-empty"]) == 2
     assert "error: a: has 2 channels" in capsys.readouterr().err
     pipeline.answers["predict"] = []
     assert run(arguments) == 0
     assert [named["mirroring"] for _, _, named in pipeline.noted] == [False, True]
+    assert [named["skip_empty"] for _, _, named in pipeline.noted] == [True, False]
     assert pipeline.noted[0][1] == (tmp_path, [image, image], tmp_path / "out")

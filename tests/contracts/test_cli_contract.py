@@ -39,6 +39,7 @@ CONTRACT = {
             "--uncertainty",
             "--keep-existing",
             "--no-mirroring",
+            "--skip-empty",
             "--device",
         },
         ["RUN", "IMAGES..."],
@@ -97,6 +98,22 @@ def test_nothing_heavy_is_imported_for_an_answer(arguments: list[str], code: int
     assert got == code
     assert "autoseg" in imported
     assert not imported & HEAVY
+
+
+@pytest.mark.parametrize("verb", ["train", "predict"])
+def test_a_verb_explains_itself_without_parsing_anything(verb: str) -> None:
+    imported, code = modules_imported_by("-m", "autoseg", verb, "RUN", "--help")
+    assert code == 0
+    assert not imported & {*HEAVY, "pydantic"}
+
+
+@pytest.mark.parametrize("verb", CONTRACT)
+def test_a_verb_explains_itself_the_same_after_global_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([verb, "--help"]) == 0
+    alone = capsys.readouterr().out
+    assert run(["--verbose", verb, "--help"]) == 0
+    assert capsys.readouterr().out == alone
+    assert f"Usage: autoseg {verb} [OPTIONS]" in alone
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--no-such-option"]])

@@ -9,7 +9,14 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from autoseg.inference.tiling import count_tiles, gaussian_axes, importance, mirror_combinations, tile_starts
+from autoseg.inference.tiling import (
+    count_tiles,
+    gaussian_axes,
+    importance,
+    mirror_combinations,
+    place_tiles,
+    tile_starts,
+)
 
 
 @pytest.mark.parametrize("image", [(40, 56, 40), (41, 100, 57), (300, 64, 129)])
@@ -65,3 +72,22 @@ def test_mirror_combinations_are_all_subsets() -> None:
     assert mirror_combinations(()) == [()]
     assert sorted(mirror_combinations((0, 2))) == [(), (0,), (0, 2), (2,)]
     assert len(mirror_combinations((0, 1, 2))) == 8
+
+
+@pytest.mark.parametrize(
+    ("image", "tile"), [((17, 30, 41), (8, 16, 12)), ((3, 30, 20), (16, 20)), ((8, 8, 8), (8, 8, 8))]
+)
+def test_shares_are_the_importance_over_that_of_all_tiles(image: tuple[int, ...], tile: tuple[int, ...]) -> None:
+    placed = place_tiles(image, tile)
+    assert len(placed) == count_tiles(image, tile)
+    assert [one.box[0].start for one in placed] == sorted(one.box[0].start for one in placed)
+    weight = importance(tile).double().reshape(-1, *tile[-2:])
+    total, shares = torch.zeros(image, dtype=torch.float64), torch.zeros(image, dtype=torch.float64)
+    for one in placed:
+        total[one.box] += weight
+    for one in placed:
+        z, y, x = one.weights
+        share = z[:, None, None] * y[:, None] * x
+        torch.testing.assert_close(share.double(), weight / total[one.box], rtol=1e-5, atol=0)
+        shares[one.box] += share
+    torch.testing.assert_close(shares, torch.ones_like(shares), rtol=1e-5, atol=1e-5)
