@@ -39,3 +39,4 @@ def import_nnunet(
     unknown = len(imported) > 1 and all(one.dice is None for one in imported)  # which of them is the best
     choice = f" --configuration {imported[-1].name}" if unknown else ""
     typer.echo(f"use it with: autoseg predict {out} IMAGES --out DIR{choice}")
+    typer.echo(f"go on training it with: autoseg plan-and-train DATASET --out OTHER --pretrained {out}")

@@ -196,7 +196,12 @@ Workers = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped, exactly.")]
 Pretrained = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Checkpoint whose matching weights to start from."),
+    typer.Option(
+        metavar="RUN|FILE",
+        exists=True,
+        help="Start from a trained or imported run (the same folds; plan-and-train takes its plan too), or from the "
+        "matching weights of a checkpoint.",
+    ),
 ]
 
 

@@ -65,7 +65,8 @@ def choose_configurations(plan: Plan, wanted: str, *, budget: bool = False) -> t
     """
     if wanted == "auto":
         if budget:
-            return ("3d_fullres",) if "3d_fullres" in plan.configurations else ("2d",)
+            usual = [name for name in ("3d_fullres", "2d") if name in plan.configurations]
+            return tuple(usual[:1]) or tuple(plan.configurations)  # a plan that was taken over may lack both
         return tuple(plan.configurations)
     names: list[str] = []
     for name in names_of(wanted):

@@ -142,9 +142,9 @@ def load_dataset(run: Run) -> Dataset:
         raise WorkspaceError(
             "the run holds an imported model without training data",
             where=run.root,
-            remedy=f"to train with its plan, give it data: `autoseg fingerprint DATASET --out {run.root}`, then "
-            "preprocess and train; to start another run from its weights: `autoseg plan-and-train DATASET --out OTHER "
-            f"--pretrained {run.root}/CONFIGURATION/fold_0/checkpoint_final.pt`",
+            remedy="to go on training with its plan and weights: `autoseg plan-and-train DATASET --out OTHER "
+            f"--pretrained {run.root}`; or give this run data: `autoseg fingerprint DATASET --out {run.root}`, then "
+            "preprocess and train",
         )
     return dataset
 

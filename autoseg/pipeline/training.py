@@ -19,6 +19,7 @@ from autoseg.pipeline.choices import (
     split_of,
     training_config,
 )
+from autoseg.pipeline.pretrained import starting_weights
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.stages import load_dataset, load_plan
 from autoseg.plan.sharing import store_of
@@ -59,7 +60,7 @@ def train_fold(
 
     With a budget, training ends early enough for the validation to fit in too. Without steps and budget the
     training is as long as nnU-Net's on an accelerator and an hour on a CPU. Several processes started by torchrun
-    train one model together.
+    train one model together. `pretrained` is a checkpoint, or a run folder whose same fold the training starts from.
 
     Returns:
         The content of its validation/summary.json; None for the fold "all", which trains on every case.
@@ -194,7 +195,8 @@ def _train(made: Trainer, context: FoldContext, pretrained: Path | None, resume:
         return
     task = made.task()
     if pretrained is not None:
-        moved = transfer_weights(task.network, load_checkpoint(pretrained)["network"], where=pretrained)
+        file = starting_weights(pretrained, context.configuration_name, context.fold)
+        moved = transfer_weights(task.network, load_checkpoint(file)["network"], where=file)
         for line in moved.lines():
             logger.info("%s", line)
     training = Training(

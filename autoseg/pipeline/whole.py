@@ -26,6 +26,7 @@ from autoseg.pipeline.choices import (
     wants_cascade,
 )
 from autoseg.pipeline.jobs import Job, announce, estimated, list_jobs, shares
+from autoseg.pipeline.pretrained import adopt_plan, check_adoption
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.stages import fingerprint_dataset, load_dataset, load_plan, make_plan, preprocess
 from autoseg.pipeline.summary import summarise
@@ -71,7 +72,8 @@ def plan_and_train(
         device: "auto", "cpu", "cuda", "mps".
         planner, trainer, loss: plug-ins; planner None chooses by device and budget, loss None by the labels.
         memory: accelerator memory to plan for in GB, or "auto" for that of the device; None as the planner has it.
-        pretrained: checkpoint whose fitting weights start every training.
+        pretrained: checkpoint whose fitting weights start every training; or a run folder, whose plan is taken and
+            whose weights start the same folds (`autoseg.pipeline.pretrained`).
         seed: of all random numbers.
         workers: processes; None chooses.
         resume: goes on with an unfinished run; finished stages and folds are kept.
@@ -84,10 +86,15 @@ def plan_and_train(
     Raises:
         WorkspaceError: the run folder is in use and `resume` is off.
         DatasetError: the data set has errors.
-        ConfigurationError: an unknown name, or both a budget and a number of steps.
+        ConfigurationError: an unknown name, or both a budget and a number of steps, or both a planner and a run whose
+            plan is taken.
+        PlanError: the plan of the pretrained run does not fit the data.
     """
     config = training_config(settings, steps=steps, seed=seed, loss=loss)
     check_length(budget, config)
+    adopted = pretrained if pretrained is not None and pretrained.is_dir() else None
+    if adopted is not None:
+        check_adoption(adopted, planner=planner, memory=memory)
     device = find_device(device)
     for kind, name in (("planner", planner), ("trainer", trainer), ("loss", loss)):
         if name is not None:
@@ -100,7 +107,7 @@ def plan_and_train(
         length = config.steps or config.seconds
         if budget is None and length is None and device == "cpu":
             _note(journal, f"no --budget and no --steps: on this CPU every fold trains for {duration(CPU_SECONDS)}")
-        wanted = _Wanted(configurations, folds, planner, memory, device, workers, settings)
+        wanted = _Wanted(configurations, folds, planner, memory, device, workers, settings, adopted)
         share = None if length else deadline
         on_leader(lambda: _prepare(run, dataset, wanted, share, journal, resume))
         plan = load_plan(run)
@@ -117,7 +124,7 @@ def plan_and_train(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What the user asks of the stages before training."""
+    """What the user asks of the stages before training; `adopted` is the run whose plan is taken."""
 
     configurations: str
     folds: str
@@ -126,6 +133,7 @@ class _Wanted:
     device: str
     workers: int | None
     settings: Settings | None
+    adopted: Path | None
 
 
 def _prepare(
@@ -140,25 +148,33 @@ def _prepare(
         with journal.stage("check and fingerprint"):
             rule = wanted.settings.splits if wanted.settings else None
             fingerprint_dataset(dataset, run.root, workers=wanted.workers, rule=rule)
-    folds = choose_folds(run, wanted.folds)
     if not (resume and run.plan.exists()):
         with journal.stage("plan"):
-            share = None
-            if deadline is not None:
-                left, count = deadline.left(), count_jobs(wanted.configurations, folds, all_folds(run))
-                share = default_seconds(wanted.device) if left is None else left / count
-            make_plan(
-                run.root,
-                planner=wanted.planner,
-                budget=share,
-                device=wanted.device,
-                memory=wanted.memory,
-                cascade=wants_cascade(wanted.configurations),
-            )
+            _plan(run, wanted, deadline)
     budget = deadline is not None and deadline.end is not None
     names = choose_configurations(load_plan(run), wanted.configurations, budget=budget)
     with journal.stage("preprocess"):
         preprocess(run.root, configurations=",".join(names), workers=wanted.workers)
+
+
+def _plan(run: Run, wanted: _Wanted, deadline: Deadline | None) -> None:
+    """The plan of the run that is started from, or one that the planner makes for each training's share of the time."""
+    if wanted.adopted is not None:
+        adopt_plan(run.root, wanted.adopted)
+        return
+    share = None
+    if deadline is not None:
+        count = count_jobs(wanted.configurations, choose_folds(run, wanted.folds), all_folds(run))
+        left = deadline.left()
+        share = default_seconds(wanted.device) if left is None else left / count
+    make_plan(
+        run.root,
+        planner=wanted.planner,
+        budget=share,
+        device=wanted.device,
+        memory=wanted.memory,
+        cascade=wants_cascade(wanted.configurations),
+    )
 
 
 def _conclude(run: Run, jobs: Sequence[Job], journal: Journal, workers: int | None) -> dict[str, Any]:

@@ -1,0 +1,138 @@
+"""A trained run as the start of another: its plan, fitted to other data, and the weights of each fold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from autoseg.data.dataset import Dataset
+from autoseg.errors import ConfigurationError, PlanError, WorkspaceError
+from autoseg.fingerprint.record import Fingerprint
+from autoseg.inference.model import trained_folds
+from autoseg.log import logger
+from autoseg.pipeline.stages import load_dataset
+from autoseg.plan.record import Plan
+from autoseg.workspace import ALL_DATA, Run
+
+
+def trained_plan(folder: Path) -> Plan:
+    """The plan of a run with the configurations alone that have final weights, and in a cascade their first stages.
+
+    Raises:
+        WorkspaceError: no plan, or no configuration is trained.
+    """
+    run = Run(folder)
+    plan = Plan.load(run.require(run.plan, f"autoseg import-nnunet MODEL_DIR --out {folder}"))
+    names = {name for name in plan.configurations if trained_folds(run, name)}
+    found = ((name, plan.configurations[name]) for name in plan.configurations if name in names)
+    kept = {name: one for name, one in found if one.previous_stage is None or one.previous_stage in names}
+    if not kept:
+        raise WorkspaceError(
+            "the run has no trained network to start from",
+            where=folder,
+            remedy="train it, or give a run that `autoseg import-nnunet` made",
+        )
+    linked = {name: one if one.next_stage in kept else one.with_(next_stage=None) for name, one in kept.items()}
+    return plan.with_(configurations=linked)
+
+
+def check_adoption(folder: Path, *, planner: str | None, memory: float | Literal["auto"] | None) -> None:
+    """Refuses a run that a plan cannot be taken from, and choices that the plan has made already.
+
+    Raises:
+        WorkspaceError: as `trained_plan`.
+        ConfigurationError: a planner or an amount of memory to plan for.
+    """
+    trained_plan(folder)
+    given = [name for name, value in (("--planner", planner), ("--memory", memory)) if value is not None]
+    if given:
+        raise ConfigurationError(
+            "a pretrained run brings its plan, so that its weights fit",
+            got=" and ".join(given),
+            remedy=f"leave it out, or {_own_plan(folder)}",
+        )
+
+
+def adopt_plan(out: Path, pretrained: Path) -> Plan:
+    """Writes the plan of a trained run as the plan of another, whose weights then fit.
+
+    Patch, spacing, network, normalisation and its intensity statistics are those of the trained run: the images look
+    to the network as they did in its training. Names of channels and labels, and the file ending, are the data's.
+
+    Args:
+        out: run folder with a fingerprint.
+        pretrained: run folder with trained networks, such as an imported one.
+
+    Raises:
+        WorkspaceError: as `trained_plan`, or `out` has no data.
+        PlanError: the data have another number of channels, or other dimensions.
+    """
+    run, plan = Run(out), trained_plan(pretrained)
+    dataset = load_dataset(run)
+    fingerprint = Fingerprint.load(run.require(run.fingerprint, "autoseg fingerprint DATASET --out RUN"))
+    _check_data(plan, dataset, fingerprint, pretrained)
+    for number, (theirs, ours) in enumerate(zip(plan.channels, dataset.channels, strict=True)):
+        if theirs != ours:
+            logger.info("note: channel %d is %s in the pretrained run and %s here", number, theirs, ours)
+    adopted = plan.with_(
+        dataset=dataset.name,
+        channels=dataset.channels,
+        labels=dataset.labels,
+        file_ending=dataset.label_ending,
+        warnings=(*plan.warnings, f"the plan is that of the pretrained run {pretrained.name}, made for {plan.dataset}"),
+    )
+    adopted.save(run.plan)
+    logger.info("plan: taken over from %s (%s)", pretrained, ", ".join(adopted.configurations))
+    return adopted
+
+
+def starting_weights(pretrained: Path, configuration: str, fold: str) -> Path:
+    """The checkpoint that a fold starts from: a file as it is, of a run that fold's own, or else its first fold's.
+
+    On the data that the run was trained on, only a fold's own weights have not seen its validation cases; a warning
+    says where others are taken.
+
+    Raises:
+        WorkspaceError: the run has no trained fold of the configuration.
+    """
+    if not pretrained.is_dir():
+        return pretrained
+    run = Run(pretrained)
+    folds = trained_folds(run, configuration)
+    if not folds:
+        trained = sorted({path.parent.parent.name for path in pretrained.glob("*/fold_*/checkpoint_final.pt")})
+        raise WorkspaceError(
+            f"the pretrained run has no trained fold of {configuration}",
+            where=pretrained,
+            got=f"trained: {', '.join(trained) or 'none'}",
+            remedy="name a configuration that is trained there, or give a checkpoint file",
+        )
+    taken = fold if fold in folds else next(iter(folds))
+    if fold not in (taken, ALL_DATA):
+        logger.warning(
+            "%s fold %s starts from fold %s of %s: if that was trained on these data, it has seen this fold's "
+            "validation cases and the scores will be too good", configuration, fold, taken, pretrained,
+        )  # fmt: skip
+    return folds[taken].final
+
+
+def _own_plan(folder: Path) -> str:
+    return f"for a plan of its own give a checkpoint: --pretrained {folder}/CONFIGURATION/fold_0/checkpoint_final.pt"
+
+
+def _check_data(plan: Plan, dataset: Dataset, fingerprint: Fingerprint, pretrained: Path) -> None:
+    if len(plan.channels) != len(dataset.channels):
+        raise PlanError(
+            "the plan of the pretrained run has another number of channels than the data",
+            where=pretrained,
+            got=f"{len(dataset.channels)} ({', '.join(dataset.channels)})",
+            expected=f"{len(plan.channels)} ({', '.join(plan.channels)})",
+            remedy=_own_plan(pretrained),
+        )
+    if plan.dimension != fingerprint.dimension:
+        raise PlanError(
+            f"the plan of the pretrained run is for {plan.dimension}D images",
+            where=pretrained,
+            got=f"{fingerprint.dimension}D images",
+            remedy="give a run that was trained on images of as many dimensions",
+        )
