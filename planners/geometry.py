@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Iterable, Sequence
 
 from planners.rules import ANISOTROPY
 
@@ -22,21 +20,20 @@ def target_spacing(spacings: Sequence[Spacing], shapes: Sequence[Shape]) -> tupl
         spacings: mm a case.
         shapes: voxels a case, after the crop.
     """
-    all_spacings = np.asarray(spacings, dtype=np.float64)
-    target = np.percentile(all_spacings, 50, 0)
-    size = np.percentile(np.asarray(shapes), 50, 0)
-    coarse = int(np.argmax(target))
+    target = [percentile(values, 50) for values in zip(*spacings, strict=True)]
+    size = [percentile(values, 50) for values in zip(*shapes, strict=True)]
+    coarse = target.index(max(target))
     others = [axis for axis in range(len(target)) if axis != coarse]
-    in_plane = max(target[others])
-    if target[coarse] > ANISOTROPY * in_plane and size[coarse] * ANISOTROPY < min(size[others]):
-        finer = np.percentile(all_spacings[:, coarse], 10)
+    in_plane = max(target[axis] for axis in others)
+    if target[coarse] > ANISOTROPY * in_plane and size[coarse] * ANISOTROPY < min(size[axis] for axis in others):
+        finer = percentile([spacing[coarse] for spacing in spacings], 10)
         target[coarse] = finer if finer >= in_plane else in_plane + 1e-5
-    return tuple(target.tolist())
+    return tuple(target)
 
 
 def axis_order(spacing: Spacing) -> tuple[int, int, int]:
     """The order of the array axes in the plan: the coarsest first, the others as they are."""
-    first = int(np.argmax(spacing))
+    first = max(range(3), key=spacing.__getitem__)
     second, third = (axis for axis in range(3) if axis != first)
     return first, second, third
 
@@ -47,4 +44,14 @@ def median_shape(spacings: Sequence[Spacing], shapes: Sequence[Shape], target: S
         [round(mm / new * voxels) for mm, new, voxels in zip(spacing, target, shape, strict=True)]
         for spacing, shape in zip(spacings, shapes, strict=True)
     ]
-    return tuple(edge or 1.0 for edge in np.median(resampled, 0).tolist())
+    return tuple(percentile(edges, 50) or 1.0 for edges in zip(*resampled, strict=True))
+
+
+def percentile(values: Iterable[float], percent: float) -> float:
+    """Linear between order statistics; `numpy.percentile` to the last bit, without what numpy imports for it first."""
+    ordered = sorted(values)
+    place = (len(ordered) - 1) * (percent / 100)
+    below = int(place)
+    low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
+    share = place - below
+    return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)

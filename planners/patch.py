@@ -77,10 +77,13 @@ def shorten(topology: Topology, spacing: Sequence[float], median_shape: Sequence
     axis = max(axes, key=lambda axis: (patch[axis] / median_shape[axis], axis))
     probe = list(patch)
     probe[axis] -= divisor[axis]
+    probed = fold(spacing, probe)
+    if probed.divisor[axis] == divisor[axis]:
+        return probed
     shorter = list(patch)
-    shorter[axis] -= fold(spacing, probe).divisor[axis]
+    shorter[axis] -= probed.divisor[axis]
     found = fold(spacing, shorter)
-    return found if found.patch_size != patch else fold(spacing, probe)
+    return found if found.patch_size != patch else probed
 
 
 def _elements(rules: Rules, topology: Topology, outputs: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from pathlib import Path
 
@@ -36,6 +37,16 @@ def is_dicom_folder(path: Path) -> bool:
     if not path.is_dir():
         return False
     return any(_is_dicom_file(file) for file in sorted(path.iterdir()) if file.is_file())
+
+
+def load_reader(path: str | Path) -> None:
+    """Imports the library that reads such a file, so that processes forked after this need not, each on its own."""
+    if ending_of(path) in raster.TIFF_ENDINGS:
+        importlib.import_module("tifffile")
+    elif ending_of(path) in raster.PICTURE_ENDINGS:
+        importlib.import_module("PIL.Image")
+    else:
+        itk.library()
 
 
 def read_image(path: str | Path) -> Image:

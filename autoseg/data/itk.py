@@ -7,16 +7,17 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from autoseg.data.image import PLANE_SPACING, Geometry, Image, Vector
 from autoseg.errors import ImageError
 
-# ITK prints its warnings from C++ straight to standard error, past `logging`; what matters is raised or checked here.
-sitk.ProcessObject.SetGlobalWarningDisplay(False)
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 _GIPL_HEADER = 256  # bytes
 _POSITION_TAG = "0020|0032"
@@ -32,6 +33,16 @@ class Header:
     geometry: Geometry
 
 
+@cache
+def library() -> Any:
+    """SimpleITK, imported when an image is first touched: a command that reads none does not wait for it."""
+    import SimpleITK
+
+    # ITK prints its warnings from C++ straight to standard error, past `logging`; what matters is raised or checked
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    return SimpleITK
+
+
 def read(path: Path) -> Image:
     """Reads one file that ITK knows; a fourth axis and vector components become channels.
 
@@ -39,18 +50,19 @@ def read(path: Path) -> Image:
         ImageError: ITK cannot read the file, or it has more axes than space and channels.
     """
     try:
-        return _from_itk(sitk.ReadImage(str(path)), path)
+        return _from_itk(library().ReadImage(str(path)), path)
     except RuntimeError as error:
         raise unreadable(path, error) from None
 
 
-def read_header(path: Path) -> Header:
-    """Size, components and geometry of a file, without its voxels.
+def read_nifti_header(path: Path) -> Header:
+    """Size, components and geometry of a NIfTI file, without its voxels.
 
     Raises:
         ImageError: ITK cannot read the header.
     """
-    reader = sitk.ImageFileReader()
+    reader = library().ImageFileReader()
+    reader.SetImageIO("NiftiImageIO")  # else ITK offers the file to every format that it knows, at twice the time
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
@@ -119,7 +131,7 @@ def read_series(folder: Path) -> Image:
     Raises:
         ImageError: no series, several series, a slice that is missing, or slices that cannot be read.
     """
-    reader = sitk.ImageSeriesReader()
+    reader = library().ImageSeriesReader()
     series = reader.GetGDCMSeriesIDs(str(folder))
     if len(series) != 1:
         raise ImageError(
@@ -150,7 +162,7 @@ def write(path: Path, image: Image) -> None:
     if ".gipl" in path.suffixes and len(image.array) > 1:
         raise ImageError("GIPL holds one channel", where=path, got=f"{len(image.array)} channels", remedy="use .nii.gz")
     try:
-        sitk.WriteImage(_to_itk(image, fourth_axis=".nii" in path.suffixes), str(path), useCompression=True)
+        library().WriteImage(_to_itk(image, fourth_axis=".nii" in path.suffixes), str(path), useCompression=True)
     except (RuntimeError, TypeError) as error:
         raise ImageError(
             f"cannot be written as {image.array.dtype}: {_reason(error)}",
@@ -173,7 +185,7 @@ def unreadable(path: Path, error: Exception | str) -> ImageError:
 
 def _from_itk(itk_image: sitk.Image, path: Path) -> Image:
     header = _header(itk_image, itk_image.GetNumberOfComponentsPerPixel())
-    return with_axes(sitk.GetArrayFromImage(itk_image), header, path)
+    return with_axes(library().GetArrayFromImage(itk_image), header, path)
 
 
 def _header(source: sitk.Image | sitk.ImageFileReader, components: int) -> Header:
@@ -203,13 +215,13 @@ def _to_itk(image: Image, *, fourth_axis: bool) -> sitk.Image:
     origin = list(geometry.origin[::-1][:axes])
     matrix = np.asarray(geometry.direction)[::-1, ::-1][:axes, :axes]
     if len(array) == 1:
-        itk_image = sitk.GetImageFromArray(array[0], isVector=False)
+        itk_image = library().GetImageFromArray(array[0], isVector=False)
     elif fourth_axis and axes == 3:
-        itk_image = sitk.GetImageFromArray(array, isVector=False)
+        itk_image = library().GetImageFromArray(array, isVector=False)
         spacing, origin = [*spacing, 1.0], [*origin, 0.0]
         matrix = np.block([[matrix, np.zeros((3, 1))], [np.zeros((1, 3)), np.ones((1, 1))]])
     else:
-        itk_image = sitk.GetImageFromArray(np.moveaxis(array, 0, -1), isVector=True)
+        itk_image = library().GetImageFromArray(np.moveaxis(array, 0, -1), isVector=True)
     itk_image.SetSpacing(spacing)
     itk_image.SetOrigin(origin)
     itk_image.SetDirection(matrix.ravel().tolist())

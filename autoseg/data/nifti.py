@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from autoseg.data import itk
-from autoseg.data.image import Image
+from autoseg.data.image import Geometry, Image
 
 _SCALARS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 """NIfTI datatype codes (nifti1.h) of single numbers."""
@@ -21,10 +22,16 @@ _SCALARS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2",
 
 @dataclass(frozen=True)
 class _Header:
-    """What a single-file NIfTI-1 or NIfTI-2 header says about its voxels; sizes in bytes."""
+    """What a single-file NIfTI-1 or NIfTI-2 header says about its voxels; sizes in bytes.
+
+    `placing` are the fields that place a scalar volume in the world (spacing, units, both transforms): two headers
+    with the same have the same geometry. None where more decides, such as a fourth axis.
+    """
 
     start: int
     end: int
+    shape: tuple[int, ...]  # as stored, x first
+    placing: bytes | None
     dtype: np.dtype | None  # None for colours and complex numbers
     slope: float
     intercept: float
@@ -48,7 +55,7 @@ def read(path: Path) -> Image:
         raise itk.unreadable(path, "no header of a single-file NIfTI")
     if len(content) < header.end:
         raise itk.unreadable(path, f"{len(content)} bytes where the header promises {header.end}")
-    information = itk.read_header(path)
+    information = _information(header, path)
     if header.dtype is None or information.components > 1:
         return itk.read(path)
     shape = information.size[::-1]  # NIfTI stores x fastest, as a C-ordered (t, z, y, x) array does
@@ -61,21 +68,47 @@ def read(path: Path) -> Image:
     return itk.with_axes(array, information, path)
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """A file, equal to every other that is placed the same."""
+
+    placing: bytes
+    path: Path = field(compare=False)
+
+
+@lru_cache(maxsize=256)
+def _geometry(placed: _Placed) -> Geometry:
+    return itk.read_nifti_header(placed.path).geometry
+
+
+def _information(header: _Header, path: Path) -> itk.Header:
+    """What ITK reads of the header; asked once for all volumes that lie alike, as a label map and its image do."""
+    if header.placing is None:
+        return itk.read_nifti_header(path)
+    return itk.Header(header.shape, 1, _geometry(_Placed(header.placing, path)))
+
+
 def _parse(content: bytes) -> _Header | None:
     """The header; None if the bytes are none. Offsets as in nifti1.h and nifti2.h."""
     for order in "<>":
         size = struct.unpack(order + "i", content[:4])[0] if len(content) >= 348 else 0
         if size == 348 and content[344:347] == b"n+1":
             dims = struct.unpack(order + "8h", content[40:56])
+            placing = content[76:108] + content[123:124] + content[252:328]
+            intent = content[68:70]
             code, bits = struct.unpack(order + "2h", content[70:74])
             start, slope, intercept = struct.unpack(order + "3f", content[108:120])
         elif size == 540 and content[4:7] == b"n+2" and len(content) >= 540:
             code, bits = struct.unpack(order + "2h", content[12:16])
             dims = struct.unpack(order + "8q", content[16:80])
+            placing = content[104:168] + content[344:504]
+            intent = content[504:508]
             start, slope, intercept = struct.unpack(order + "q2d", content[168:192])
         else:
             continue
         end = int(start) + math.prod(dims[1 : dims[0] + 1]) * bits // 8
         dtype = np.dtype(order + _SCALARS[code]) if code in _SCALARS else None
-        return _Header(int(start), end, dtype, slope, intercept)
+        shape = dims[1 : dims[0] + 1]
+        simple = len(shape) == 3 and min(shape) > 1 and not any(intent) and dtype is not None
+        return _Header(int(start), end, shape, order.encode() + placing if simple else None, dtype, slope, intercept)
     return None

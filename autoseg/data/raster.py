@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tifffile
-from PIL import Image as Picture
 
 from autoseg.data import itk
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import ImageError
+
+# Pillow and tifffile are imported where a picture is touched: most data sets hold none.
+if TYPE_CHECKING:
+    import tifffile
+    from PIL import Image as Picture
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
 TIFF_ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
@@ -35,6 +38,8 @@ def read_picture(path: Path, *, palette_indices: bool = False) -> Image:
     Raises:
         ImageError: damaged or truncated.
     """
+    from PIL import Image as Picture
+
     try:
         with Picture.open(path) as picture:
             array = _pixels(picture, path, palette_indices=palette_indices)
@@ -46,6 +51,8 @@ def read_picture(path: Path, *, palette_indices: bool = False) -> Image:
 
 def is_coloured(path: Path) -> bool:
     """Whether a PNG, JPEG or BMP is stored with colours (RGB or a palette), by its header; False if unreadable."""
+    from PIL import Image as Picture
+
     try:
         with Picture.open(path) as picture:
             return picture.mode not in ("1", "L", "LA", "I", "F") and not picture.mode.startswith("I;")
@@ -55,6 +62,8 @@ def is_coloured(path: Path) -> bool:
 
 def write_picture(path: Path, array: np.ndarray) -> None:
     """Writes (Y, X) or (Y, X, 3) values of type uint8, or (Y, X) uint16 as PNG."""
+    from PIL import Image as Picture
+
     Picture.fromarray(array).save(path)
 
 
@@ -68,6 +77,8 @@ def read_tiff(path: Path) -> Image:
     Raises:
         ImageError: damaged, truncated, more axes than space and channels, or a wrong side-car.
     """
+    import tifffile
+
     try:
         with tifffile.TiffFile(path) as tiff:
             series = tiff.series[0]
@@ -94,6 +105,8 @@ def read_tiff(path: Path) -> Image:
 
 def write_tiff(path: Path, array: np.ndarray, geometry: Geometry) -> None:
     """Writes (C, Z, Y, X) as OME-TIFF with its spacing in mm, compressed without loss."""
+    import tifffile
+
     z, y, x = geometry.spacing
     metadata = {"PhysicalSizeX": x, "PhysicalSizeXUnit": "mm", "PhysicalSizeY": y, "PhysicalSizeYUnit": "mm"}
     axes = "CZYX"
@@ -199,6 +212,8 @@ def _tag_spacing(tiff: tifffile.TiffFile) -> tuple[float, float, float] | None:
 
 
 def _ome_spacing(xml: str) -> tuple[float, float, float] | None:
+    from xml.etree import ElementTree
+
     pixels = next((node for node in ElementTree.fromstring(xml).iter() if node.tag.endswith("}Pixels")), None)
     if pixels is None or "PhysicalSizeX" not in pixels.attrib or "PhysicalSizeY" not in pixels.attrib:
         return None

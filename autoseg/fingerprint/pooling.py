@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoseg.data.image import IntensityStatistics
+from autoseg.fingerprint.drawing import count_draws
 
 POOL_SIZE = 100_000_000
 """Voxels drawn from the whole data set (nnU-Net v2)."""
 
-_SEED = 1234
-_DRAWN_AT_ONCE = 1 << 18  # a draw from few cases need not stand in memory as a whole, and parts stay in the cache
 _MOST_VALUES = 1 << 22  # distinct values kept in a pool: exact below, ranks off by less than a millionth above
 _MOST_OF_CASE = 1 << 20  # the same for one case, so that a worker sends little
 
@@ -42,20 +41,12 @@ def draw(channels: Iterable[np.ndarray], size: int) -> tuple[Sample, ...]:
     Args:
         channels: (n,) foreground intensities a channel, in the voxels' order in the image.
     """
-    rng = np.random.RandomState(_SEED)
-    samples = []
-    for values in channels:
-        if not len(values):
-            samples.append(EMPTY)
-            continue
-        counts = np.zeros(len(values), np.int64)
-        at_once = max(_DRAWN_AT_ONCE, len(values))
-        for start in range(0, size, at_once):
-            # the indices that RandomState.choice would draw
-            index = rng.randint(0, len(values), size=min(at_once, size - start))
-            counts += np.bincount(index, minlength=len(values))
-        samples.append(_coarsen(_distinct(values.astype(np.float32, copy=False), counts), _MOST_OF_CASE))
-    return tuple(samples)
+    channels = tuple(channels)
+    counts = count_draws([len(values) for values in channels], size)
+    return tuple(
+        _coarsen(_distinct(values.astype(np.float32, copy=False), drawn), _MOST_OF_CASE) if len(values) else EMPTY
+        for values, drawn in zip(channels, counts, strict=True)
+    )
 
 
 class Pool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from autoseg.data.check import CheckedCase, Problem, compare_cases
 from autoseg.data.dataset import Dataset
+from autoseg.data.files import load_reader
 from autoseg.fingerprint.describe import describe
 from autoseg.fingerprint.measure import Measurement, check_and_measure
 from autoseg.fingerprint.pooling import POOL_SIZE, Pool
@@ -47,6 +48,8 @@ def scan(dataset: Dataset, *, workers: int | None = None) -> Scan:
     checked: list[CheckedCase] = []
     measured: list[Measurement] = []
     pool = Pool(len(dataset.channels))
+    if dataset.training:
+        load_reader(dataset.training[0].images[0])
     for check, measurement in unordered(
         work, dataset.training, "reading and checking", workers=workers or usable_cores()
     ):

@@ -14,7 +14,7 @@ import numpy as np
 
 from autoseg.data.crop import bounding_box, nonzero_mask
 from autoseg.data.dataset import Case, Dataset
-from autoseg.data.files import read_case, read_labels
+from autoseg.data.files import load_reader, read_case, read_labels
 from autoseg.data.image import Image
 from autoseg.data.labels import OUTSIDE
 from autoseg.errors import AutosegError, ImageError
@@ -148,6 +148,8 @@ def preprocess_dataset(
         else:
             remove_case(folder, case)
     remaining = [job for job in jobs if job.case.id not in kept]
+    if remaining:
+        load_reader(remaining[0].case.images[0])
     work = partial(_preprocess_into, plan=plan, configuration_name=configuration_name, folder=folder)
     for _ in unordered(work, remaining, f"preprocessing {configuration_name}", workers=workers or usable_cores()):
         pass

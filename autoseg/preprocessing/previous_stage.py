@@ -16,7 +16,7 @@ import numpy as np
 from autoseg.data.labels import OUTSIDE, LabelScheme
 from autoseg.errors import WorkspaceError
 from autoseg.preprocessing.record import Shape
-from autoseg.preprocessing.store import compress, map_array, overlap
+from autoseg.preprocessing.store import compress, map_array, read_part
 from autoseg.records import write_bytes
 
 _OPEN_FILES = 256
@@ -94,12 +94,7 @@ class PreviousStage:
 
     def read_box(self, case: str, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
         """A box of a case (*size) int16 in memory of its own, `OUTSIDE` beyond the image; see `Store.read_box`."""
-        opened = self._open(case)
-        source, target = overlap(start, size, opened.shape)
-        labels = np.full(tuple(size), OUTSIDE, dtype=np.int16)
-        if labels[target].size:
-            labels[target] = opened[source]
-        return labels
+        return read_part(self._open(case), start, size, beyond=OUTSIDE, dtype=np.int16)
 
     def channels(self, labels: np.ndarray) -> np.ndarray:
         """`previous_stage_channels` of a patch's labels."""

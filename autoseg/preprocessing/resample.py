@@ -129,7 +129,7 @@ def _multiply(matrix: np.ndarray, array: np.ndarray, axis: int) -> np.ndarray:
         if columns.shape[2] == 1:  # the last axis: one product instead of many thin ones
             result[:, start : start + _BLOCK, 0] = columns[:, first:last, 0] @ weights.T
         else:
-            result[:, start : start + _BLOCK] = weights @ columns[:, first:last]
+            np.matmul(weights, columns[:, first:last], out=result[:, start : start + _BLOCK])
     return result.reshape(*before, length_out, *after)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from autoseg.data import itk, nifti
 from autoseg.data.files import read_image
 from autoseg.errors import ImageError
 
@@ -116,3 +117,55 @@ def test_sheared_axes_are_explained(tmp_path: Path) -> None:
     (tmp_path / "x.nii").write_bytes(bytes(content))
     with pytest.raises(ImageError, match="orthogonal axes"):
         read_image(tmp_path / "x.nii")
+
+
+def placed(path: Path, shape: tuple[int, ...], **changes: tuple[str, int, float]) -> None:
+    """A volume with a rotated direction, and some header fields (format, offset, value) changed."""
+    image = sitk.GetImageFromArray(voxels(shape))
+    image.SetDirection((0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+    image.SetSpacing((0.5, 0.75, 2.0))
+    image.SetOrigin((-12.5, 30.0, 7.25))
+    sitk.WriteImage(image, str(path))
+    content = bytearray(path.read_bytes())
+    for form, offset, value in changes.values():
+        struct.pack_into(form, content, offset, value)
+    path.write_bytes(bytes(content))
+
+
+PLACINGS = {
+    "none": {},
+    "pixdim": {"x": ("<f", 80, 0.6)},
+    "handedness": {"qfac": ("<f", 76, -1.0)},
+    "units": {"units": ("<b", 123, 3)},
+    "origin": {"srow": ("<f", 292, 99.0), "offset": ("<f", 268, 99.0)},
+    "qform alone": {"sform": ("<h", 254, 0)},
+    "sform alone": {"qform": ("<h", 252, 0)},
+    "neither": {"qform": ("<h", 252, 0), "sform": ("<h", 254, 0)},
+}
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_geometry_is_itks_whatever_was_read_before(tmp_path: Path, ending: str) -> None:
+    shapes = {"a": (4, 5, 6), "b": (7, 3, 2), "c": (1, 5, 6), "d": (4, 5, 1)}
+    for name, changes in PLACINGS.items():
+        for file, shape in shapes.items():
+            plain, path = tmp_path / "plain.nii", tmp_path / f"{file}{ending}"
+            placed(plain, shape, **changes)
+            path.write_bytes(gzip.compress(plain.read_bytes()) if ending == ".nii.gz" else plain.read_bytes())
+
+            found, expected = read_image(path), itk.read(path)
+
+            assert found.geometry == expected.geometry, (name, shape)
+            assert found.shape == expected.shape
+
+
+def test_itk_reads_one_header_of_those_that_lie_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    read_header = itk.read_nifti_header
+    monkeypatch.setattr(itk, "read_nifti_header", lambda path: asked.append(path) or read_header(path))
+    nifti._geometry.cache_clear()
+    for name, shape in {"image": (4, 5, 6), "label": (4, 5, 6), "larger": (8, 9, 10)}.items():
+        placed(tmp_path / f"{name}.nii", shape)
+        assert read_image(tmp_path / f"{name}.nii").shape == shape
+
+    assert asked == [tmp_path / "image.nii"]

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from autoseg.fingerprint import pooling
+from autoseg.fingerprint import drawing, pooling
 from autoseg.fingerprint.pooling import Pool, draw, exact_statistics, statistics
 
 
@@ -47,7 +47,8 @@ def test_draws_equal_a_choice_with_one_generator_a_case(size):
 
 @pytest.mark.parametrize("length", [1, 2, 64, 65, 1000, 70_000])
 def test_draws_in_parts_equal_a_single_choice(length, monkeypatch):
-    monkeypatch.setattr(pooling, "_DRAWN_AT_ONCE", 999)
+    monkeypatch.setattr(drawing, "_AT_ONCE", 999)
+    monkeypatch.setattr(drawing, "_MOST_SHARED", 0)
     values = np.arange(length, dtype=np.float32)
 
     samples = draw([values, values[:3]], 5000)
