@@ -6,15 +6,18 @@ import multiprocessing
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from autoseg.batches.raw import RawBatch
 from autoseg.batches.source import Batch, Source
+from autoseg.batches.staging import staged
 from autoseg.errors import TrainingError
 
 
@@ -30,6 +33,8 @@ class Batches:
         workers: processes that each make whole batches; 0 makes them in this process, when they are asked for.
         pin_memory: hand batches over in page-locked memory (for a CUDA device).
         samples: makes only these samples of each batch, for a process that shares batches with others; None all.
+        device: where batches are transformed, one ahead, and handed over (see `Source.transform`); workers then only
+            read. None, or a source that cannot use one: workers do everything.
 
     Raises (while iterating):
         TrainingError: a batch could not be made, with the worker's traceback and the cases, or a worker died.
@@ -43,16 +48,19 @@ class Batches:
         workers: int = 0,
         pin_memory: bool = False,
         samples: range | None = None,
+        device: str | None = None,
     ) -> None:
         self._source, self._steps, self._samples = source, steps, samples
         self._workers, self._pin_memory = min(workers, len(steps)), pin_memory
+        self._device = device if source.can_use_device else None
         self._iterator: Iterator[Any] | None = None
+        self._take: Callable[[], Batch] | None = None
 
     def __len__(self) -> int:
         return len(self._steps)
 
     def __enter__(self) -> Self:
-        steps = _Steps(self._source.snapshot(), self._steps, self._samples)
+        steps = _Steps(self._source.snapshot(), self._steps, self._samples, raw=self._device is not None)
         loader: DataLoader[Any] = DataLoader(
             steps,
             batch_size=None,
@@ -65,24 +73,20 @@ class Batches:
             prefetch_factor=max(2, -(-3 // self._workers)) if self._workers else None,
         )
         self._iterator = iter(loader)
+        fetch: Callable[[], Any] = partial(_fetch, self._iterator)
+        self._take = fetch if self._device is None else staged(fetch, self._source, self._device)
         return self
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
-        if self._iterator is None:
+        if self._take is None:
             raise RuntimeError("iterate over Batches inside its `with` block")
-        try:
-            made = next(self._iterator)
-        except RuntimeError as error:
-            raise _worker_died(error) from error
-        if isinstance(made, _Failure):
-            raise made.error()
-        return made
+        return self._take()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        iterator, self._iterator = self._iterator, None
+        iterator, self._iterator, self._take = self._iterator, None, None
         # Waiting for the iterator to be collected is not enough: a traceback may still hold it.
         shut_down = getattr(iterator, "_shutdown_workers", None)
         if shut_down is not None:
@@ -110,18 +114,19 @@ class _Failure:
 
 
 class _Steps(Dataset[Any]):
-    """Batches by position in the range of steps."""
+    """Batches, or raw ones, by position in the range of steps."""
 
-    def __init__(self, source: Source, steps: range, samples: range | None) -> None:
+    def __init__(self, source: Source, steps: range, samples: range | None, *, raw: bool) -> None:
         self._source, self._steps, self._samples = source, steps, samples
+        self._make = source.read if raw else source.batch
 
     def __len__(self) -> int:
         return len(self._steps)
 
-    def __getitem__(self, position: int) -> Batch | _Failure:
+    def __getitem__(self, position: int) -> Batch | RawBatch | _Failure:
         step = self._steps[position]
         try:
-            return self._source.batch(step, self._samples)
+            return self._make(step, self._samples)
         except Exception:
             trace = traceback.format_exc()
         try:
@@ -129,6 +134,17 @@ class _Steps(Dataset[Any]):
         except Exception:  # the sampler itself is what fails; its traceback is already there
             cases = ()
         return _Failure(step, cases, trace)
+
+
+def _fetch(iterator: Iterator[Any]) -> Any:
+    """What the workers have made next."""
+    try:
+        made = next(iterator)
+    except RuntimeError as error:
+        raise _worker_died(error) from error
+    if isinstance(made, _Failure):
+        raise made.error()
+    return made
 
 
 def _as_it_is(made: Any) -> Any:

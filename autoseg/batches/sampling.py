@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -159,15 +160,9 @@ class ClassBalancedSampler:
         z, y, x = (int(rng.integers(low, high + 1)) + h for low, high, h in zip(first, last, half, strict=True))
         return z, y, x
 
-    def _bounds(self, case: str) -> tuple[list[int], list[int]]:
+    def _bounds(self, case: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """First and last start of the window an axis."""
-        first, last = [], []
-        rules = self.rules
-        for length, patch, window in zip(self.store.shape(case)[1:], rules.patch_size, rules.window_size, strict=True):
-            margin = max(window - patch, window - length)
-            first.append(-margin // 2)
-            last.append(length + margin // 2 + margin % 2 - window)
-        return first, last
+        return _bounds(self.store.shape(case)[1:], self.rules.patch_size, self.rules.window_size)
 
 
 class HardLocationSampler:
@@ -220,3 +215,13 @@ class HardLocationSampler:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Takes back a pool that `state` gave."""
         self.update({case: voxels.numpy() for case, voxels in state["places"].items()})
+
+
+@lru_cache(maxsize=4096)
+def _bounds(shape: tuple[int, ...], patch: Voxel, window: Voxel) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    first, last = [], []
+    for length, inner, outer in zip(shape, patch, window, strict=True):
+        margin = max(outer - inner, outer - length)
+        first.append(-margin // 2)
+        last.append(length + margin // 2 + margin % 2 - outer)
+    return tuple(first), tuple(last)

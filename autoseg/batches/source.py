@@ -6,13 +6,16 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from autoseg.batches.augment.on_device import Division, divide
 from autoseg.batches.augment.policy import Policy, build_policy
 from autoseg.batches.augment.transform import Sample
+from autoseg.batches.raw import RawBatch, Read, raw_batch
 from autoseg.batches.sampling import Draw, PatchStore, Sampler, SamplingRules
 from autoseg.data.labels import LabelScheme
 from autoseg.plan.record import ConfigurationPlan
@@ -97,14 +100,38 @@ class Source:
             samples: makes only these of `range(batch_size)`, at least one, each as it is in the whole batch.
         """
         with _one_thread():
-            drawn = [self._sample(step, index) for index in self._indices(samples)]
+            made = [self._sample(self._read(step, index)) for index in self._indices(samples)]
             return Batch(
-                image=torch.stack([sample.image for _, _, sample in drawn]),
-                target=torch.stack([sample.labels for _, _, sample in drawn]),
-                cases=tuple(case for case, _, _ in drawn),
-                starts=tuple(start for _, start, _ in drawn),
+                image=torch.stack([sample.image for _, sample in made]),
+                target=torch.stack([sample.labels for _, sample in made]),
+                cases=tuple(read.case for read, _ in made),
+                starts=tuple(read.start for read, _ in made),
                 step=step,
             )
+
+    @property
+    def can_use_device(self) -> bool:
+        """Whether a device can do a part of the work; not for a cascade, whose labels become channels on a worker."""
+        return self.previous is None and self._division.helps
+
+    def read(self, step: int, samples: range | None = None) -> RawBatch:
+        """What `transform` makes the batch of a step from; the arguments are those of `batch`."""
+        with _one_thread():
+            read = [self._read(step, index) for index in self._indices(samples)]
+            return raw_batch(read, self._division, self.patch_size, step)
+
+    def transform(self, raw: RawBatch, device: str | torch.device) -> Batch:
+        """The batch, worked out on the device, which is not waited for; the raw one is used up.
+
+        The same up to rounding as `batch` gives, but for the values of noise, which are the device's own. Equal
+        raw batches give equal bits on the same device.
+        """
+        placed = raw.to(device)
+        image, target = placed.patches(self.patch_size)
+        self._division.apply(image, target, placed.packed)
+        for channel in self.masked_channels:
+            image[:, channel].masked_fill_(target[:, 0] < 0, 0)
+        return Batch(image, target.clamp_(min=0), raw.cases, raw.starts, raw.step)
 
     def snapshot(self) -> Source:
         """A source whose sampler no longer follows updates of this one's."""
@@ -116,7 +143,11 @@ class Source:
     def _rng(self, step: int, index: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, self.stream, step, index))
 
-    def _sample(self, step: int, index: int) -> tuple[str, tuple[int, ...], Sample]:
+    @cached_property
+    def _division(self) -> Division:
+        return divide(self.policy)
+
+    def _read(self, step: int, index: int) -> Read:
         rng = self._rng(step, index)
         draw = self.sampler.draw(rng, index)
         parameters = self.policy.draw(rng, (self.store.shape(draw.case)[0], *self.patch_size))
@@ -131,7 +162,10 @@ class Source:
         read = Sample(torch.from_numpy(image), torch.from_numpy(stacked))
         if planar:
             read = Sample(read.image.squeeze(1), read.labels.squeeze(1))
-        sample = self.policy.apply(read, parameters, box, self.patch_size)
+        return Read(draw.case, tuple(start), read, parameters, box)
+
+    def _sample(self, read: Read) -> tuple[Read, Sample]:
+        sample = self.policy.apply(read.sample, read.parameters, read.box, self.patch_size)
         if self.masked_channels:
             outside = sample.labels[0] < 0
             for channel in self.masked_channels:
@@ -140,7 +174,7 @@ class Source:
             channels = torch.from_numpy(self.previous.channels(sample.labels[1].numpy()))
             sample = Sample(torch.cat([sample.image, channels]), sample.labels[:1])
         sample.labels.clamp_(min=0)
-        return draw.case, tuple(start), sample
+        return read, sample
 
 
 def training_source(

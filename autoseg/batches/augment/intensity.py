@@ -116,7 +116,7 @@ class Contrast(Record):
         for channel, factor in zip(sample.image, parameters.factors, strict=True):
             mean = float(channel.mean())
             lowest, highest = (float(v) for v in torch.aminmax(channel))
-            channel.mul_(factor).add_(mean * (1 - factor)).clamp_(lowest, highest)
+            _affine(channel, factor, mean * (1 - factor)).clamp_(lowest, highest)
         return sample
 
 
@@ -197,7 +197,12 @@ def _gamma(channel: torch.Tensor, exponent: float, *, invert: bool) -> None:
     channel.pow_(exponent)
     new_mean, new_deviation = _moments(channel)
     stretch = deviation / max(new_deviation, _SMALLEST_RANGE / extent)
-    channel.mul_(stretch * span).add_(origin + span * (mean - new_mean * stretch))
+    _affine(channel, stretch * span, origin + span * (mean - new_mean * stretch))
+
+
+def _affine(values: torch.Tensor, factor: float, offset: float) -> torch.Tensor:
+    """`factor * values + offset` in place, in one pass over the memory."""
+    return torch.add(values.new_tensor(offset), values, alpha=factor, out=values)
 
 
 def _moments(values: torch.Tensor) -> tuple[float, float]:

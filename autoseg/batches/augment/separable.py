@@ -7,12 +7,14 @@ Here whole arrays are shifted, weighted and added instead, and the few voxels at
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
 _CACHED = 1 << 16  # voxels worked on at a time, so that intermediate results stay in the cache
+_SMALL = 1 << 18  # multiplications by a matrix that cost less than the calls they save
 
 
 def gaussian_kernel_size(sigma: float, truncate: float = 6.0) -> int:
@@ -71,7 +73,7 @@ def enlarge(array: torch.Tensor, out: torch.Tensor) -> None:
 def _blur_axis(array: torch.Tensor, sigma: float, axis: int, out: torch.Tensor) -> None:
     weights = gaussian_weights(sigma)
     half, length = len(weights) // 2, array.shape[axis]
-    if length <= 4 * half:
+    if length <= 4 * half or length * array.numel() <= _SMALL:
         out.copy_(_multiply(array, _blur_matrix(length, weights), axis))
         return
     # Shifts of the flattened array are shifts along the axis, but for the voxels that come from another line.
@@ -90,18 +92,20 @@ def _blur_axis(array: torch.Tensor, sigma: float, axis: int, out: torch.Tensor) 
 
 def _blur_matrix(length: int, weights: np.ndarray) -> torch.Tensor:
     """The blur of a whole axis as a float32 (length, length) matrix, whatever the length."""
-    half = len(weights) // 2
-    rows = np.repeat(np.arange(length), len(weights))
-    columns = rows + np.tile(np.arange(-half, half + 1), length)
-    if length > 1:
-        period = 2 * (length - 1)
-        columns = columns % period
-        columns = np.where(columns >= length, period - columns, columns)
-    else:
-        columns = np.zeros_like(columns)
-    matrix = np.zeros((length, length))
-    np.add.at(matrix, (rows, columns), np.tile(weights, length))
-    return torch.from_numpy(matrix.astype(np.float32))
+    places = _reflected(length, len(weights))
+    matrix = np.bincount(places, weights=np.tile(weights, length), minlength=length * length)
+    return torch.from_numpy(matrix.reshape(length, length).astype(np.float32))
+
+
+@lru_cache(maxsize=64)
+def _reflected(length: int, taps: int) -> np.ndarray:
+    """For each row and tap of a blur matrix the flat index of the voxel that is weighted."""
+    rows = np.repeat(np.arange(length), taps)
+    columns = rows + np.tile(np.arange(taps) - taps // 2, length)
+    period = max(2 * (length - 1), 1)
+    columns = columns % period
+    columns = np.where(columns >= length, period - columns, columns)
+    return rows * length + columns
 
 
 def _multiply(array: torch.Tensor, matrix: torch.Tensor, axis: int) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import cos, floor, pi, radians, sin
 from typing import Annotated
 
@@ -89,16 +90,14 @@ class Spatial(Record):
         """The part of the window that the drawn map needs; without a map exactly the patch."""
         if parameters is None:
             return patch_box(patch_size)
-        matrix = np.abs(parameters.matrix)
-        plain = len(patch_size) - len(matrix)
+        plain = len(patch_size) - len(parameters.matrix)
         lead = patch_box(patch_size[:plain])
-        window = self.window(patch_size)[plain:]
-        reach = matrix @ [(n - 1) / 2 for n in patch_size[plain:]]
+        window, halves = self.window(patch_size)[plain:], [(n - 1) / 2 for n in patch_size[plain:]]
         start, size, centre, beyond = [], [], [], []
-        for length, half in zip(window, reach, strict=True):
-            middle = (length - 1) / 2
-            low = max(floor(middle - half - _ROUNDING), -1)
-            high = min(floor(middle + half + _ROUNDING) + 1, length)
+        for length, row in zip(window, parameters.matrix, strict=True):
+            middle, reach = (length - 1) / 2, sum(abs(m) * half for m, half in zip(row, halves, strict=True))
+            low = max(floor(middle - reach - _ROUNDING), -1)
+            high = min(floor(middle + reach + _ROUNDING) + 1, length)
             start.append(low - length // 2)
             size.append(high - low + 1)
             centre.append(middle - low)
@@ -110,10 +109,11 @@ class Spatial(Record):
         if parameters is None:
             return sample
         image, labels = sample.image.contiguous(), sample.labels.contiguous()
-        for axis, (low, high) in enumerate(box.beyond):
-            for layer in [0] * low + [box.size[axis] - 1] * high:
-                image.select(axis + 1, layer).zero_()
-                labels.select(axis + 1, layer).fill_(OUTSIDE)
+        seen_image, seen_labels = image.numpy(), labels.numpy()
+        for axis, (low, high) in enumerate(box.beyond, start=1):
+            for layer in [0] * low + [-1] * high:
+                place = (slice(None),) * axis + (layer,)
+                seen_image[place], seen_labels[place] = 0, OUTSIDE
         matrix = np.asarray(parameters.matrix)
         plain = len(patch_size) - len(matrix)
         shape, centre = patch_size[plain:], box.centre[plain:]
@@ -162,6 +162,7 @@ def rotation(angles: np.ndarray) -> np.ndarray:
     return about_2 @ about_1 @ about_0
 
 
+@lru_cache(maxsize=64)
 def window_size(patch_size: Shape, rotation_degrees: float, *, dummy_2d: bool = False) -> Shape:
     """nnU-Net's "initial patch size": how far from the drawn voxel a patch of `patch_size` may see.
 
