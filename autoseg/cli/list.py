@@ -1,4 +1,4 @@
-"""`autoseg list`: names of the plug-ins of a kind, and the settings."""
+"""`autoseg list`: names of the plug-ins of a kind, the settings, and the published challenges."""
 
 from __future__ import annotations
 
@@ -12,18 +12,26 @@ def list_names(
         str,
         typer.Argument(
             metavar="KIND",
-            help="planner, trainer, network, loss, sampler, transform, augmentation, normalization, or settings (keys "
-            "for --set).",
+            help="planner, trainer, network, loss, sampler, transform, augmentation, normalization, settings (keys "
+            "for --set), or specs (published challenges).",
         ),
     ],
 ) -> None:
-    """Print the plug-ins of a kind, or all settings."""
+    """Print the plug-ins of a kind, all settings, or the published challenges."""
     if kind == "settings":
         from autoseg.cli.tables import show
         from autoseg.pipeline.settings import describe_settings
 
         headings = ("key", "values", "default", "meaning")
         show("settings, for --set KEY=VALUE or the tables of --config FILE", headings, describe_settings(), words=True)
+        return
+    if kind == "specs":
+        from autoseg.benchmark.catalogue import entries
+        from autoseg.cli.tables import show
+
+        rows = [(one.name, one.images, str(one.results), one.title) for one in entries()]
+        headings = ("name", "training images", "results", "challenge")
+        show("published challenges", headings, rows, words=True)
         return
     from autoseg import plugins
 
