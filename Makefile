@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEER := .venv-peer
+PEER_STAMP := $(PEER)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types clean
+.PHONY: help demo test lint types benchmark-peer clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
@@ -25,8 +27,14 @@ lint: $(STAMP)  ## check style and formatting
 types: $(STAMP)  ## check types
 	$(BIN)/mypy
 
+# DATA, MODEL, PREDICTIONS and PLANS are optional folders; without DATA a phantom data set is used.
+benchmark-peer: $(STAMP) $(PEER_STAMP)  ## compare with nnU-Net v2, installed beside; writes docs/benchmarks.md (an hour)
+	$(BIN)/python -m benchmarks.peer --peer-python $(PEER)/bin/python --pages docs \
+	  $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL)) \
+	  $(if $(PREDICTIONS),--predictions $(PREDICTIONS)) $(if $(PLANS),--plans $(PLANS)) $(BENCHMARK_OPTIONS)
+
 clean:  ## remove everything that was made, .venv too
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo
+	rm -rf $(VENV) $(PEER) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
@@ -36,4 +44,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo 'The module venv of $(PYTHON) does not work; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[develop]'
+	@touch $@
+
+$(PEER_STAMP): benchmarks/peer/requirements.txt benchmarks/peer/requirements-alone.txt
+	@$(PYTHON) -m venv $(PEER)
+	$(PEER)/bin/python -m pip install --quiet -r benchmarks/peer/requirements.txt
+	$(PEER)/bin/python -m pip install --quiet --no-deps -r benchmarks/peer/requirements-alone.txt
 	@touch $@
