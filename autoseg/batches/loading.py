@@ -15,6 +15,7 @@ from typing import Any, Self
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from autoseg.allocation import keep_freed_memory
 from autoseg.batches.raw import RawBatch
 from autoseg.batches.source import Batch, Source
 from autoseg.batches.staging import staged
@@ -154,6 +155,7 @@ def _as_it_is(made: Any) -> Any:
 def _prepare_worker(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it stops its workers
     torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 def _start_method() -> str:

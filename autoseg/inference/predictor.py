@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autoseg.allocation import freed_memory_kept
 from autoseg.data.dataset import Case
 from autoseg.data.files import read_case
 from autoseg.data.image import Geometry, Image
@@ -178,7 +179,8 @@ class Predictor:
             return writer.write(case.id, reduced), calibrated(self.reliability, reduced.expected)
 
         title = f"predict {self.configuration_name}"
-        results, failures = stream(cases, title, read=read, compute=compute, write=write)
+        with freed_memory_kept(self.runtime.device):
+            results, failures = stream(cases, title, read=read, compute=compute, write=write)
         return Predicted(
             files={case: path for case, (path, _) in results.items()},
             failures=failures,
@@ -233,7 +235,8 @@ class Predictor:
             return writer.write(case.id, reduced), reduced.expected
 
         title = f"predict {model.name}"
-        results, failures = stream(cases, title, read=read, compute=compute, write=write)
+        with freed_memory_kept(self.runtime.device):
+            results, failures = stream(cases, title, read=read, compute=compute, write=write)
         if failures:
             raise ImageError("validation cases could not be predicted", got="; ".join(failures))
         write_json(out / "expected_dice.json", {case: expected for case, (_, expected) in results.items()})

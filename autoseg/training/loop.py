@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autoseg.allocation import freed_memory_kept
 from autoseg.errors import TrainingError
 from autoseg.log import logger
-from autoseg.training.allocation import freed_memory_kept
 from autoseg.training.averaging import WeightAverage
 from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
 from autoseg.training.config import OptimizerConfig, TrainingConfig
@@ -112,7 +112,7 @@ class Training:
         torch.set_num_threads(self.runtime.threads)
         self._first_step = self.clock.step
         self._stop_at = _ENDLESS if self.config.stop_after is None else self.clock.step + self.config.stop_after
-        kept = freed_memory_kept() if self.runtime.device == "cpu" else nullcontext()
+        kept = freed_memory_kept(self.runtime.device)
         with deferred_interrupt() as self._asked_to_stop, dead_ranks_reported(), kept:
             while not self._over():
                 with self.task.batches(self._batch_numbers(), TRAINING) as batches:

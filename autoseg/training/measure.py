@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from autoseg.allocation import freed_memory_kept
 from autoseg.data.labels import LabelScheme
 from autoseg.losses.compound import dice_cross_entropy
 from autoseg.losses.deep_supervision import deep_supervision
@@ -13,7 +14,6 @@ from autoseg.losses.target import Target
 from autoseg.networks.build import build_network
 from autoseg.plan.layers import input_channels
 from autoseg.plan.record import ConfigurationPlan
-from autoseg.training.allocation import freed_memory_kept
 from autoseg.training.config import OptimizerConfig, TrainingConfig
 from autoseg.training.optimizer import Descent
 from autoseg.training.runtime import Runtime, base_runtime, seconds_of, steady_runtime, tune_runtime

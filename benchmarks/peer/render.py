@@ -40,9 +40,9 @@ def performance_page(found: Sequence[Measured]) -> str:
         "# How far from the physical floor",
         f"Written by `{_COMMAND}`, from the same runs as [benchmarks](benchmarks.md). The floor of a row is the least "
         "time that its work can take on this machine: bytes that must be moved over the bandwidth of a copy, or "
-        "operations that must be done over the rate of the faster of a large matrix product and a wide convolution, both measured on the same cores in the "
-        "same run. Nothing reaches it: small convolutions do not run at the rate of large products, and programs have "
-        "to start. It shows where there is something left to win.",
+        "operations that must be done over the rate of the faster of a large matrix product and a wide convolution, "
+        "both measured on the same cores in the same run. Nothing reaches it: small convolutions do not run at the "
+        "rate of large products, and programs have to start. It shows where there is something left to win.",
         _machines(found),
     ]
     columns = ("", "ours", "floor", "times the floor", "floor counts")

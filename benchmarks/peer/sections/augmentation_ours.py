@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoseg.allocation import freed_memory_kept
 from autoseg.batches.augment.policy import Policy
 from autoseg.batches.sampling import ClassBalancedSampler
 from autoseg.batches.source import Source, training_source
@@ -29,7 +30,6 @@ from autoseg.plan.record import ConfigurationPlan, SamplerPlan
 from autoseg.preprocessing.places import class_places
 from autoseg.preprocessing.record import CaseProperties, PreparedCase
 from autoseg.preprocessing.store import Store, StoreInfo, claim, write_case
-from autoseg.training.allocation import freed_memory_kept
 from benchmarks.peer.patch_statistics import describe
 from planners.augmentation import policy
 

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from autoseg.allocation import freed_memory_kept
 from autoseg.batches.source import Batch
 from autoseg.losses.compound import dice_cross_entropy
 from autoseg.losses.deep_supervision import deep_supervision
 from autoseg.losses.target import Target
 from autoseg.networks.build import build_network
 from autoseg.plan.record import ConfigurationPlan, Plan
-from autoseg.training.allocation import freed_memory_kept
 from autoseg.training.config import OptimizerConfig, TrainingConfig
 from autoseg.training.hooks import RoundReport
 from autoseg.training.loop import Training

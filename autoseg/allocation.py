@@ -15,15 +15,18 @@ _KEEPING = {_TRIM_THRESHOLD: 2**31 - 1, _MMAP_MAX: 0}
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
+def freed_memory_kept(device: str = "cpu") -> Iterator[None]:
     """Within the context, large blocks that are freed are given out again instead of going back to the kernel.
 
     By default the GNU C library maps large blocks freshly and unmaps them at once. Every activation of every step is
     then new memory that the kernel has to clear page by page: a tenth of a step on a CPU, more on a small network in
     the contiguous layout. The allocations of a step repeat, so that the memory kept is hardly more than its peak; at
     the end of the context it goes back. Elsewhere than with the GNU C library nothing changes.
+
+    Args:
+        device: where activations live; on another one than a CPU nothing changes either.
     """
-    library = _gnu_library()
+    library = _gnu_library() if device == "cpu" else None
     if library is None:
         yield
         return
@@ -33,6 +36,13 @@ def freed_memory_kept() -> Iterator[None]:
     finally:
         _set(library, _USUAL)
         library.malloc_trim(0)
+
+
+def keep_freed_memory() -> None:
+    """The same for the rest of a process's life, such as that of a worker which makes batches."""
+    library = _gnu_library()
+    if library is not None:
+        _set(library, _KEEPING)
 
 
 def _gnu_library() -> ctypes.CDLL | None:

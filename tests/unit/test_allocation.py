@@ -9,14 +9,14 @@ import sys
 
 import pytest
 
-from autoseg.training.allocation import freed_memory_kept
+from autoseg.allocation import freed_memory_kept
 
 STEPS = """
 import ctypes, json, resource
 from pathlib import Path
 from statistics import median
 
-from autoseg.training.allocation import freed_memory_kept
+from autoseg.allocation import freed_memory_kept
 
 library = ctypes.CDLL(None)
 library.malloc.restype, library.malloc.argtypes, library.free.argtypes = (
