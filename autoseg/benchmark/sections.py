@@ -237,6 +237,7 @@ class Result(Record):
         metric: as in `Evaluation.metrics`.
         setting: on which cases: all training cases in cross-validation, the challenge's test cases, or others.
         cases: how many.
+        steps: optimiser steps of each training, where the source says so (1000 epochs of 250 steps: 250000).
         mean: over what is scored.
         per_label: label or region -> mean over the cases.
         spread: of the mean, where published.
@@ -252,6 +253,7 @@ class Result(Record):
     metric: str
     setting: Literal["cross-validation", "test", "validation"]
     cases: int | None = None
+    steps: int | None = Field(default=None, ge=1)
     mean: float | None = None
     per_label: dict[str, float] = {}
     spread: float | None = None

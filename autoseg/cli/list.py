@@ -17,7 +17,7 @@ def list_names(
         ),
     ],
 ) -> None:
-    """Print the plug-ins of a kind, all settings, or the published challenges."""
+    """Print the plug-ins of a kind, settings or challenges."""
     if kind == "settings":
         from autoseg.cli.tables import show
         from autoseg.pipeline.settings import describe_settings

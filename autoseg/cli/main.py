@@ -33,6 +33,7 @@ from autoseg.cli.plan_and_train import plan_and_train
 from autoseg.cli.predict import predict
 from autoseg.cli.preprocess import preprocess
 from autoseg.cli.report import report
+from autoseg.cli.reproduce import reproduce
 from autoseg.cli.train import train
 from autoseg.errors import AutosegError
 from autoseg.version import VERSION
@@ -48,6 +49,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "choose": choose,
     "predict": predict,
     "evaluate": evaluate,
+    "reproduce": reproduce,
     "report": report,
     "export": export,
     "import-nnunet": import_nnunet,
@@ -137,6 +139,6 @@ def _verb_to_explain(arguments: Sequence[str]) -> str | None:
 def _command_to_resume(arguments: Sequence[str]) -> str:
     verb = next((argument for argument in arguments if argument in VERBS), None)
     again = ["autoseg", *arguments]
-    if verb in ("plan-and-train", "train") and "--resume" not in arguments:
+    if verb in ("plan-and-train", "train", "reproduce") and "--resume" not in arguments:
         again.append("--resume")
     return shlex.join(again)

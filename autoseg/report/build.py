@@ -20,6 +20,7 @@ from autoseg.report.gather import RunRecords, gather
 from autoseg.report.metrics import digits, heading, label_name, number
 from autoseg.report.overlays import PREDICTION, REFERENCE, overlays
 from autoseg.report.plan_section import plan_section
+from autoseg.report.reproduction_section import reproduction_section
 from autoseg.report.results import results
 from autoseg.report.theme import inline_svg
 from autoseg.report.uncertainty_section import uncertainty_section
@@ -92,6 +93,7 @@ def render(records: RunRecords) -> str:
         verdict=verdict(records),
         use=_use(records),
         results=results(records),
+        reproduction=reproduction_section(records),
         uncertainty=uncertainty_section(records),
         overlays=overlays(records),
         reference_colour=REFERENCE,

@@ -62,6 +62,7 @@ class RunRecords:
         ensembles: names of the configurations -> its validated cases, each with the fold that left it out.
         expected: expected and true Dice of the chosen model's validated cases, as `evaluation.uncertainty` has them.
         reliability: of the chosen model's expected Dice.
+        reproduction: the comparison with a published benchmark that the run repeats, as reproduction.json has it.
     """
 
     run: Run
@@ -76,6 +77,7 @@ class RunRecords:
     ensembles: dict[tuple[str, ...], tuple[CaseScores, ...]] = field(default_factory=dict)
     expected: Cases = field(default_factory=dict)
     reliability: Reliability | None = None
+    reproduction: dict[str, Any] | None = None
 
     @cached_property
     def name(self) -> str:
@@ -168,6 +170,7 @@ def gather(run: Run) -> RunRecords:
         folds={name: found for name, found in folds.items() if found},
         problems=(),
         ensembles=_ensembles(run, summary, folds, read),
+        reproduction=read(run.root / "reproduction.json", read_mapping),
     )
     chosen, expected = records.chosen, {}
     if chosen:
