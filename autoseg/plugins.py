@@ -66,6 +66,22 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "rgb": "autoseg.preprocessing.normalize:rgb",
         "none": "autoseg.preprocessing.normalize:none",
     },
+    "baseline": {
+        "empty": "autoseg.baselines.floors:empty",
+        "most-frequent": "autoseg.baselines.floors:most_frequent",
+        "otsu": "autoseg.baselines.thresholding:otsu",
+        "multi-otsu": "autoseg.baselines.thresholding:multi_otsu",
+        "region-growing": "autoseg.baselines.region_growing:region_growing",
+        "k-means": "autoseg.baselines.clustering:k_means",
+        "logistic-regression": "autoseg.baselines.voxel_classifiers:logistic_regression",
+        "random-forest": "autoseg.baselines.voxel_classifiers:random_forest",
+        "single-atlas": "autoseg.baselines.atlas:single_atlas",
+        "multi-atlas": "autoseg.baselines.atlas:multi_atlas",
+        "patch-classifier": "autoseg.baselines.patch_classifier:patch_classifier",
+        "plain-unet": "autoseg.baselines.plain_unet:plain_unet",
+        "folder": "autoseg.baselines.folder:folder",
+        "nnunetv2": "autoseg.baselines.peer:nnunetv2",
+    },
 }
 
 _registered: dict[str, dict[str, Any]] = {}

@@ -22,6 +22,7 @@ from typer.main import get_command
 from autoseg import log
 from autoseg.cli.check import check
 from autoseg.cli.choose import choose
+from autoseg.cli.compare import compare
 from autoseg.cli.demo import demo
 from autoseg.cli.evaluate import evaluate
 from autoseg.cli.export import export
@@ -49,6 +50,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "choose": choose,
     "predict": predict,
     "evaluate": evaluate,
+    "compare": compare,
     "reproduce": reproduce,
     "report": report,
     "export": export,
@@ -139,6 +141,6 @@ def _verb_to_explain(arguments: Sequence[str]) -> str | None:
 def _command_to_resume(arguments: Sequence[str]) -> str:
     verb = next((argument for argument in arguments if argument in VERBS), None)
     again = ["autoseg", *arguments]
-    if verb in ("plan-and-train", "train", "reproduce") and "--resume" not in arguments:
+    if verb in ("plan-and-train", "train", "compare", "reproduce") and "--resume" not in arguments:
         again.append("--resume")
     return shlex.join(again)

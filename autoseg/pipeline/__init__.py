@@ -17,6 +17,7 @@ _HOMES = {
     "plan_and_train": "whole",
     "demo": "whole",
     "choose": "summary",
+    "compare": "comparison.whole",
     "predict": "prediction",
     "export_zip": "export",
     "export_onnx": "export",

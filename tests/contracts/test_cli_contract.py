@@ -45,6 +45,24 @@ CONTRACT = {
         ["RUN", "IMAGES..."],
     ),
     "evaluate": ({"--out", "--spec", "--workers"}, ["PREDICTIONS", "REFERENCES"]),
+    "compare": (
+        {
+            "--out",
+            "--methods",
+            "--folds",
+            "--training-cases",
+            "--budget",
+            "--run",
+            "--predictions",
+            "--peer-python",
+            "--device",
+            "--splits",
+            "--seed",
+            "--workers",
+            "--resume",
+        },
+        ["DATASET"],
+    ),
     "reproduce": (
         {
             "--data",
@@ -185,3 +203,10 @@ def test_a_plug_in_file_takes_effect(tmp_path: Path, capsys: pytest.CaptureFixtu
         check=True,
     )
     assert "my-own" in done.stdout.split()
+
+
+@pytest.mark.parametrize("kind", ["baselines", "losses", "networks", "trainers"])
+def test_plug_ins_are_described_without_the_libraries_they_need(kind: str) -> None:
+    imported, code = modules_imported_by("-m", "autoseg", "list", kind)
+    assert code == 0
+    assert not imported & HEAVY

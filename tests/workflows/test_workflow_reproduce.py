@@ -97,7 +97,7 @@ def test_a_benchmark_is_reproduced_in_one_command(
     assert verdict["outcome"] == "not comparable"
     assert verdict["reasons"] == ["the training had 2 steps of the published 1000", "one fold of five"]
     assert f"verdict: {verdict['text']}" in capsys.readouterr().out
-    assert "Published and reproduced" in made.report.read_text()
+    assert "Published and reproduced" in made.report.read_text(encoding="utf-8")
     identifiers = [file.name.removesuffix(".nii.gz") for file in (phantom / "labelsTr").glob("*.nii.gz")]
     assert load_splits(made.splits, identifiers) == k_fold(identifiers)
 

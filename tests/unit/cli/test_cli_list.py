@@ -1,0 +1,49 @@
+"""`autoseg list`: every plug-in has its line, told without importing what it needs."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from autoseg import plugins
+from autoseg.cli.descriptions import describe
+from autoseg.cli.main import run
+from autoseg.metrics.table import METRICS
+
+
+@pytest.mark.parametrize("kind", plugins.BUILT_IN)
+def test_each_plug_in_of_this_project_says_what_it_is(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    plural = {"loss": "losses"}.get(kind, f"{kind}s")
+    assert run(["list", plural]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == plugins.names(kind)
+    assert not [line for line in lines if len(line.split()) < 3], "a plug-in without a description"
+    assert run(["list", kind]) == 0
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_a_description_is_the_docstring_of_the_imported_object() -> None:
+    for name in plugins.names("normalization"):
+        text = inspect.getdoc(plugins.resolve("normalization", name)) or ""
+        assert describe("normalization", name) == text.partition("\n")[0].rstrip(".")
+
+
+def test_a_plug_in_of_a_file_is_described_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plugins, "_registered", {})
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from autoseg.plugins import register\n\n\n@register('baseline', 'mine')\ndef mine(context):\n"
+        "    '''Always right.\n\n    Or so it says.'''\n"
+    )
+    assert run(["--plugin", str(file), "list", "baselines"]) == 0
+    assert ["mine", "Always", "right"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_metrics_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "metrics"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f" {name} " in printed for name in METRICS)
