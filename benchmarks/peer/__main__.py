@@ -57,8 +57,8 @@ def main() -> int:
     found = kept_sections(work)
     if options.pages:
         options.pages.mkdir(parents=True, exist_ok=True)
-        (options.pages / "benchmarks.md").write_text(benchmarks_page(found))
-        (options.pages / "performance.md").write_text(performance_page(found))
+        (options.pages / "benchmarks.md").write_text(benchmarks_page(found), encoding="utf-8")
+        (options.pages / "performance.md").write_text(performance_page(found), encoding="utf-8")
         print(f"\nwrote {options.pages / 'benchmarks.md'} and performance.md")
     short = [f"{one.name}: {row.setting}" for one in found for row in one.section.rows if row.met is False]
     for line in short:
