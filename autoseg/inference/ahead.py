@@ -7,6 +7,8 @@ from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
 
+import torch
+
 Item = TypeVar("Item")
 
 _LOOK = 0.1
@@ -15,6 +17,8 @@ _LOOK = 0.1
 
 def ahead(items: Iterator[Item], stopped: Event, waiting: int = 1) -> Iterator[Item]:
     """The same items in order, made by a thread while the caller works on the ones before.
+
+    The thread's operations have as many CPU threads as the caller's.
 
     Args:
         items: advanced in the thread only, from the first item that is asked for on.
@@ -34,8 +38,11 @@ def ahead(items: Iterator[Item], stopped: Event, waiting: int = 1) -> Iterator[I
                 continue
             return
 
+    threads = torch.get_num_threads()
+
     def make() -> None:
         try:
+            torch.set_num_threads(threads)  # counted thread by thread; a new one has what any other set last
             for item in items:
                 put("item", item)
                 del item  # not held while the next one is made

@@ -148,7 +148,7 @@ class Predictor:
         elif not isinstance(image, Image):
             files = (image,) if isinstance(image, (str, Path)) else tuple(image)
             image = read_case(Case(id="image", images=tuple(Path(file) for file in files)), len(self.plan.channels))
-        computed = self._compute(self._prepare(image, "image"))
+        computed = _bounded(self._compute(self._prepare(image, "image")))
         labels = export_labels(computed.predictions, self.plan.labels)
         return on_image(labels, self.plan.labels, computed.properties, self._decision)
 
@@ -278,7 +278,13 @@ class Predictor:
 
 def _in_bounds(writer: CaseWriter | ValidationWriter, case: Case, computed: Computed) -> Computed | Reduced:
     """Small logits as a whole, which are reduced while the next case is computed; large ones reduced as they come."""
-    return computed.in_memory() if computed.logit_bytes <= _SMALL else writer.reduce(case.id, computed)
+    bounded = _bounded(computed)
+    return bounded if bounded.logit_bytes <= _SMALL else writer.reduce(case.id, bounded)
+
+
+def _bounded(computed: Computed) -> Computed:
+    """Small logits as a whole; large ones computed ahead of their reduction."""
+    return computed.in_memory() if computed.logit_bytes <= _SMALL else computed.ahead()
 
 
 def _image_of(array: np.ndarray, spacing: Sequence[float] | None, dimension: int) -> Image:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Event
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from autoseg.inference.ahead import ahead
 from autoseg.inference.readout import Readout
 
 Shape = tuple[int, int, int, int]
@@ -76,10 +78,14 @@ class StreamedLogits:
         shape: of the logits.
         parts: (C, rows, Y, X) each, together all rows in order.
         readout: makes logits of the parts; None where they are logits.
+        stopped: set when nobody will ask for more, so that a thread in which `parts` is made can end early.
     """
 
-    def __init__(self, shape: Shape, parts: Iterator[Tensor], readout: Readout | None = None) -> None:
+    def __init__(
+        self, shape: Shape, parts: Iterator[Tensor], readout: Readout | None = None, stopped: Event | None = None
+    ) -> None:
         self._shape, self._parts, self._readout = shape, parts, readout
+        self._stopped = stopped or Event()
         self._held: list[Tensor] = []
         self._low = self._high = 0  # rows that are held
 
@@ -112,10 +118,24 @@ class StreamedLogits:
         features = self.features(low, high)
         return features if self._readout is None else self._readout(features)
 
+    def ahead(self) -> StreamedLogits:
+        """The same, of which a thread computes the next rows while the caller works on those that it has.
+
+        For logits that are taken piece by piece, before the first piece. It is not for small ones: with the threads of
+        two callers OpenMP counts more than there are cores, lets them sleep between operations, and a small network
+        takes half as long again.
+        """
+        return StreamedLogits(self._shape, ahead(self._parts, self._stopped), self._readout, self._stopped)
+
     def _release(self, low: int) -> None:
         """Lets go of the parts that lie below a row."""
         while self._held and self._low + self._held[0].shape[1] <= low:
             self._low += self._held.pop(0).shape[1]
+
+
+def computed_ahead(rows: LogitRows) -> LogitRows:
+    """Rows of which the next are computed while the caller works on the ones before, if they are not there yet."""
+    return rows.ahead() if isinstance(rows, StreamedLogits) else rows
 
 
 def in_memory(rows: LogitRows) -> WholeLogits:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autoseg.inference.accumulator import Accumulator, covered, memory_bound, with_coverage
-from autoseg.inference.ahead import ahead
 from autoseg.inference.readout import without_heads
 from autoseg.inference.rows import StreamedLogits
 from autoseg.inference.tiling import PlacedTile, mirror_combinations, place_tiles
@@ -71,7 +70,7 @@ def slide(
 
     Tiles go through the image from the first row (Z) to the last, and a row is handed out when no later tile reaches
     it, so that the sums of one layer of tiles are all that is held: of the networks' last features where these are
-    fewer than the outputs. The next layer is computed while the caller works on the rows of the one before.
+    fewer than the outputs.
 
     Args:
         networks: in evaluation mode, on the runtime's device; usually one a fold.
@@ -91,7 +90,7 @@ def slide(
         bodies, readout = found
         pass_ = _Pass(bodies, readout.weight.shape[1], sliding, runtime, joined=True)
     stopped = Event()
-    return StreamedLogits((outputs, z, y, x), ahead(_rows(pass_, image, bound, stopped), stopped), readout)
+    return StreamedLogits((outputs, z, y, x), _rows(pass_, image, bound, stopped), readout, stopped)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import torch
+
 from autoseg.data.dataset import Case
 from autoseg.errors import AutosegError
 from autoseg.log import progress
@@ -28,6 +30,9 @@ def stream(
 ) -> tuple[dict[str, Written], list[str]]:
     """Takes each case through reading, computing and writing; the three overlap, each in threads of this process.
 
+    Operations on the CPU have all threads where nothing else runs, in `compute` and for the first case, and one where
+    they run beside a case that is computed. More would not only take its cores: see `rows.StreamedLogits`.
+
     A case that fails with an `AutosegError` in any stage is left out and the others go on; other exceptions are bugs
     and are raised.
 
@@ -46,20 +51,39 @@ def stream(
             except AutosegError as error:
                 failures.append(_failure(case_id, error))
 
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(_BEHIND) as writer:
-        ahead = reader.submit(read, cases[0]) if cases else None
-        for i, case in progress(enumerate(cases), title, len(cases)):
-            current, ahead = ahead, reader.submit(read, cases[i + 1]) if i + 1 < len(cases) else None
-            assert current is not None
-            try:
-                computed = compute(case, current.result())
-            except AutosegError as error:
-                failures.append(_failure(case.id, error))
-                continue
-            writing.append((case.id, writer.submit(write, case, computed)))
-            settle(_BEHIND)
-        settle(0)
+    threads = torch.get_num_threads()
+    try:
+        with _alone(1) as reader, _alone(_BEHIND) as writer:
+            ahead = _now(read, cases[0]) if cases else None
+            for i, case in progress(enumerate(cases), title, len(cases)):
+                current, ahead = ahead, reader.submit(read, cases[i + 1]) if i + 1 < len(cases) else None
+                assert current is not None
+                try:
+                    computed = compute(case, current.result())
+                except AutosegError as error:
+                    failures.append(_failure(case.id, error))
+                    continue
+                writing.append((case.id, writer.submit(write, case, computed)))
+                settle(_BEHIND)
+            settle(0)
+    finally:
+        torch.set_num_threads(threads)  # what new threads begin with
     return results, failures
+
+
+def _now(read: Callable[[Case], Read], case: Case) -> Future[Read]:
+    """What reading a case in this thread gives or raises."""
+    future: Future[Read] = Future()
+    try:
+        future.set_result(read(case))
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
+def _alone(count: int) -> ThreadPoolExecutor:
+    """Threads whose operations use no other thread."""
+    return ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def _failure(case: str, error: AutosegError) -> str:

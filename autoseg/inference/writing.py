@@ -15,7 +15,7 @@ from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.inference.export import Observer, Prediction, Slab, export_labels, export_map, labels_in_space
 from autoseg.inference.probabilities import ProbabilityWriter, probability_file
-from autoseg.inference.rows import in_memory
+from autoseg.inference.rows import computed_ahead, in_memory
 from autoseg.inference.uncertainty import ExpectedDice
 from autoseg.postprocessing.apply import apply as postprocess
 from autoseg.postprocessing.choose import Decision
@@ -54,6 +54,10 @@ class Computed:
     def in_memory(self) -> Computed:
         """The same with all logits computed now."""
         return replace(self, predictions=tuple((in_memory(rows), one) for rows, one in self.predictions))
+
+    def ahead(self) -> Computed:
+        """The same with rows that are computed while the ones before are reduced."""
+        return replace(self, predictions=tuple((computed_ahead(rows), one) for rows, one in self.predictions))
 
 
 @dataclass(frozen=True)

@@ -84,3 +84,13 @@ def test_what_is_in_memory_can_be_taken_again() -> None:
     assert in_memory(whole) is whole
     assert isinstance(whole, WholeLogits)
     assert [whole.take(low, low + 2).flatten().tolist() for low in (2, 0)] == [[2, 3], [0, 1]]
+
+
+def test_rows_computed_ahead_are_the_same() -> None:
+    def logits() -> StreamedLogits:
+        return StreamedLogits((1, 6, 1, 1), iter(torch.arange(6.0).reshape(3, 1, 2, 1, 1)))
+
+    rows, ahead = logits(), logits().ahead()
+    assert ahead.shape == rows.shape
+    for low in (0, 1, 4):
+        assert torch.equal(ahead.take(low, low + 2), rows.take(low, low + 2))

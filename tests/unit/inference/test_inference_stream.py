@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 from autoseg.data.dataset import Case
 from autoseg.errors import ImageError
@@ -118,3 +119,28 @@ def test_a_bug_is_raised(stage: str) -> None:
             compute=lambda case, _: broken("compute"),
             write=lambda case, _: broken("write"),
         )
+
+
+def test_only_what_is_computed_takes_more_than_one_thread() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    seen: dict[str, list[int]] = {"read": [], "compute": [], "write": []}
+
+    def note(stage: str) -> None:
+        seen[stage].append(torch.get_num_threads())
+
+    try:
+        stream(
+            CASES[:3], "test",
+            read=lambda case: note("read"),
+            compute=lambda case, image: note("compute"),
+            write=lambda case, computed: note("write"),
+        )  # fmt: skip
+        afterwards = [torch.get_num_threads()]
+        thread = threading.Thread(target=lambda: afterwards.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {"read": [3, 1, 1], "compute": [3, 3, 3], "write": [1, 1, 1]}
+    assert afterwards == [3, 3]
