@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from autoseg.evaluation.bootstrap import resampled_sums
 from autoseg.metrics.table import Metric
 from autoseg.records import Record
 
@@ -17,8 +18,6 @@ SLACK = 0.005
 
 LEVEL = 0.95
 """Share of resamples within an interval."""
-
-RESAMPLES = 5000
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -59,13 +58,12 @@ def mean_of_labels(values: np.ndarray) -> float | None:
     Returns:
         None if there is no value at all.
     """
-    means = _means(np.ones((1, len(values))), values)[0, -1]
-    return None if np.isnan(means) else float(means)
+    known = ~np.isnan(values)
+    mean = _means(np.where(known, values, 0.0).sum(axis=0)[None], known.sum(axis=0)[None])[0, -1]
+    return None if np.isnan(mean) else float(mean)
 
 
-def bootstrap_intervals(
-    values: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[tuple[Interval | None, ...], Interval | None]:
+def bootstrap_intervals(values: np.ndarray, *, seed: int = 0) -> tuple[tuple[Interval | None, ...], Interval | None]:
     """Percentile intervals of the labels' means over the cases and of `mean_of_labels` (Efron 1979, Annals of
     Statistics 7(1)).
 
@@ -74,8 +72,7 @@ def bootstrap_intervals(
 
     Args:
         values: (cases, labels), NaN where a value does not exist.
-        resamples: how often cases are drawn.
-        seed: of the draws.
+        seed: of the draws (`evaluation.bootstrap`).
 
     Returns:
         An interval a label and that of their mean; None for fewer than two cases, and where no value exists.
@@ -83,17 +80,18 @@ def bootstrap_intervals(
     cases, labels = values.shape
     if cases < 2:
         return (None,) * labels, None
-    draws = np.random.default_rng(seed).multinomial(cases, np.full(cases, 1 / cases), size=resamples)
-    means = _means(draws.astype(np.float64), values)
+    known = ~np.isnan(values)
+    sums = resampled_sums(np.concatenate([np.where(known, values, 0.0), known], axis=1).T, seed=seed)
+    means = _means(sums[:, :labels], sums[:, labels:])
     intervals = tuple(_interval(column) for column in means.T)
     return intervals[:-1], intervals[-1]
 
 
-def _means(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(weightings, labels + 1): weighted means over the cases, the mean of the labels last; NaN without a value."""
-    known = ~np.isnan(values)
-    counts = weights @ known
-    sums = weights @ np.where(known, values, 0.0)
+def _means(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(n, labels + 1) of sums and numbers of values, (n, labels) each: the labels' means, and the mean of these last.
+
+    NaN without a value.
+    """
     means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
     there = counts > 0
     total = np.where(there, means, 0.0).sum(axis=1)

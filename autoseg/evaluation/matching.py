@@ -38,7 +38,7 @@ def match(predictions: str | Path | Iterable[str | Path], references: str | Path
     Raises:
         ConfigurationError: a folder does not exist, two files of one side have the same name, or none matches.
     """
-    predicted, expected = _by_name(predictions, "predictions"), _by_name(references, "references")
+    predicted, expected = files_by_name(predictions, "predictions"), files_by_name(references, "references")
     common = sorted(predicted.keys() & expected.keys())
     if not common:
         raise ConfigurationError(
@@ -54,38 +54,57 @@ def match(predictions: str | Path | Iterable[str | Path], references: str | Path
     )
 
 
-def check_geometry(prediction: Image, reference: Image, where: Path) -> None:
+def check_geometry(
+    prediction: Image,
+    reference: Image,
+    where: object,
+    *,
+    ours: str = "the prediction's",
+    theirs: str = "its reference's",
+) -> None:
     """Refuses a prediction that does not lie voxel on voxel on its reference.
+
+    Args:
+        where: file or case of the prediction.
+        ours, theirs: whose geometries they are, for the message.
 
     Raises:
         ImageError: shape, spacing, direction or origin differ.
     """
-    ours, theirs = prediction.geometry, reference.geometry
-    shift = np.subtract(ours.origin, theirs.origin) @ np.asarray(theirs.direction) / theirs.spacing
+    one, other = prediction.geometry, reference.geometry
+    shift = np.subtract(one.origin, other.origin) @ np.asarray(other.direction) / other.spacing
     differences = (
         ("shape", prediction.shape, reference.shape, prediction.shape == reference.shape),
-        ("spacing", ours.spacing, theirs.spacing, same_spacing(ours, theirs)),
+        ("spacing", one.spacing, other.spacing, same_spacing(one, other)),
         (
             "direction",
-            ours.direction,
-            theirs.direction,
-            np.allclose(ours.direction, theirs.direction, rtol=0, atol=_DIRECTION_TOLERANCE),
+            one.direction,
+            other.direction,
+            np.allclose(one.direction, other.direction, rtol=0, atol=_DIRECTION_TOLERANCE),
         ),
-        ("origin", ours.origin, theirs.origin, bool(np.abs(shift).max() <= _ORIGIN_TOLERANCE)),
+        ("origin", one.origin, other.origin, bool(np.abs(shift).max() <= _ORIGIN_TOLERANCE)),
     )
     for name, got, expected, same in differences:
         if not same:
             raise ImageError(
-                f"the prediction's {name} is not its reference's",
+                f"{ours} {name} is not {theirs}",
                 where=where,
                 got=f"{got} (z, y, x)",
                 expected=expected,
-                remedy="bring the prediction into the reference's geometry (nearest neighbour)",
+                remedy="bring it into that geometry (nearest neighbour)",
             )
 
 
-def _by_name(files: str | Path | Iterable[str | Path], side: str) -> dict[str, Path]:
-    """Name -> label file; in a folder, junk and files that are no images are passed over."""
+def files_by_name(files: str | Path | Iterable[str | Path], side: str) -> dict[str, Path]:
+    """Name without ending -> label file; in a folder, junk and files that are no images are passed over.
+
+    Args:
+        files: a folder, or files.
+        side: whose files they are, for messages.
+
+    Raises:
+        ConfigurationError: the folder does not exist, or two files have the same name.
+    """
     if isinstance(files, (str, Path)):
         folder = Path(files)
         if not folder.is_dir():

@@ -11,7 +11,7 @@ SMOOTH = 1e-5
 
 
 def dice(logits: Tensor, target: Target, *, batch_dice: bool) -> Tensor:
-    """The negative soft Dice of the foreground; the plug-in "dice".
+    """Minus the mean soft Dice of the foreground labels, of each image or of the batch (Milletari et al., 2016).
 
     Args:
         logits: (B, labels with background, *spatial), taken through a softmax; with regions (B, regions, *spatial),

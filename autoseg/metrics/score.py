@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import hypot
 
 import numpy as np
 
 from autoseg.errors import ImageError
 from autoseg.metrics.boxes import Box
 from autoseg.metrics.counts import comparable, confusion, count
+from autoseg.metrics.shape import centroid_shift, hole_voxels
 from autoseg.metrics.surface import TOLERANCE_MM
 from autoseg.metrics.table import Pair, select
 
@@ -17,6 +19,12 @@ COUNTS = ("n_pred", "n_ref", "tp", "fp", "fn", "tn")
 
 VOLUMES = ("volume_pred", "volume_ref")
 """Keys of the volumes in mm3 (mm2 in 2D)."""
+
+SHIFTS = ("shift_z", "shift_y", "shift_x")
+"""Keys of the way from the reference's centroid to the prediction's along the axes of the array, in mm."""
+
+SHAPE = ("hole_voxels_pred", "hole_voxels_ref", "centroid_distance", *SHIFTS)
+"""Keys of enclosed background voxels and of the centroids (see `shape`). Older summaries lack them."""
 
 
 def score_labels(
@@ -44,7 +52,8 @@ def score_labels(
 
     Returns:
         name -> metric -> value, None where it does not exist (see `overlap` and `surface`), with the `COUNTS` in
-        voxels and the `VOLUMES` in mm3 (mm2 in 2D) beside the metrics.
+        voxels, the `VOLUMES` in mm3 (mm2 in 2D) and the `SHAPE` beside the metrics. Without both objects there is no
+        centroid distance and no shift, in a plane none along z.
 
     Raises:
         ImageError: shapes differ, values are no labels, or a plane image has several slices.
@@ -63,14 +72,28 @@ def score_labels(
     for name, values in foreground.items():
         box = _union(confused.boxes[value] for value in values if value in confused.boxes)
         counts = count(confused, values)
-        pair = Pair(counts, _mask(prediction[box], values), _mask(reference[box], values), spacing, tolerance_mm)
+        labels = prediction[box], reference[box]
+        masks = _mask(labels[0], values), _mask(labels[1], values)
+        pair = Pair(counts, *masks, spacing, tolerance_mm)
         scores[name] = {
             **{metric.name: metric.compute(pair) for metric in chosen},
             **{key: getattr(counts, key) for key in COUNTS},
             "volume_pred": counts.n_pred * voxel,
             "volume_ref": counts.n_ref * voxel,
+            **dict(zip(SHAPE, _shape(masks, labels, spacing), strict=True)),
         }
     return scores
+
+
+def _shape(
+    masks: tuple[np.ndarray, np.ndarray], labels: tuple[np.ndarray, np.ndarray], spacing: tuple[float, ...]
+) -> tuple[float | None, ...]:
+    """The values of `SHAPE` of a prediction's and a reference's mask and labels."""
+    holes = [hole_voxels(mask, own) if mask.any() else 0 for mask, own in zip(masks, labels, strict=True)]
+    shift = centroid_shift(*masks, spacing)
+    if shift is None:
+        return *holes, None, None, None, None
+    return *holes, hypot(*shift), *(None,) * (3 - len(shift)), *shift
 
 
 def _union(boxes: Iterable[Box]) -> Box:

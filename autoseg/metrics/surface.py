@@ -2,8 +2,8 @@
 
 The surface of a mask is its border voxels: those with a background neighbour across a face (6 neighbours in 3D, 4 in
 2D), the image's outside counting as background. This is the definition of medpy and MONAI. Every border voxel weighs
-the same. google-deepmind/surface-distance instead weighs surface elements by their area, which differs where the
-spacing is very anisotropic or the object is a few voxels wide.
+the same. google-deepmind/surface-distance instead takes the corners between voxels inside and outside and weighs them
+by area, which differs where the spacing is very anisotropic or the object is a few voxels wide (docs/metrics.md).
 
 Distances are between voxel centres, exact Euclidean, accurate to single precision.
 """
@@ -92,7 +92,8 @@ def hausdorff(distances: SurfaceDistances, percentile: float = 100.0) -> float:
     """Hausdorff distance in mm: the larger of the two directed percentiles.
 
     With 100 it is the largest distance from one surface to the other; with 95 (HD95) single outliers do not decide.
-    Like surface-distance and MONAI; medpy's hd95 takes one percentile of both directions pooled.
+    Percentiles are interpolated, as MONAI's are; surface-distance takes the smallest distance that so many per cent do
+    not exceed, and medpy's hd95 one percentile of both directions pooled.
 
     Source: Huttenlocher et al. 1993, IEEE TPAMI 15(9).
     """

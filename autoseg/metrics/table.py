@@ -92,7 +92,8 @@ def _distance(
 
 def _nsd(pair: Pair) -> float | None:
     if pair.distances is None:
-        return None
+        # Infinitely far apart is a value here, unlike for distances: nothing of the one surface is near the other.
+        return 0.0 if pair.counts.n_pred or pair.counts.n_ref else None
     return surface.normalised_surface_distance(pair.distances, pair.tolerance_mm)
 
 

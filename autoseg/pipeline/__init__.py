@@ -18,6 +18,7 @@ _HOMES = {
     "demo": "whole",
     "choose": "summary",
     "compare": "comparison.whole",
+    "compare_raters": "raters",
     "predict": "prediction",
     "export_zip": "export",
     "export_onnx": "export",

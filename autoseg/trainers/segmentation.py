@@ -166,7 +166,7 @@ class SegmentationTask:
 
 
 class SegmentationTrainer:
-    """The trainer plug-in "segmentation"."""
+    """A U-Net on augmented patches, by Dice plus cross-entropy; validated by sliding windows."""
 
     def __init__(self, context: FoldContext) -> None:
         self._context = context

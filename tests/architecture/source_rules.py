@@ -47,6 +47,7 @@ SIBLINGS = {
     ("autoseg.inference", "autoseg.training.config"),
     ("autoseg.baselines", "autoseg.trainers"),
     ("autoseg.report", "autoseg.evaluation"),
+    ("autoseg.benchmark", "autoseg.evaluation.bootstrap"),  # one bootstrap for published and for compared scores
     ("autoseg.pipeline", "autoseg.evaluation"),
     ("autoseg.pipeline", "autoseg.report"),
     ("autoseg.__main__", "autoseg.cli"),

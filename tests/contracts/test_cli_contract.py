@@ -45,6 +45,7 @@ CONTRACT = {
         ["RUN", "IMAGES..."],
     ),
     "evaluate": ({"--out", "--spec", "--workers"}, ["PREDICTIONS", "REFERENCES"]),
+    "raters": ({"--out", "--consensus", "--spec", "--workers"}, ["FOLDER..."]),
     "compare": (
         {
             "--out",

@@ -124,3 +124,43 @@ def test_spacings_are_of_all_cases_or_none() -> None:
 def test_values_may_be_numpys() -> None:
     row = {key: None if value is None else np.float64(value) for key, value in large(n_ref=10, n_pred=10).items()}
     assert advice_of(cases_of(row), "small-structures").labels == ("liver",)
+
+
+def holes(predicted: float, expected: float) -> Scores:
+    return large(hole_voxels_pred=predicted, hole_voxels_ref=expected)
+
+
+def test_holes_that_the_references_lack() -> None:
+    found = advice_of(cases_of(*[holes(50, 0)] * 2, holes(0, 0), holes(3, 4)), "holes")
+    assert "2 of 4 predictions have holes where the reference has none (median 50 voxels, 0.1 % of it)" in (
+        found.sentence
+    )
+    filled = advice_of(cases_of(*[holes(0, 10)] * 3, holes(3, 4)), "holes")
+    assert "liver: 3 of 4 predictions lack the reference's holes" in filled.sentence
+    assert advise(cases_of(holes(9, 0), *[holes(0, 0)] * 19)) == ()  # one of twenty
+    assert advise(cases_of(holes(3, 4), holes(5, 1))) == ()  # both have some
+
+
+def test_little_overlap_of_structures_whose_centres_agree() -> None:
+    cases = cases_of(*[large(dice=0.5, centroid_distance=2.0)] * 2, large(centroid_distance=2.0))
+    found = advice_of(cases, "centre-alignment", (1.0, 1.0, 1.0))
+    assert "Dice is below 0.7 in 2 of 3 cases" in found.sentence
+    assert "(medians: Dice 0.50, centroid distance 2 mm, a ball of its volume 45.7 mm wide)" in found.sentence
+    elsewhere = cases_of(*[large(dice=0.5, centroid_distance=6.0)] * 3)
+    assert advise(elsewhere, spacings=dict.fromkeys(elsewhere, (1.0, 1.0, 1.0))) == ()
+    assert advise(cases) == ()  # without spacing nobody knows how wide it is
+
+
+def test_a_shift_to_one_side() -> None:
+    rows = [large(shift_z=0.0, shift_y=0.1 * (-1) ** i, shift_x=-0.4) for i in range(10)]
+    found = advice_of(cases_of(*rows), "one-sided-shift", (3.0, 0.8, 0.8))
+    p = stats.binomtest(0, 10).pvalue * 2  # two axes are tested; along z nothing moves
+    assert "liver: lies 0.4 mm (0.5 voxels) towards smaller x in the median case, to that side in 10 of 10" in (
+        found.sentence
+    )
+    assert f"(sign test p = {p:.2g})" in found.sentence
+    plane = cases_of(*[row | {"shift_z": None} for row in rows])
+    assert advice_of(plane, "one-sided-shift", (0.8, 0.8)).labels == ("liver",)
+    tiny = cases_of(*[row | {"shift_x": -0.1} for row in rows])
+    assert advise(tiny, spacings=dict.fromkeys(tiny, (1.0, 0.8, 0.8))) == ()  # certain, but an eighth of a voxel
+    assert advise(cases_of(*rows[:5])) == ()

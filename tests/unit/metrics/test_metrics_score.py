@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autoseg.errors import ConfigurationError, ImageError
-from autoseg.metrics.score import COUNTS, VOLUMES, score_labels
+from autoseg.metrics.score import COUNTS, SHAPE, VOLUMES, score_labels
 from autoseg.metrics.table import METRICS
 
 SPACING = (3.0, 0.5, 0.5)
@@ -38,7 +38,7 @@ def test_known_values(case: tuple[np.ndarray, np.ndarray]) -> None:
 def test_all_metrics_are_there_with_counts_and_volumes(case: tuple[np.ndarray, np.ndarray]) -> None:
     scores = score_labels(*case, LABELS, SPACING, dimension=3)
     for row in scores.values():
-        assert list(row) == [*METRICS, *COUNTS, *VOLUMES]
+        assert list(row) == [*METRICS, *COUNTS, *VOLUMES, *SHAPE]
         for name, metric in METRICS.items():
             value = row[name]
             assert isinstance(value, float)
@@ -78,8 +78,8 @@ def test_a_label_in_one_image_has_no_distance(case: tuple[np.ndarray, np.ndarray
     _, reference = case
     pair = (reference, np.zeros_like(reference)) if swap else (np.zeros_like(reference), reference)
     row = score_labels(*pair, LABELS, SPACING, dimension=3)["organ"]
-    assert [row[name] for name in ("hausdorff", "hd95", "assd", "nsd")] == [None] * 4
-    assert (row["dice"], row["iou"], row["f_beta"]) == (0, 0, 0)
+    assert [row[name] for name in ("hausdorff", "hd95", "assd")] == [None] * 3
+    assert (row["dice"], row["iou"], row["f_beta"], row["nsd"]) == (0, 0, 0, 0)
     assert (row["precision"], row["sensitivity"]) == ((0, None) if swap else (None, 0))
 
 
@@ -105,7 +105,7 @@ def test_planes_have_outlines_and_areas() -> None:
 def test_chosen_metrics_and_tolerance(case: tuple[np.ndarray, np.ndarray]) -> None:
     loose = score_labels(*case, LABELS, SPACING, dimension=3, metrics=["nsd"], tolerance_mm=0.5)["organ"]
     tight = score_labels(*case, LABELS, SPACING, dimension=3, metrics=["nsd"], tolerance_mm=0.4)["organ"]
-    assert list(loose) == ["nsd", *COUNTS, *VOLUMES]
+    assert list(loose) == ["nsd", *COUNTS, *VOLUMES, *SHAPE]
     assert loose["nsd"] == 1
     assert tight["nsd"] < 1  # type: ignore[operator]
 
