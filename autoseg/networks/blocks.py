@@ -43,10 +43,10 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.conv = convolution(len(kernel), inputs, outputs, kernel, stride, bias=bias)
         self.norm = InstanceNorm(outputs)
-        self.activation = nn.LeakyReLU(LEAK, inplace=True) if activation else nn.Identity()
+        self.slope = LEAK if activation else None
 
     def forward(self, features: Tensor) -> Tensor:
-        result: Tensor = self.activation(self.norm(self.conv(features)))
+        result: Tensor = self.norm(self.conv(features), self.slope, in_place=True)
         return result
 
 

@@ -11,10 +11,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 _BLOCK = 1024
 """Rows that are added in float32."""
 _PIECE_BYTES = 2**20
+_WIDE = 1024
+"""Values that lie side by side, about, where rows are scaled."""
 
 
 def mean_and_variance(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -22,6 +25,27 @@ def mean_and_variance(rows: Tensor) -> tuple[Tensor, Tensor]:
     total, squares = _sums(lambda part: (part, part.square()), rows)
     mean = total / len(rows)
     return mean.float(), (squares / len(rows) - mean.square()).clamp_(min=0).float()
+
+
+def scale_rows_(rows: Tensor, scale: Tensor, shift: Tensor, slope: float | None = None) -> None:
+    """Makes `rows * scale + shift`, and of that a leaky ReLU, of rows (N, C) float32 in their own memory.
+
+    One operation over rows of few channels spends its time on their ends, so that several rows lie side by side here.
+
+    Args:
+        rows: contiguous.
+        scale, shift: (C,) float32.
+        slope: of the leaky ReLU for negative values; None leaves it out.
+    """
+    channels = rows.shape[1]
+    beside = max(1, _WIDE // channels)
+    whole = len(rows) // beside * beside
+    for part, repeats in ((rows[:whole], beside), (rows[whole:], 1)):
+        wide, wide_scale, wide_shift = part.view(-1, repeats * channels), scale.repeat(repeats), shift.repeat(repeats)
+        for piece in _pieces(wide, multiple=1):
+            torch.addcmul(wide_shift, piece, wide_scale, out=piece)
+            if slope is not None:
+                functional.leaky_relu_(piece, slope)
 
 
 def normalization_gradients(
@@ -62,6 +86,6 @@ def _sums(terms: Callable[..., tuple[Tensor, Tensor]], *rows: Tensor) -> tuple[T
     return sums
 
 
-def _pieces(rows: Tensor) -> tuple[Tensor, ...]:
-    count = max(_BLOCK, _PIECE_BYTES // (4 * rows.shape[1]) // _BLOCK * _BLOCK)
+def _pieces(rows: Tensor, multiple: int = _BLOCK) -> tuple[Tensor, ...]:
+    count = max(multiple, _PIECE_BYTES // (4 * rows.shape[1]) // multiple * multiple)
     return rows.split(count)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autoseg.networks.moments import mean_and_variance, normalization_gradients
+from autoseg.networks.moments import mean_and_variance, normalization_gradients, scale_rows_
 from autoseg.networks.products import rows_are_voxels
 
 _aten = torch.ops.aten
@@ -32,11 +32,21 @@ class InstanceNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, slope: float | None = None, *, in_place: bool = False) -> Tensor:
+        """Normalised features.
+
+        Args:
+            features: (B, C, *spatial) of any floating type.
+            slope: of a leaky ReLU that follows, for negative values; None for none.
+            in_place: nobody else needs `features`, so that the result may take their memory.
+        """
         if rows_are_voxels(features):
+            if in_place and not torch.is_grad_enabled() and features.dtype is torch.float32:
+                return _normalise_(features, self.weight, self.bias, self.eps, slope)
             result: Tensor = _ChannelsLastInstanceNorm.apply(features, self.weight, self.bias, self.eps)
-            return result
-        return functional.instance_norm(features, weight=self.weight, bias=self.bias, eps=self.eps)
+        else:
+            result = functional.instance_norm(features, weight=self.weight, bias=self.bias, eps=self.eps)
+        return result if slope is None else functional.leaky_relu_(result, slope)
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, eps={self.eps}"
@@ -93,6 +103,16 @@ class _ChannelsLastInstanceNorm(torch.autograd.Function):
             to_weight += weight_part
             to_bias += bias_part
         return to_features, to_weight, to_bias, None
+
+
+def _normalise_(features: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float | None) -> Tensor:
+    """The same and the leaky ReLU without gradients, in the features' own memory: each piece while it is in the cache."""
+    for sample in features:
+        rows = _rows(sample)
+        mean, variance = mean_and_variance(rows)
+        scale = weight * (variance + eps).rsqrt()
+        scale_rows_(rows, scale, bias - mean * scale, slope)
+    return features
 
 
 def _rows(features: Tensor) -> Tensor:

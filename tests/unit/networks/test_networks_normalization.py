@@ -55,3 +55,27 @@ def test_bfloat16_features_keep_float32_statistics():
     result = norm(features)
     assert result.dtype is torch.bfloat16
     assert (result.double() - wanted).abs().max() < 2**-8 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("slope", [None, 0.01])
+@pytest.mark.parametrize("shape", [(2, 6, 9, 11, 7), (1, 20, 32, 33, 32), (2, 8, 200, 210), (1, 1500, 5, 5)])
+def test_without_gradients_it_gives_the_same_in_the_memory_of_its_input(shape, slope):
+    generator = torch.Generator().manual_seed(1)
+    form = torch.channels_last_3d if len(shape) == 5 else torch.channels_last
+    norm = InstanceNorm(shape[1])
+    with torch.no_grad():
+        norm.weight.copy_(torch.rand(shape[1], generator=generator) + 0.5)
+        norm.bias.copy_(torch.rand(shape[1], generator=generator))
+    features = (torch.randn(shape, generator=generator) + 5).contiguous(memory_format=form)
+    wanted = reference(features, norm.weight, norm.bias, torch.ones(shape))[0]
+    if slope is not None:
+        wanted = torch.nn.functional.leaky_relu(wanted, slope)
+    with torch.inference_mode():
+        apart = norm(features, slope)
+        kept = features.clone()
+        result = norm(features, slope, in_place=True)
+    assert result.data_ptr() == features.data_ptr()
+    assert apart.data_ptr() != features.data_ptr()
+    assert torch.equal(kept, features) is False
+    assert (apart - wanted).abs().max() < 2e-5
+    assert (result - wanted).abs().max() < 2e-5
