@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -230,9 +232,17 @@ def _source(case: Case) -> str:
     """Digest of the names, sizes and times of a case's files: changes when a file is replaced."""
     digest = hashlib.sha256()
     for path in (*case.images, *([case.label] if case.label else [])):
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        for file in files:
-            state = file.stat() if file.exists() else None
-            stamp = (state.st_size, state.st_mtime_ns) if state else None
+        state = _state(path)
+        folder = state is not None and S_ISDIR(state.st_mode)
+        states = [(file, _state(file)) for file in sorted(path.iterdir())] if folder else [(path, state)]
+        for file, found in states:
+            stamp = (found.st_size, found.st_mtime_ns) if found else None
             digest.update(f"{path.name}/{file.name} {stamp}\n".encode())
     return digest.hexdigest()
+
+
+def _state(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
