@@ -73,6 +73,10 @@ class TrainingError(AutosegError):
     """A training that cannot go on (a loss that is not finite, a dead worker)."""
 
 
+class RegistrationError(AutosegError):
+    """Images that cannot be registered (no overlap, no contrast, other dimensionality), or a fit that cannot go on."""
+
+
 class PluginError(AutosegError):
     """A plug-in that is not known or does not keep its contract."""
 

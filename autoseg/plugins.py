@@ -82,6 +82,31 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "folder": "autoseg.baselines.folder:folder",
         "nnunetv2": "autoseg.baselines.peer:nnunetv2",
     },
+    "similarity": {
+        "ssd": "autoseg.registration.similarities.intensity:ssd",
+        "sad": "autoseg.registration.similarities.intensity:sad",
+        "ncc": "autoseg.registration.similarities.intensity:ncc",
+        "local-ncc": "autoseg.registration.similarities.local_ncc:local_ncc",
+        "correlation-ratio": "autoseg.registration.similarities.correlation_ratio:correlation_ratio",
+        "gradient-fields": "autoseg.registration.similarities.gradient_fields:gradient_fields",
+        "mutual-information": "autoseg.registration.similarities.mutual_information:mutual_information",
+        "normalized-mutual-information": (
+            "autoseg.registration.similarities.mutual_information:normalized_mutual_information"
+        ),
+        "mind": "autoseg.registration.similarities.mind:mind",
+        "mind-ssc": "autoseg.registration.similarities.mind:mind_ssc",
+        "mine": "autoseg.registration.similarities.mine:mine",
+    },
+    "regularizer": {
+        "diffusion": "autoseg.registration.regularizers:diffusion",
+        "bending-energy": "autoseg.registration.regularizers:bending_energy",
+        "total-variation": "autoseg.registration.regularizers:total_variation",
+        "folding": "autoseg.registration.regularizers:folding",
+    },
+    "registration": {
+        "multi-stage": "autoseg.registration.multi_stage:multi_stage",
+        "drmime": "autoseg.registration.drmime:drmime",
+    },
 }
 
 _registered: dict[str, dict[str, Any]] = {}

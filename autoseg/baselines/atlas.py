@@ -10,10 +10,20 @@ from typing import TypeVar
 
 import numpy as np
 
+from autoseg import plugins
 from autoseg.baselines.examples import read_example
 from autoseg.baselines.fusion import majority_vote
 from autoseg.baselines.protocol import BaselineContext, Segmentation
-from autoseg.baselines.registration_atlas import Pyramid, affine, centre, deform, pyramid, similarity, warp_labels
+from autoseg.baselines.registration_atlas import (
+    Pyramid,
+    affine,
+    centre,
+    deform,
+    pyramid,
+    register_labels,
+    similarity,
+    warp_labels,
+)
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.files import read_case, read_labels
 from autoseg.data.itk import Alignment
@@ -22,6 +32,9 @@ from autoseg.processes import unordered
 
 ATLASES = 10
 """Atlases that vote, unless `options["atlases"]` says otherwise."""
+
+DEMONS = "simpleitk"
+"""How the voters are deformed, unless `options["registration"]` names a plug-in of kind "registration"."""
 
 _CANDIDATES = 2  # times the atlases that vote, registered affinely; the others are passed over after centring
 _FEWEST_CANDIDATES = 10
@@ -55,6 +68,7 @@ class FittedAtlases:
     voters: int
     dataset: Dataset
     workers: int
+    registration: str = DEMONS
 
     def predict(self, case: Case) -> Segmentation:
         """Labels of the most similar atlases, deformed onto the case; with several, their vote and disagreement.
@@ -104,6 +118,8 @@ class FittedAtlases:
         assert atlas.case.label is not None
         scheme = self.dataset.labels
         labels = scheme.encode(read_labels(atlas.case.label).array[0]).astype(np.min_scalar_type(len(scheme.values)))
+        if self.registration != DEMONS:
+            return register_labels(labels, target, source, self.registration)
         return warp_labels(labels, target, source, deform(target, source, alignment))
 
     def _spread(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
@@ -136,9 +152,11 @@ def multi_atlas(context: BaselineContext) -> FittedAtlases:
 
     Args:
         context: `options["atlases"]` is how many vote; all training cases where there are fewer.
+            `options["registration"]` names a plug-in of kind "registration" that lays the voters on the image in place
+            of SimpleITK's demons.
 
     Raises:
-        ConfigurationError: `atlases` is not a positive whole number.
+        ConfigurationError: `atlases` is not a positive whole number, or `registration` is not known.
         ImageError: a training case cannot be read.
     """
     asked = context.options.get("atlases", ATLASES)
@@ -152,7 +170,10 @@ def _fit(context: BaselineContext, voters: int) -> FittedAtlases:
     found = unordered(read, context.training, "atlases", workers=context.workers, patience=_PATIENCE)
     atlases = tuple(sorted(found, key=lambda atlas: atlas.case.id))
     channel = int(np.mean([atlas.contrast for atlas in atlases], axis=0).argmax())
-    return FittedAtlases(atlases, channel, min(voters, len(atlases)), context.dataset, context.workers)
+    chosen = context.options.get("registration", DEMONS)
+    if chosen != DEMONS:
+        plugins.resolve("registration", chosen)  # a name that is not known is said before the first case
+    return FittedAtlases(atlases, channel, min(voters, len(atlases)), context.dataset, context.workers, chosen)
 
 
 def _read_atlas(case: Case, dataset: Dataset) -> Atlas:

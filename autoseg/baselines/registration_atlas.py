@@ -94,6 +94,24 @@ def warp_labels(labels: np.ndarray, fixed: Pyramid, moving: Pyramid, alignment: 
     return itk.resample(image, fixed.geometry, fixed.shape, alignment, nearest=True, outside=0)
 
 
+def register_labels(labels: np.ndarray, fixed: Pyramid, moving: Pyramid, method: str) -> np.ndarray:
+    """Labels of the moving image on the fixed image's own voxels, by a plug-in of kind "registration".
+
+    Args:
+        labels: as of `warp_labels`.
+        method: the plug-in's name; it sees the fine grids and starts anew, without an alignment.
+
+    Raises:
+        RegistrationError: the images cannot be registered.
+    """
+    # imported here: other baselines need no PyTorch, and their processes start faster without
+    from autoseg.registration import subjects, warp
+
+    _, result = subjects.register_subjects(fixed.fine, moving.fine, method=method)
+    image = Image(labels[None], moving.geometry)
+    return warp.warp_labels(image, result.transform, fixed.geometry, fixed.shape).array[0]
+
+
 def _scaled(array: np.ndarray) -> np.ndarray:
     """Intensities from 0 to 1, float32; a constant array becomes 0."""
     array = array.astype(np.float32)

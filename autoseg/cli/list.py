@@ -15,7 +15,8 @@ def list_names(
         typer.Argument(
             metavar="KIND",
             help="baselines, planners, trainers, networks, losses, samplers, transforms, augmentations, "
-            "normalizations, metrics, settings (keys for --set), or specs (published challenges).",
+            "normalizations, registrations, similarities, regularizers, metrics, settings (keys for --set), or specs "
+            "(published challenges).",
         ),
     ],
 ) -> None:
@@ -40,7 +41,7 @@ def _singular(kind: str) -> str:
     """The kind of plug-in that the plural names; another word as it is."""
     from autoseg import plugins
 
-    plurals = {**{f"{one}s": one for one in plugins.BUILT_IN}, "losses": "loss"}
+    plurals = {**{f"{one}s": one for one in plugins.BUILT_IN}, "losses": "loss", "similarities": "similarity"}
     return plurals.get(kind, kind)
 
 

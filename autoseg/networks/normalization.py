@@ -106,7 +106,7 @@ class _ChannelsLastInstanceNorm(torch.autograd.Function):
 
 
 def _normalise_(features: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float | None) -> Tensor:
-    """The same and the leaky ReLU without gradients, in the features' own memory: each piece while it is in the cache."""
+    """The same and the leaky ReLU without gradients, in the features' own memory, a piece while it is in the cache."""
     for sample in features:
         rows = _rows(sample)
         mean, variance = mean_and_variance(rows)

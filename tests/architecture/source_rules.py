@@ -27,7 +27,7 @@ FLOORS: Mapping[str, int] = {
         ),
         2,
     ),
-    **dict.fromkeys(("autoseg.training", "autoseg.inference"), 3),
+    **dict.fromkeys(("autoseg.training", "autoseg.inference", "autoseg.registration"), 3),
     **dict.fromkeys(("autoseg.trainers", "autoseg.baselines", "planners"), 4),
     **dict.fromkeys(("autoseg.evaluation", "autoseg.benchmark", "autoseg.report", "autoseg.pipeline"), 5),
     **dict.fromkeys(("autoseg.cli", "autoseg.__main__", "autoseg"), 6),
@@ -190,7 +190,7 @@ def _simpleitk(source: Source) -> Iterator[str]:
     if not source.inside(MAY_IMPORT_SIMPLEITK):
         for line, name in imports(source):
             if _within(name, "SimpleITK"):
-                yield f"{line}: imports SimpleITK, whose (x, y, z) order exists in one file"
+                yield f"{line}: imports SimpleITK, whose (x, y, z) order exists in one room"
 
 
 def _length(source: Source) -> Iterator[str]:

@@ -7,14 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from drawn_cases import Drawn, dice, draw_case, draw_dataset
 from scipy import ndimage
 
+from autoseg import plugins
 from autoseg.baselines.atlas import multi_atlas, single_atlas
 from autoseg.baselines.protocol import check_segmentation
 from autoseg.baselines.registration_atlas import affine, centre, deform, pyramid, similarity, warp_labels
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import ConfigurationError, ImageError
+from autoseg.registration.methods import Options, Result
+from autoseg.registration.pair import Pair
+from autoseg.registration.transforms import Affine
 
 SHAPE = (32, 32, 32)
 SPACING = (1.5, 1.0, 1.0)
@@ -118,6 +123,23 @@ def test_multi_atlas_votes_and_tells_where_atlases_disagree(tmp_path: Path) -> N
     first = single_atlas(context).predict(target)
     assert first.disagreement is None
     assert mean_dice(first.labels, expected) > 0.8
+
+
+def test_a_plug_in_of_registration_may_lay_the_voters_on_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def still(pair: Pair, options: Options, *, seed: int, device: torch.device) -> Result:
+        return Result(Affine.identity(3), "still")
+
+    monkeypatch.setattr(plugins, "_registered", {"registration": {"still": still}})
+    context = draw_dataset(tmp_path, [body(), body((0, 3, 0))], labels=2)
+    context = replace(context, options={"registration": "still", "atlases": 2})
+    target = draw_case(tmp_path, "target", body(), Geometry(origin=(900, 0, 0)))  # far off: laid centre on centre
+    found = multi_atlas(context).predict(target)
+    first, second = body()[1], body((0, 3, 0))[1]
+    assert np.array_equal(found.labels, np.minimum(first, second))  # a draw goes to the smaller value
+    with pytest.raises(ConfigurationError, match="did you mean 'still'"):
+        multi_atlas(replace(context, options={"registration": "stil"}))
 
 
 def test_equal_whatever_the_threads_and_the_order_of_the_cases(tmp_path: Path) -> None:

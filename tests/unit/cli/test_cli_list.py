@@ -15,7 +15,7 @@ from autoseg.metrics.table import METRICS
 
 @pytest.mark.parametrize("kind", plugins.BUILT_IN)
 def test_each_plug_in_of_this_project_says_what_it_is(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    plural = {"loss": "losses"}.get(kind, f"{kind}s")
+    plural = {"loss": "losses", "similarity": "similarities"}.get(kind, f"{kind}s")
     assert run(["list", plural]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == plugins.names(kind)

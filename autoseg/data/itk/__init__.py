@@ -1,0 +1,37 @@
+"""SimpleITK's images and transforms <-> the project's. The one place that knows SimpleITK's axis order (x, y, z)."""
+
+from autoseg.data.itk.alignment import Alignment, centred, register_affine, register_demons, resample
+from autoseg.data.itk.conversion import Header, library, unreadable, with_axes
+from autoseg.data.itk.images import content, read, read_gipl, read_nifti_header, read_series, write
+from autoseg.data.itk.transforms import (
+    FieldPart,
+    LinearPart,
+    read_displacement,
+    read_transform,
+    write_displacement,
+    write_transform,
+)
+
+__all__ = [
+    "Alignment",
+    "FieldPart",
+    "Header",
+    "LinearPart",
+    "centred",
+    "content",
+    "library",
+    "read",
+    "read_displacement",
+    "read_gipl",
+    "read_nifti_header",
+    "read_series",
+    "read_transform",
+    "register_affine",
+    "register_demons",
+    "resample",
+    "unreadable",
+    "with_axes",
+    "write",
+    "write_displacement",
+    "write_transform",
+]

@@ -1,0 +1,147 @@
+"""The deformable stage of the default method: small smooth updates, each composed with all before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from autoseg.registration.forces import LOCAL_NCC, Force, emphasised, force_of
+from autoseg.registration.levels import Level, levels_of
+from autoseg.registration.optimize import Fit, Stopped, Watch
+from autoseg.registration.pair import Pair
+from autoseg.registration.pyramid import resampled
+from autoseg.registration.similarities.protocol import Similarity
+from autoseg.registration.smoothing import gaussian
+from autoseg.registration.space import Grid, sample_index
+from autoseg.registration.transforms import Affine, Displacement
+
+LEAST = 6
+"""Voxels that an axis keeps at the coarsest level."""
+
+LEVELS = 3
+"""For a longest axis of 64 voxels; each doubling has one more."""
+
+ITERATIONS = (40, 25)
+"""At most, at coarse levels and at the finest."""
+
+STEP = 0.5
+"""Voxels of the level that an update moves where it moves most: with the smoothing, below what could fold."""
+
+FLUID, ELASTIC = 1.7, 0.5
+"""Standard deviations in voxels of the level by which the update and the whole deformation are smoothed.
+
+All these numbers were chosen by the Dice of warped labels over pairs of training cases of one data set (hippocampus,
+MR); around them it changes by less than 0.005."""
+
+_SETTLED = 1e-3
+
+
+@dataclass(frozen=True)
+class DeformableFit:
+    """A deformation and how it was found.
+
+    Attributes:
+        transform: from the fixed image's world to where the start takes points from; on the pair's fixed grid.
+        iterations: of all levels.
+        history: of the loss, level after level.
+        stopped: why the last level ended, or "diverged" if any did.
+    """
+
+    transform: Displacement
+    iterations: int
+    history: tuple[float, ...]
+    stopped: Stopped
+
+
+def fit_composed(
+    pair: Pair,
+    start: Affine,
+    name: str,
+    similarity: Similarity,
+    *,
+    levels: int | None = None,
+    iterations: int | None = None,
+) -> DeformableFit:
+    """Fits p -> start(p + u(p)) by u <- smooth(d + u(. + d)), d being the smoothed downhill direction, scaled.
+
+    An update that is smooth and shorter than half a voxel does not fold, nor does a composition of such updates: the
+    result is diffeomorphic up to discretisation. Coarse to fine; at each level the best deformation by the similarity
+    at this level is kept. Border values continue the moving image; voxels that leave it, or the masks, do not push.
+
+    Args:
+        start: the linear map that the stages before found.
+        name, similarity: the plug-in's name and what its factory made.
+        levels: of the pyramid; `LEVELS` and one for each doubling if None.
+        iterations: at most at each level; `ITERATIONS` if None.
+
+    Source: the greedy algorithm of Joshi et al. 2004, NeuroImage 23, with the smoothing of update (fluid) and of the
+    whole (elastic) of Yushkevich et al. 2016, Alzheimers Dement. 12(7), "greedy"; compositive updates and their
+    derivative by the warped image: Vercauteren et al. 2009, NeuroImage 45(1).
+    """
+    pair = emphasised(pair) if name == LOCAL_NCC else pair
+    stack = levels_of(pair, levels or default_levels(pair.fixed_grid), least=LEAST)
+    history: list[float] = []
+    stopped: Stopped = "iterations"
+    field = torch.zeros((pair.dimension, *stack[0].fixed_grid.shape), device=pair.device)
+    grid = stack[0].fixed_grid
+    for level in stack:
+        field = _enlarged(field, grid, level.fixed_grid)
+        grid = level.fixed_grid
+        most = iterations or ITERATIONS[level is stack[-1]]
+        fit = _fit_level(level, start, field, force_of(name, similarity, level), most)
+        field = fit.best[0]
+        history += fit.history
+        stopped = "diverged" if "diverged" in (stopped, fit.stopped) else fit.stopped
+    return DeformableFit(Displacement(grid, _in_mm(field, grid)), len(history), tuple(history), stopped)
+
+
+def default_levels(grid: Grid) -> int:
+    """Levels of the pyramid for a grid: the coarsest has about 16 voxels along the longest axis."""
+    return LEVELS + max(0, (max(grid.shape) - 1).bit_length() - 6)
+
+
+@torch.no_grad()
+def _fit_level(level: Level, start: Affine, field: Tensor, force: Force, iterations: int) -> Fit:
+    """The best field (D, *S), in voxels of the level."""
+    home = level.fixed_grid.index(field)
+    matrix, origin = level.index_map(start)
+    watch = Watch([field], tolerance=_SETTLED)
+    for _ in range(iterations):
+        places = (home + field.movedim(0, -1)) @ matrix + origin
+        warped = level.warped(places)
+        loss, change = force(warped, level.seen(places))
+        stopped = watch.see(loss, [field])
+        if stopped:
+            return watch.end(stopped)
+        update = _update(change, warped)
+        field = gaussian(sample_index(field, home + update.movedim(0, -1)) + update, [ELASTIC] * len(field))
+    return watch.end()
+
+
+def _update(change: Tensor, warped: Tensor) -> Tensor:
+    """The downhill direction, smoothed, with `STEP` voxels at its longest: (D, *S)."""
+    axes = tuple(range(1, warped.ndim))
+    slopes = torch.stack([_slope(warped, axis) for axis in axes])
+    update = gaussian(-(slopes * change).sum(dim=1), [FLUID] * len(axes))
+    longest = update.square().sum(dim=0).amax().sqrt()
+    return update * (STEP / longest.clamp_min(torch.finfo(update.dtype).tiny))
+
+
+def _slope(image: Tensor, axis: int) -> Tensor:
+    """Derivative a voxel along an axis, by central differences; zero along an axis of one voxel."""
+    return torch.gradient(image, dim=axis)[0] if image.shape[axis] > 1 else torch.zeros_like(image)
+
+
+def _enlarged(field: Tensor, grid: Grid, onto: Grid) -> Tensor:
+    """A field in voxels of one level in voxels of another."""
+    if grid.shape == onto.shape:
+        return field
+    factors = [new / old for new, old in zip(onto.shape, grid.shape, strict=True)]
+    return resampled(field, onto.shape) * field.new_tensor(factors).reshape(-1, *[1] * len(factors))
+
+
+def _in_mm(field: Tensor, grid: Grid) -> Tensor:
+    matrix = field.new_tensor(grid.matrix)
+    return (field.movedim(0, -1) @ matrix.T).movedim(-1, 0).contiguous()

@@ -1,0 +1,275 @@
+"""Registration of differently stained sections: error at landmarks of our methods and of SimpleITK's.
+
+    python benchmarks/registration_histology.py DATA [--methods drmime,simpleitk-affine] [--pairs He:Ki67-7,...]
+        [--out FILE.json] [--seed 0]
+
+DATA holds sections of one tissue (`*.jpg`) and, anywhere below it, a CSV of landmarks for each, of the same name, with
+the columns X and Y in pixels of an image that is `--landmark-scale` times as large (10: landmarks at half of the full
+size, images at 5 %). Every two sections are a pair. From the CIMA data set of Borovec et al.: five sections of a lung
+lesion, 10 pairs.
+
+The error is the relative target registration error of Borovec et al. 2020 (IEEE TMI 39(10)): the distance between a
+landmark of the fixed image, taken through the transform, and its partner, divided by the fixed image's diagonal. A pair
+counts with the median over its landmarks. Prints these and, for each method, their median over the pairs, the worst,
+how many pairs ended worse than they began, and the seconds a pair. The method `landmarks` is the affine map
+that is fitted to the landmarks themselves: little is to be had below it by any affine map.
+
+Methods are plug-ins of the kind `registration`, with stages behind a colon if wanted (`multi-stage:center+affine`), and
+`simpleitk-affine` and `simpleitk-bspline`. The defaults of `drmime` were chosen on the pairs among the first three
+sections (Cc10-5, CD31-3, He); the column "other pairs" leaves these out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from autoseg import plugins, provenance
+from autoseg.data import itk
+from autoseg.data.files import read_image
+from autoseg.data.image import Image
+from autoseg.data.landmarks import read_landmarks
+from autoseg.records import unknown_name, write_json
+from autoseg.registration.methods import Options, register
+from autoseg.registration.pair import Pair, prepare
+from autoseg.registration.quality import landmark_errors
+from autoseg.registration.transforms import fit_affine
+
+CHOSEN_ON = {"Cc10-5", "CD31-3", "He"}
+"""Sections whose pairs have decided on defaults."""
+
+Points = np.ndarray
+"""(n, 2) in mm, (y, x)."""
+Mapping = Callable[[Points], Points]
+"""Takes points of the fixed image to the moving one."""
+Method = Callable[[Pair, "Section", "Section", int], Mapping]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A stained section and its landmarks, row by row the same places in all sections."""
+
+    name: str
+    image: Image
+    landmarks: Points
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a method did to a pair: medians over the landmarks of the relative error, and time."""
+
+    method: str
+    fixed: str
+    moving: str
+    before: float
+    after: float
+    improved: float
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def unseen(self) -> bool:
+        """Whether the pair had no part in choosing defaults."""
+        return not {self.fixed, self.moving} <= CHOSEN_ON
+
+
+def read_sections(folder: Path, scale: float) -> list[Section]:
+    """All sections of a folder in the order of their names, which are what their files' names do not share."""
+    tables = {path.stem: path for path in folder.rglob("*.csv")}
+    files = sorted(path for path in folder.rglob("*.jpg") if path.stem in tables)
+    if len(files) < 2:
+        raise SystemExit(f"{folder}: at least two .jpg files with a .csv of the same name are needed")
+    stems = [path.stem for path in files]
+    head, tail = _shared(stems), _shared([stem[::-1] for stem in stems])
+    sections = []
+    for path in files:
+        image = read_image(path)
+        landmarks = read_landmarks(tables[path.stem], image.geometry, "voxel") / scale
+        sections.append(Section(path.stem[head : len(path.stem) - tail], image, landmarks))
+    return sections
+
+
+def _shared(names: Sequence[str]) -> int:
+    """Letters at the start that all names share."""
+    return next((at for at, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), 0)
+
+
+def find_method(name: str) -> Method:
+    """A method by the name on the command line."""
+    peers: dict[str, Method] = {
+        "landmarks": landmarks,
+        "simpleitk-affine": partial(simpleitk, deformable=False),
+        "simpleitk-bspline": partial(simpleitk, deformable=True),
+    }
+    if name in peers:
+        return peers[name]
+    plugin, _, stages = name.partition(":")
+    if plugin not in plugins.names("registration"):
+        raise unknown_name("method", plugin, [*peers, *plugins.names("registration")])
+    options = Options.from_mapping({"stages": stages.split("+")} if stages else {}, where=name)
+    return partial(ours, method=plugin, options=options)
+
+
+def ours(pair: Pair, fixed: Section, moving: Section, seed: int, *, method: str, options: Options) -> Mapping:
+    """One of the plug-ins."""
+    transform = register(pair, options, method=method, seed=seed).transform
+    return lambda points: transform(torch.from_numpy(points)).numpy()
+
+
+def landmarks(pair: Pair, fixed: Section, moving: Section, seed: int) -> Mapping:
+    """The affine map that is closest to the landmarks."""
+    transform = fit_affine(torch.from_numpy(fixed.landmarks), torch.from_numpy(moving.landmarks))
+    return lambda points: transform(torch.from_numpy(points)).numpy()
+
+
+def simpleitk(pair: Pair, fixed: Section, moving: Section, seed: int, *, deformable: bool) -> Mapping:
+    """SimpleITK's affine registration by Mattes' mutual information, coarse to fine, then a B-spline if asked.
+
+    It gets the same darkness of the sections as our methods.
+    """
+    library = itk.library()
+    images = [library.GetImageFromArray(one[0].float().numpy()) for one in (pair.fixed, pair.moving)]
+    for image, grid in zip(images, (pair.fixed_grid, pair.moving_grid), strict=True):
+        image.SetSpacing(grid.spacing[::-1])
+        image.SetOrigin(grid.origin[::-1])
+    centred = library.CenteredTransformInitializer(*images, library.AffineTransform(2))
+    method = _coarse_to_fine(library, seed)
+    method.SetOptimizerAsGradientDescent(1.0, 200, 1e-6, 10, estimateLearningRate=method.Once)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetInitialTransform(centred, inPlace=False)
+    transform = method.Execute(*images)
+    if deformable:
+        method = _coarse_to_fine(library, seed)
+        method.SetOptimizerAsGradientDescent(1.0, 100, 1e-6, 10, estimateLearningRate=method.Once)
+        method.SetOptimizerScalesFromPhysicalShift()
+        method.SetMovingInitialTransform(transform)
+        method.SetInitialTransform(library.BSplineTransformInitializer(images[0], [8, 8]), inPlace=False)
+        transform = library.CompositeTransform([transform, method.Execute(*images)])
+    return lambda points: np.array([transform.TransformPoint(tuple(point[::-1]))[::-1] for point in points])
+
+
+def _coarse_to_fine(library: Any, seed: int) -> Any:
+    method = library.ImageRegistrationMethod()
+    method.SetNumberOfThreads(torch.get_num_threads())
+    method.SetMetricAsMattesMutualInformation(50)
+    method.SetMetricSamplingStrategy(method.RANDOM)
+    method.SetMetricSamplingPercentage(0.25, seed + 1)  # 0 would be the time of day
+    method.SetInterpolator(library.sitkLinear)
+    method.SetShrinkFactorsPerLevel([8, 4, 2])
+    method.SetSmoothingSigmasPerLevel([4.0, 2.0, 1.0])
+    return method
+
+
+def measure(name: str, method: Method, fixed: Section, moving: Section, seed: int) -> Row:
+    """Registers a pair; reading and preparing it is not timed."""
+    pair = prepare(fixed.image, moving.image)
+    wall, processor = time.perf_counter(), time.process_time()
+    mapping = method(pair, fixed, moving, seed)
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    errors = landmark_errors(fixed.landmarks, mapping(fixed.landmarks), moving.landmarks, pair.fixed_grid.diagonal)
+    return Row(
+        method=name,
+        fixed=fixed.name,
+        moving=moving.name,
+        before=errors.relative_before.median,
+        after=errors.relative_after.median,
+        improved=errors.improved,
+        seconds=wall,
+        cpu_seconds=processor,
+    )
+
+
+def summary(rows: Sequence[Row]) -> dict[str, float | int | None]:
+    """One method's rows as one: relative errors, medians over pairs."""
+    return {
+        "pairs": len(rows),
+        "before": _median(row.before for row in rows),
+        "after": _median(row.after for row in rows),
+        "after_other_pairs": _median(row.after for row in rows if row.unseen),
+        "worst": max(row.after for row in rows),
+        "worse_than_untouched": sum(row.after > row.before for row in rows),
+        "seconds": _median(row.seconds for row in rows),
+        "cpu_seconds": _median(row.cpu_seconds for row in rows),
+    }
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The methods' summaries as text that is also Markdown."""
+    lines = [
+        "| method | pairs | before | after | other pairs | worst | worse | seconds | CPU seconds |",
+        "| ------ | ----- | ------ | ----- | ----------- | ----- | ----- | ------- | ----------- |",
+    ]
+    for name in dict.fromkeys(row.method for row in rows):
+        found = summary([row for row in rows if row.method == name])
+        errors = " | ".join(_digits(found[key]) for key in ("before", "after", "after_other_pairs", "worst"))
+        times = " | ".join(f"{found[key]:.1f}" for key in ("seconds", "cpu_seconds"))
+        lines.append(f"| {name} | {found['pairs']} | {errors} | {found['worse_than_untouched']} | {times} |")
+    return "\n".join(lines)
+
+
+def _median(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return float(np.median(known)) if known else None
+
+
+def _digits(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _pairs(sections: Sequence[Section], wanted: str | None) -> list[tuple[Section, Section]]:
+    if wanted is None:
+        return list(itertools.combinations(sections, 2))
+    named = {section.name: section for section in sections}
+    names = [text.split(":") for text in wanted.split(",")]
+    for name in itertools.chain.from_iterable(names):
+        if name not in named:
+            raise unknown_name("section", name, list(named), where="--pairs")
+    return [(named[fixed], named[moving]) for fixed, moving in names]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--methods", default="multi-stage,drmime,simpleitk-affine,simpleitk-bspline,landmarks")
+    parser.add_argument("--pairs", help="FIXED:MOVING,...; all by default, the earlier name fixed")
+    parser.add_argument("--landmark-scale", type=float, default=10.0)
+    parser.add_argument("--out", type=Path, help="writes all numbers as JSON")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    methods = {name: find_method(name) for name in options.methods.split(",")}
+    pairs = _pairs(read_sections(options.data, options.landmark_scale), options.pairs)
+    rows: list[Row] = []
+    for name, method in methods.items():
+        for fixed, moving in pairs:
+            row = measure(name, method, fixed, moving, options.seed)
+            print(f"{name}  {row.fixed} <- {row.moving}  {row.before:.4f} -> {row.after:.4f}", flush=True)
+            rows.append(row)
+    print(table(rows))
+    if options.out is not None:
+        content = {
+            "seed": options.seed,
+            "threads": options.threads,
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+            "methods": {name: summary([row for row in rows if row.method == name]) for name in methods},
+            "rows": [asdict(row) for row in rows],
+        }
+        write_json(options.out, content)
+
+
+if __name__ == "__main__":
+    main()
