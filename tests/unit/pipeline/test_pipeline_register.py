@@ -79,7 +79,7 @@ def test_everything_is_written_and_fits_together(
     assert "Dice before" in printed
     assert "distance of 3 landmarks" in printed
     assert "warning: waved" in printed
-    page = (out / "report.html").read_text()
+    page = (out / "report.html").read_text(encoding="utf-8")
     assert "Mean Dice" in page
     assert "data:image/png;base64," in page
     assert "http" not in page.replace("http-equiv", "")
@@ -132,7 +132,7 @@ def test_the_optimised_similarity_alone_is_no_evidence(
     assert "warning: The only evidence for this result is the similarity that was optimised (mind)" in (
         capsys.readouterr().out
     )
-    assert "To know before using it" in (tmp_path / "out" / "report.html").read_text()
+    assert "To know before using it" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_names_of_labels_and_a_mask(files: dict[str, Path], tmp_path: Path) -> None:
