@@ -137,7 +137,8 @@ def landmarks(pair: Pair, fixed: Section, moving: Section, seed: int) -> Mapping
 def simpleitk(pair: Pair, fixed: Section, moving: Section, seed: int, *, deformable: bool) -> Mapping:
     """SimpleITK's affine registration by Mattes' mutual information, coarse to fine, then a B-spline if asked.
 
-    It gets the same darkness of the sections as our methods.
+    It gets the same darkness of the sections as our methods. Of three pyramids and rules for the step, which were tried
+    on all pairs, these are the best.
     """
     library = itk.library()
     images = [library.GetImageFromArray(one[0].float().numpy()) for one in (pair.fixed, pair.moving)]
@@ -145,13 +146,13 @@ def simpleitk(pair: Pair, fixed: Section, moving: Section, seed: int, *, deforma
         image.SetSpacing(grid.spacing[::-1])
         image.SetOrigin(grid.origin[::-1])
     centred = library.CenteredTransformInitializer(*images, library.AffineTransform(2))
-    method = _coarse_to_fine(library, seed)
-    method.SetOptimizerAsGradientDescent(1.0, 200, 1e-6, 10, estimateLearningRate=method.Once)
+    method = _coarse_to_fine(library)
+    method.SetOptimizerAsGradientDescent(1.0, 300, 1e-6, 10, estimateLearningRate=method.EachIteration)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(centred, inPlace=False)
     transform = method.Execute(*images)
     if deformable:
-        method = _coarse_to_fine(library, seed)
+        method = _coarse_to_fine(library)
         method.SetOptimizerAsGradientDescent(1.0, 100, 1e-6, 10, estimateLearningRate=method.Once)
         method.SetOptimizerScalesFromPhysicalShift()
         method.SetMovingInitialTransform(transform)
@@ -160,15 +161,14 @@ def simpleitk(pair: Pair, fixed: Section, moving: Section, seed: int, *, deforma
     return lambda points: np.array([transform.TransformPoint(tuple(point[::-1]))[::-1] for point in points])
 
 
-def _coarse_to_fine(library: Any, seed: int) -> Any:
+def _coarse_to_fine(library: Any) -> Any:
     method = library.ImageRegistrationMethod()
     method.SetNumberOfThreads(torch.get_num_threads())
     method.SetMetricAsMattesMutualInformation(50)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(0.25, seed + 1)  # 0 would be the time of day
+    method.SetMetricSamplingStrategy(method.NONE)
     method.SetInterpolator(library.sitkLinear)
-    method.SetShrinkFactorsPerLevel([8, 4, 2])
-    method.SetSmoothingSigmasPerLevel([4.0, 2.0, 1.0])
+    method.SetShrinkFactorsPerLevel([16, 8, 4])
+    method.SetSmoothingSigmasPerLevel([8.0, 4.0, 2.0])
     return method
 
 
