@@ -27,8 +27,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "resenc-l": "planners.resenc:plan_resenc_l",
         "resenc-xl": "planners.resenc:plan_resenc_xl",
         "budget": "planners.budget:plan",
+        "registration": "planners.registration:plan",
     },
-    "trainer": {"segmentation": "autoseg.trainers.segmentation:SegmentationTrainer"},
+    "trainer": {
+        "segmentation": "autoseg.trainers.segmentation:SegmentationTrainer",
+        "registration": "autoseg.trainers.registration.trainer:RegistrationTrainer",
+    },
     "network": {
         "plain-unet": "autoseg.networks.unet:plain_unet",
         "residual-encoder-unet": "autoseg.networks.unet:residual_encoder_unet",

@@ -64,6 +64,21 @@ class Fold:
         return self.validation / "expected_dice.json"
 
     @property
+    def pairs(self) -> Path:
+        """Which cases the validation of a registration laid on each other."""
+        return self.validation / "pairs.json"
+
+    @property
+    def example(self) -> Path:
+        """Images and displacement of one of these pairs."""
+        return self.validation / "example"
+
+    @property
+    def regularization(self) -> Path:
+        """The weight of the regulariser that was chosen after the training of a registration network."""
+        return self.root / "regularization.json"
+
+    @property
     def next_stage(self) -> Path:
         """Labels of the validation cases for the next stage of a cascade, in its voxels; a `<case>.b2nd` each."""
         return self.root / "next_stage"

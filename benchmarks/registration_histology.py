@@ -1,7 +1,7 @@
 """Registration of differently stained sections: error at landmarks of our methods and of SimpleITK's.
 
     python benchmarks/registration_histology.py DATA [--methods drmime,simpleitk-affine] [--pairs He:Ki67-7,...]
-        [--out FILE.json] [--seed 0]
+        [--peer-python .venv-registration/bin/python] [--out FILE.json] [--seed 0]
 
 DATA holds sections of one tissue (`*.jpg`) and, anywhere below it, a CSV of landmarks for each, of the same name, with
 the columns X and Y in pixels of an image that is `--landmark-scale` times as large (10: landmarks at half of the full
@@ -14,9 +14,11 @@ counts with the median over its landmarks. Prints these and, for each method, th
 how many pairs ended worse than they began, and the seconds a pair. The method `landmarks` is the affine map
 that is fitted to the landmarks themselves: little is to be had below it by any affine map.
 
-Methods are plug-ins of the kind `registration`, with stages behind a colon if wanted (`multi-stage:center+affine`), and
-`simpleitk-affine` and `simpleitk-bspline`. The defaults of `drmime` were chosen on the pairs among the first three
-sections (Cc10-5, CD31-3, He); the column "other pairs" leaves these out.
+Methods are plug-ins of the kind `registration`, with stages behind a colon if wanted (`multi-stage:center+affine`),
+`simpleitk-affine` and `simpleitk-bspline`, and with `--peer-python` (registration_hippocampus.py says how to make that
+environment) `ants-affine`, `ants-syn`, `elastix-affine`, `elastix-bspline`, `greedy-affine` and `greedy`. These get the
+same darkness of the sections as our methods, and one thread. The defaults of `drmime` were chosen on the pairs among
+the first three sections (Cc10-5, CD31-3, He); the column "other pairs" leaves these out.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -45,7 +49,8 @@ from autoseg.records import unknown_name, write_json
 from autoseg.registration.methods import Options, register
 from autoseg.registration.pair import Pair, prepare
 from autoseg.registration.quality import landmark_errors
-from autoseg.registration.transforms import fit_affine
+from autoseg.registration.transforms import Transform, fit_affine
+from benchmarks.registration.peers import Peer, PeerMissing, Registered
 
 CHOSEN_ON = {"Cc10-5", "CD31-3", "He"}
 """Sections whose pairs have decided on defaults."""
@@ -54,7 +59,11 @@ Points = np.ndarray
 """(n, 2) in mm, (y, x)."""
 Mapping = Callable[[Points], Points]
 """Takes points of the fixed image to the moving one."""
-Method = Callable[[Pair, "Section", "Section", int], Mapping]
+Method = Callable[[Pair, "Section", "Section", int], Mapping | Registered]
+"""Times its own work where it returns a `Registered`."""
+
+PEERS = ("ants-affine", "ants-syn", "elastix-affine", "elastix-bspline", "greedy-affine", "greedy")
+"""Tools that run in an environment of their own."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +115,14 @@ def _shared(names: Sequence[str]) -> int:
     return next((at for at, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), 0)
 
 
-def find_method(name: str) -> Method:
-    """A method by the name on the command line."""
+def find_method(name: str, peer: Callable[[str], Peer]) -> Method:
+    """A method by the name on the command line.
+
+    Args:
+        peer: starts one of `PEERS`.
+    """
+    if name in PEERS:
+        return partial(elsewhere, peer(name))
     peers: dict[str, Method] = {
         "landmarks": landmarks,
         "simpleitk-affine": partial(simpleitk, deformable=False),
@@ -117,21 +132,24 @@ def find_method(name: str) -> Method:
         return peers[name]
     plugin, _, stages = name.partition(":")
     if plugin not in plugins.names("registration"):
-        raise unknown_name("method", plugin, [*peers, *plugins.names("registration")])
+        raise unknown_name("method", plugin, [*peers, *PEERS, *plugins.names("registration")])
     options = Options.from_mapping({"stages": stages.split("+")} if stages else {}, where=name)
     return partial(ours, method=plugin, options=options)
 
 
 def ours(pair: Pair, fixed: Section, moving: Section, seed: int, *, method: str, options: Options) -> Mapping:
     """One of the plug-ins."""
-    transform = register(pair, options, method=method, seed=seed).transform
-    return lambda points: transform(torch.from_numpy(points)).numpy()
+    return _mapping(register(pair, options, method=method, seed=seed).transform)
+
+
+def elsewhere(tool: Peer, pair: Pair, fixed: Section, moving: Section, seed: int) -> Registered:
+    """A tool of the other environment, on the first channel."""
+    return tool.register(pair.fixed[0].numpy(), pair.moving[0].numpy(), pair.fixed_grid, pair.moving_grid)
 
 
 def landmarks(pair: Pair, fixed: Section, moving: Section, seed: int) -> Mapping:
     """The affine map that is closest to the landmarks."""
-    transform = fit_affine(torch.from_numpy(fixed.landmarks), torch.from_numpy(moving.landmarks))
-    return lambda points: transform(torch.from_numpy(points)).numpy()
+    return _mapping(fit_affine(torch.from_numpy(fixed.landmarks), torch.from_numpy(moving.landmarks)))
 
 
 def simpleitk(pair: Pair, fixed: Section, moving: Section, seed: int, *, deformable: bool) -> Mapping:
@@ -176,8 +194,12 @@ def measure(name: str, method: Method, fixed: Section, moving: Section, seed: in
     """Registers a pair; reading and preparing it is not timed."""
     pair = prepare(fixed.image, moving.image)
     wall, processor = time.perf_counter(), time.process_time()
-    mapping = method(pair, fixed, moving, seed)
+    found = method(pair, fixed, moving, seed)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    if isinstance(found, Registered):
+        mapping, wall, processor = _mapping(found.transform), found.seconds, found.cpu_seconds
+    else:
+        mapping = found
     errors = landmark_errors(fixed.landmarks, mapping(fixed.landmarks), moving.landmarks, pair.fixed_grid.diagonal)
     return Row(
         method=name,
@@ -219,6 +241,10 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def _mapping(transform: Transform) -> Mapping:
+    return lambda points: transform(torch.from_numpy(points)).numpy()
+
+
 def _median(values: Iterable[float]) -> float | None:
     known = list(values)
     return float(np.median(known)) if known else None
@@ -239,25 +265,43 @@ def _pairs(sections: Sequence[Section], wanted: str | None) -> list[tuple[Sectio
     return [(named[fixed], named[moving]) for fixed, moving in names]
 
 
+def _started(running: ExitStack, options: argparse.Namespace, name: str) -> Peer:
+    """A tool that runs until the stack is left."""
+    if options.peer_python is None:
+        raise SystemExit(f"{name} runs in an environment of its own: name its interpreter by --peer-python")
+    folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
+    try:
+        return running.enter_context(Peer(options.peer_python, name, folder / "log"))
+    except PeerMissing as missing:
+        raise SystemExit(f"{name}: {missing}") from None
+
+
+def _measured(methods: dict[str, Method], pairs: Sequence[tuple[Section, Section]], seed: int) -> list[Row]:
+    rows: list[Row] = []
+    for name, method in methods.items():
+        for fixed, moving in pairs:
+            row = measure(name, method, fixed, moving, seed)
+            print(f"{name}  {row.fixed} <- {row.moving}  {row.before:.4f} -> {row.after:.4f}", flush=True)
+            rows.append(row)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--methods", default="multi-stage,drmime,simpleitk-affine,simpleitk-bspline,landmarks")
     parser.add_argument("--pairs", help="FIXED:MOVING,...; all by default, the earlier name fixed")
     parser.add_argument("--landmark-scale", type=float, default=10.0)
+    parser.add_argument("--peer-python", type=Path, help=f"interpreter of the environment of {', '.join(PEERS)}")
     parser.add_argument("--out", type=Path, help="writes all numbers as JSON")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    methods = {name: find_method(name) for name in options.methods.split(",")}
     pairs = _pairs(read_sections(options.data, options.landmark_scale), options.pairs)
-    rows: list[Row] = []
-    for name, method in methods.items():
-        for fixed, moving in pairs:
-            row = measure(name, method, fixed, moving, options.seed)
-            print(f"{name}  {row.fixed} <- {row.moving}  {row.before:.4f} -> {row.after:.4f}", flush=True)
-            rows.append(row)
+    with ExitStack() as running:
+        methods = {name: find_method(name, partial(_started, running, options)) for name in options.methods.split(",")}
+        rows = _measured(methods, pairs, options.seed)
     print(table(rows))
     if options.out is not None:
         content = {

@@ -6,20 +6,39 @@ import multiprocessing
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from autoseg.allocation import keep_freed_memory
-from autoseg.batches.raw import RawBatch
-from autoseg.batches.source import Batch, Source
+from autoseg.batches.source import Source
 from autoseg.batches.staging import staged
 from autoseg.errors import TrainingError
+
+
+class Drawn(Protocol):
+    """A sample before a voxel is read."""
+
+    @property
+    def case(self) -> str: ...
+
+
+class BatchSource(Protocol):
+    """What makes the batch of any step, by `batches.source.Source`'s rules; one with `can_use_device` is a `Source`."""
+
+    @property
+    def can_use_device(self) -> bool: ...
+
+    def draws(self, step: int, samples: range | None = None) -> Sequence[Drawn]: ...
+
+    def batch(self, step: int, samples: range | None = None) -> Any: ...
+
+    def snapshot(self) -> BatchSource: ...
 
 
 class Batches:
@@ -43,7 +62,7 @@ class Batches:
 
     def __init__(
         self,
-        source: Source,
+        source: BatchSource,
         steps: range,
         *,
         workers: int = 0,
@@ -55,7 +74,7 @@ class Batches:
         self._workers, self._pin_memory = min(workers, len(steps)), pin_memory
         self._device = device if source.can_use_device else None
         self._iterator: Iterator[Any] | None = None
-        self._take: Callable[[], Batch] | None = None
+        self._take: Callable[[], Any] | None = None
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -75,13 +94,15 @@ class Batches:
         )
         self._iterator = iter(loader)
         fetch: Callable[[], Any] = partial(_fetch, self._iterator)
-        self._take = fetch if self._device is None else staged(fetch, self._source, self._device)
+        self._take = fetch
+        if self._device is not None:
+            self._take = staged(fetch, cast(Source, self._source), self._device)
         return self
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Any:
         if self._take is None:
             raise RuntimeError("iterate over Batches inside its `with` block")
         return self._take()
@@ -117,14 +138,14 @@ class _Failure:
 class _Steps(Dataset[Any]):
     """Batches, or raw ones, by position in the range of steps."""
 
-    def __init__(self, source: Source, steps: range, samples: range | None, *, raw: bool) -> None:
+    def __init__(self, source: BatchSource, steps: range, samples: range | None, *, raw: bool) -> None:
         self._source, self._steps, self._samples = source, steps, samples
-        self._make = source.read if raw else source.batch
+        self._make: Callable[..., Any] = cast(Source, source).read if raw else source.batch
 
     def __len__(self) -> int:
         return len(self._steps)
 
-    def __getitem__(self, position: int) -> Batch | RawBatch | _Failure:
+    def __getitem__(self, position: int) -> Any:
         step = self._steps[position]
         try:
             return self._make(step, self._samples)

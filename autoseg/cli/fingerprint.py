@@ -17,15 +17,18 @@ def fingerprint(
     stratify: options.Stratify = False,
     config: options.ConfigFile = None,
     assignments: options.Assignments = None,
+    trainer: options.Trainer = None,
     workers: options.Workers = None,
 ) -> None:
     """Check and measure a data set.
 
-    Writes dataset.json, fingerprint.json and splits.json into the run folder.
+    Writes dataset.json, fingerprint.json and splits.json into the run folder. With a trainer that needs no labels,
+    such as registration, images without any are cases too.
     """
     from autoseg import pipeline
 
     settings = options.settings_of(config, assignments, splits=splits, group_by=group_by, stratify=stratify)
     log.configure(run_log=Run(out).log)
-    pipeline.fingerprint_dataset(dataset, out, workers=workers, rule=settings.splits)
+    labelled = trainer is None or pipeline.named_traits(trainer).needs_labels
+    pipeline.fingerprint_dataset(dataset, out, workers=workers, rule=settings.splits, labelled=labelled)
     typer.echo(f"fingerprint: {Run(out).fingerprint}")

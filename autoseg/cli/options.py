@@ -151,7 +151,13 @@ Planner = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Planner (see `autoseg list planner`); chosen by budget if not given."),
 ]
-Trainer = Annotated[str, typer.Option(metavar="NAME", help="Trainer (see `autoseg list trainer`).")]
+Trainer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Trainer (see `autoseg list trainer`); by default the plan's, at first the one for segmentation.",
+    ),
+]
 Loss = Annotated[
     str | None, typer.Option(metavar="NAME", help="Loss (see `autoseg list loss`); chosen by the labels if not given.")
 ]

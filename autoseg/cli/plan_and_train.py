@@ -19,7 +19,7 @@ def plan_and_train(
     device: options.Device = "auto",
     planner: options.Planner = None,
     memory: options.Memory = None,
-    trainer: options.Trainer = "segmentation",
+    trainer: options.Trainer = None,
     loss: options.Loss = None,
     pretrained: options.Pretrained = None,
     splits: options.Splits = None,

@@ -23,6 +23,22 @@ def register(
         Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for transform, images and report.")
     ],
     method: options.RegistrationMethod = "multi-stage",
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", exists=True, file_okay=False, help="Register by the network of this run instead of a method."
+        ),
+    ] = None,
+    fold: Annotated[
+        str | None, typer.Option(metavar="K", parser=options.parse_fold, help="Whose network of RUN; all-data's first.")
+    ] = None,
+    regularization: Annotated[
+        float | None,
+        typer.Option(metavar="W", min=0, help="For a network of many weights, instead of the one that was chosen."),
+    ] = None,
+    instance_optimisation: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Steps of optimising this very pair after the network.")
+    ] = 0,
     stages: options.Stages = None,
     similarity: options.Similarity = None,
     deformable_similarity: Annotated[
@@ -77,9 +93,12 @@ def register(
     transform as ITK's tools read it, numbers, a picture and a report; an earlier registration in it is replaced.
     """
     weights = dict(map(_weight, regularizers or ())) or None
+    if model is None and (fold is not None or regularization is not None or instance_optimisation):
+        raise typer.BadParameter("--fold, --regularization and --instance-optimisation need --model RUN")
     options.follow_along_or_lead(out / "run.log")
     from autoseg import pipeline
     from autoseg.pipeline.registration.inputs import PairFiles, parse_stages
+    from autoseg.pipeline.registration.pair import LearnedModel
     from autoseg.registration.methods import Options
 
     chosen = {
@@ -93,6 +112,8 @@ def register(
         "learning_rate": learning_rate,
         "simultaneous": simultaneous,
     }
+    network = None if model is None else LearnedModel(model, fold, regularization, instance_optimisation)
+    wanted = {name: value for name, value in chosen.items() if value is not None}
     record = pipeline.register_files(
         PairFiles(
             fixed=fixed,
@@ -108,7 +129,8 @@ def register(
         ),
         out,
         method=method,
-        options=Options.from_mapping({name: value for name, value in chosen.items() if value is not None}),
+        options=Options.from_mapping(wanted) if network is None or stages is not None else None,
+        model=network,
         label_interpolation=label_interpolation,
         seed=seed or 0,
         device=device,

@@ -56,11 +56,15 @@ def score_rows(scores: dict[str, Any]) -> list[list[str]]:
 
 def show_results(run: Run) -> None:
     """Prints what a finished run has to say: a row a configuration and ensemble, the choice, and how to use it."""
-    summary = read_mapping(run.require(run.summary, "autoseg plan-and-train"))
+    if not run.summary.exists():  # a model of all data is validated on nothing
+        typer.echo(f"report: {run.report}")
+        return
+    summary = read_mapping(run.summary)
     show("Dice over the validation cases", *result_rows(model_rows(summary)))
     best = summary["best"]
     typer.echo(f"best: {' + '.join(best['configurations'])}")
-    typer.echo(f"post-processing: {_postprocessing(best)}")
+    if "postprocessing" in best:
+        typer.echo(f"post-processing: {_postprocessing(best)}")
     if summary.get("uncertainty"):
         foreground = Reliability.from_mapping(summary["uncertainty"], where=run.summary).foreground
         typer.echo(f"estimated Dice of new cases: {judgement(foreground)}")
@@ -139,20 +143,22 @@ def show_plan(plan: Plan) -> None:
 
 def plan_rows(rows: Sequence[Row]) -> list[list[str]]:
     """The lines of the plan's table as text: a heading, then a value a configuration."""
-    lines: dict[str, Callable[[Row], str]] = {
+    lines: dict[str, Callable[[Row], str | None]] = {
         "network": lambda row: row.network,
         "spacing [mm]": lambda row: _axes(row.spacing),
         "median image": lambda row: _axes(row.median_shape),
         "patch": lambda row: _axes(row.patch_size),
-        "receptive field": lambda row: _axes(row.receptive_field),
+        "receptive field": lambda row: None if row.receptive_field is None else _axes(row.receptive_field),
         "batch": lambda row: str(row.batch_size),
         "stages": lambda row: str(row.stages),
         "features": lambda row: f"{min(row.features_per_stage)} to {max(row.features_per_stage)}",
-        "parameters": lambda row: engineering(row.parameters),
-        "multiply-adds a step": lambda row: engineering(row.multiply_adds),
-        "memory, mixed precision": lambda row: f"{row.memory / 1e9:.1f} GB",
+        "parameters": lambda row: None if row.parameters is None else engineering(row.parameters),
+        "multiply-adds a step": lambda row: None if row.multiply_adds is None else engineering(row.multiply_adds),
+        "memory, mixed precision": lambda row: None if row.memory is None else f"{row.memory / 1e9:.1f} GB",
     }
-    return [[heading, *map(value, rows)] for heading, value in lines.items()]
+    cells = {heading: [value(row) for row in rows] for heading, value in lines.items()}
+    known = {heading: values for heading, values in cells.items() if any(value is not None for value in values)}
+    return [[heading, *(value or "-" for value in values)] for heading, values in known.items()]
 
 
 def _axes(values: Iterable[float]) -> str:

@@ -17,7 +17,7 @@ def train(
     budget: options.Budget = None,
     steps: options.Steps = None,
     device: options.Device = "auto",
-    trainer: options.Trainer = "segmentation",
+    trainer: options.Trainer = None,
     loss: options.Loss = None,
     pretrained: options.Pretrained = None,
     config: options.ConfigFile = None,

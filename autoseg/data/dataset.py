@@ -31,7 +31,8 @@ class Dataset(Record):
         channels: a name a channel ("CT", "T2", ...), which decides the normalisation.
         labels: meaning of label values; discovered labels are named by their value.
         file_ending: ending of the images (".nii.gz"); predictions are written with `label_ending`.
-        training: cases with a label, sorted by identifier.
+        training: cases to learn from, sorted by identifier; each with a label unless the data set was read for a
+            task that needs none.
         unlabelled: other images found (imagesTs), sorted by identifier.
         ignored: files passed over as junk, for the user to see.
         warnings: what was assumed, in words.

@@ -38,8 +38,13 @@ _LAYOUTS = """one of
     images/x.ext and labels/x.ext, or x_image.ext beside x_label.ext"""
 
 
-def discover(folder: str | Path) -> Dataset:
+def discover(folder: str | Path, *, labelled: bool = True) -> Dataset:
     """The data set in a folder, whatever its layout.
+
+    Args:
+        folder: of the data set.
+        labelled: what an image without a label is: if True something to report, else a training case like the others.
+            A folder may then have images alone (`images/` or `imagesTr/`).
 
     Nothing is decided about errors: images without label, labels without image and missing files are kept in the
     record for `check.compare_cases` to report. Only where labels are not described are label files read.
@@ -56,14 +61,14 @@ def discover(folder: str | Path) -> Dataset:
     if (folder / "dataset.json").is_file():
         description = read_mapping(folder / "dataset.json")
         if isinstance(description.get("training"), list) and description["training"]:
-            return _from_decathlon(folder, description)
+            return _from_decathlon(folder, description, labelled)
         if "channel_names" in description or "modality" in description or "dataset" in description:
-            return _from_nnunet(folder, description)
+            return _from_nnunet(folder, description, labelled)
     images = _first_folder(folder, _IMAGE_FOLDERS)
     labels = _first_folder(folder, _LABEL_FOLDERS)
-    if images is not None and labels is not None:
-        return _from_folders(folder, images, labels)
-    dataset = _from_side_by_side(folder)
+    if images is not None and (labels is not None or not labelled):
+        return _from_folders(folder, images, labels, labelled)
+    dataset = _from_side_by_side(folder, labelled)
     if dataset is None:
         found = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "an empty folder"
         raise DatasetError("no data set is recognised", where=folder, got=found, expected=_LAYOUTS)
@@ -98,7 +103,7 @@ def find_cases(inputs: str | Path | Sequence[str | Path], channels: int) -> tupl
     return _cases(group_channels(images, suffixed=suffixed), {})
 
 
-def _from_decathlon(folder: Path, description: Mapping[str, Any]) -> Dataset:
+def _from_decathlon(folder: Path, description: Mapping[str, Any], labelled: bool) -> Dataset:
     where = folder / "dataset.json"
     channels = parse_channels(description, where)
     image_lists: dict[str, tuple[Path, ...]] = {}
@@ -121,10 +126,11 @@ def _from_decathlon(folder: Path, description: Mapping[str, Any]) -> Dataset:
             labels[identifier] = folder / entry["label"]
     ignored = [list_images(path).ignored for path in {files[0].parent for files in image_lists.values()}]
     ignored += [list_images(path).ignored for path in {path.parent for path in labels.values()}]
-    return _described(folder, "msd", description, channels, image_lists, labels, [p for part in ignored for p in part])
+    junk = [path for part in ignored for path in part]
+    return _described(folder, "msd", description, channels, image_lists, labels, junk, labelled)
 
 
-def _from_nnunet(folder: Path, description: Mapping[str, Any]) -> Dataset:
+def _from_nnunet(folder: Path, description: Mapping[str, Any], labelled: bool) -> Dataset:
     channels = parse_channels(description, folder / "dataset.json")
     if isinstance(description.get("dataset"), dict):
         listing = description["dataset"]
@@ -140,12 +146,13 @@ def _from_nnunet(folder: Path, description: Mapping[str, Any]) -> Dataset:
             image_lists[identifier] = tuple(folder / name for name in entry["images"])
             if entry.get("label"):
                 labels[identifier] = folder / entry["label"]
-        return _described(folder, "nnunet", description, channels, image_lists, labels, [])
+        return _described(folder, "nnunet", description, channels, image_lists, labels, [], labelled)
     images, masks = list_images(folder / "imagesTr"), list_images(folder / "labelsTr")
     label_files = {stem_of(path): path for path in masks.images}
     suffixed = suffix_fits_labels(images.images, label_files) or suffix_fits_channels(images.images, len(channels))
     groups = group_channels(images.images, suffixed=suffixed)
-    return _described(folder, "nnunet", description, channels, groups, label_files, [*images.ignored, *masks.ignored])
+    junk = [*images.ignored, *masks.ignored]
+    return _described(folder, "nnunet", description, channels, groups, label_files, junk, labelled)
 
 
 def _described(
@@ -156,6 +163,7 @@ def _described(
     images: Mapping[str, tuple[Path, ...]],
     labels: Mapping[str, Path],
     ignored: Iterable[Path],
+    labelled: bool,
 ) -> Dataset:
     """A data set with a dataset.json; the files it lists may be missing."""
     test = _test_listing(folder)
@@ -165,27 +173,30 @@ def _described(
         folder=folder,
         layout=layout,
         channels=channels,
-        labels=parse_labels(description, folder / "dataset.json"),
+        labels=parse_labels(description, folder / "dataset.json")
+        if labelled or labels or description.get("labels")
+        else discovered_labels(set()),
         ending=ending,
         images=images,
         label_files=labels,
+        labelled=labelled,
         test=test,
         ignored=[*ignored, *test.ignored],
     )
 
 
-def _from_folders(folder: Path, image_folder: Path, label_folder: Path) -> Dataset:
-    images, masks = list_images(image_folder), list_images(label_folder)
+def _from_folders(folder: Path, image_folder: Path, label_folder: Path | None, labelled: bool) -> Dataset:
+    images, masks = list_images(image_folder), Listing() if label_folder is None else list_images(label_folder)
     labels = {stem_of(path): path for path in masks.images}
     suffixed = suffix_fits_labels(images.images, labels)
     others = [path for path in sorted(folder.iterdir()) if path not in (image_folder, label_folder)]
     test = _test_listing(folder)
     tests = {path.parent for path in test.images} | {folder / name.split("/")[0] for name in _TEST_FOLDERS}
     ignored = [*images.ignored, *masks.ignored, *test.ignored, *(path for path in others if path not in tests)]
-    return _undescribed(folder, group_channels(images.images, suffixed=suffixed), labels, test, ignored)
+    return _undescribed(folder, group_channels(images.images, suffixed=suffixed), labels, test, ignored, labelled)
 
 
-def _from_side_by_side(folder: Path) -> Dataset | None:
+def _from_side_by_side(folder: Path, labelled: bool) -> Dataset | None:
     """`x_image.ext` beside `x_label.ext`; None if no such pair is there."""
     listing = list_images(folder)
     images: dict[str, tuple[Path, ...]] = {}
@@ -201,7 +212,7 @@ def _from_side_by_side(folder: Path) -> Dataset | None:
             labels[match["case"]] = path
     if not images.keys() & labels.keys():
         return None
-    return _undescribed(folder, dict(sorted(images.items())), labels, Listing(), ignored)
+    return _undescribed(folder, dict(sorted(images.items())), labels, Listing(), ignored, labelled)
 
 
 def _undescribed(
@@ -210,10 +221,11 @@ def _undescribed(
     labels: Mapping[str, Path],
     test: Listing,
     ignored: Iterable[Path],
+    labelled: bool,
 ) -> Dataset:
     """A data set without description: channels and labels are found by reading."""
     paired = [case for case in images if case in labels]
-    if not paired:
+    if not paired and (labelled or not images):
         raise DatasetError(
             "no image has a label of the same name",
             where=folder,
@@ -222,7 +234,7 @@ def _undescribed(
             remedy="give images and labels the same names",
         )
     values = _label_values([labels[case] for case in paired])
-    warnings = [f"labels are not described; found values {_shortened(sorted(values))}"]
+    warnings = [f"labels are not described; found values {_shortened(sorted(values))}"] if paired else []
     if len(values) > _MANY_VALUES:
         warnings.append(f"{len(values)} label values: one value an object? Classes are needed, not instances")
     if 255 in values and len(values - {0, 255}) > 0:
@@ -231,11 +243,12 @@ def _undescribed(
         name=folder.name,
         folder=folder,
         layout="plain",
-        channels=_channel_names([images[case] for case in paired]),
+        channels=_channel_names([images[case] for case in (paired or images)]),
         labels=discovered_labels(values),
         ending=_common_ending(path for files in images.values() for path in files),
         images=images,
         label_files=labels,
+        labelled=labelled,
         test=test,
         ignored=ignored,
         warnings=tuple(warnings),
@@ -252,17 +265,18 @@ def _assemble(
     ending: str,
     images: Mapping[str, tuple[Path, ...]],
     label_files: Mapping[str, Path],
+    labelled: bool,
     test: Listing,
     ignored: Iterable[Path],
     warnings: tuple[str, ...] = (),
 ) -> Dataset:
-    """The record, with images and labels that have no partner set apart."""
+    """The record, with images (if they must be `labelled`) and labels that have no partner set apart."""
     listed = [path for files in images.values() for path in files] + list(label_files.values())
     missing = {path for path in listed if not path.exists()}
     present = {case: tuple(path for path in files if path not in missing) for case, files in images.items()}
     present = {case: files for case, files in present.items() if files}
     masks = {case: path for case, path in label_files.items() if path not in missing}
-    training = {case: files for case, files in present.items() if case in masks}
+    training = {case: files for case, files in present.items() if case in masks or not labelled}
     label_ending = _common_ending(masks.values()) or ending or ".nii.gz"
     if label_ending in (".jpg", ".jpeg"):
         label_ending = ".png"
@@ -280,7 +294,7 @@ def _assemble(
         unlabelled=_cases(groups, {}),
         ignored=tuple(sorted(set(ignored))),
         warnings=warnings,
-        unmatched_images=tuple(files[0] for case, files in sorted(present.items()) if case not in masks),
+        unmatched_images=tuple(files[0] for case, files in sorted(present.items()) if case not in training),
         unmatched_labels=tuple(path for case, path in sorted(masks.items()) if case not in present),
         missing_files=tuple(sorted(missing)),
         missing_channels=missing_channels(training, len(channels)),

@@ -72,7 +72,7 @@ class Candidate:
         folds = {}
         for fold in self.folders:
             part = summarise({case: row for case, row in self.scores.items() if self.fold_of[case] == fold})
-            labels = {label: row.get("dice") for label, row in part["mean"].items()}
+            labels = {label: row["dice"] for label, row in part["mean"].items() if "dice" in row}
             folds[fold] = {"foreground_mean": part["foreground_mean"].get("dice"), **labels}
         return {**self.summary, "folds": folds, "cases": len(self.scores)}
 

@@ -44,7 +44,7 @@ def model_rows(summary: Mapping[str, Any]) -> tuple[ModelRow, ...]:
             name=" + ".join(names),
             configurations=names,
             chosen=set(names) == chosen,
-            dice={label: row.get("dice") for label, row in content["mean"].items()}
+            dice={label: row["dice"] for label, row in content["mean"].items() if "dice" in row}
             | {FOREGROUND: content[FOREGROUND].get("dice")},
             folds={fold: _fold(values) for fold, values in (content.get("folds") or {}).items()},
             cases=content.get("cases", 0),

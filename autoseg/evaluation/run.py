@@ -29,6 +29,8 @@ def summarise_run(
     *,
     predict_again: Callable[[str, str], object] | None = None,
     workers: int | None = None,
+    postprocesses: bool = True,
+    usage: str = "autoseg predict {run} IMAGES --out DIR",
 ) -> dict[str, Any]:
     """Chooses the run's model from the folds that are validated; writes postprocessing.json and summary.json.
 
@@ -42,6 +44,8 @@ def summarise_run(
         predict_again: predicts, saves and scores the validation of a trained fold (configuration, fold) anew. Called
             for folds without saved probabilities; None leaves the ensembles that need them out.
         workers: processes; None takes one a usable core.
+        postprocesses: whether a post-processing of labels is chosen; if not, postprocessing.json is not written.
+        usage: the command that applies the model, with {run} for the run folder.
 
     Returns:
         The content of summary.json.
@@ -66,15 +70,17 @@ def summarise_run(
     members = [one for one in compared if not _without_probabilities(one)]
     ensembles = [validated_ensemble(run, dataset, plan, pair, workers=workers) for pair in combinations(members, 2)]
     best = best_of([*compared, *ensembles], plan)
-    decision = _decide(best, dataset, plan, workers)
+    decision = _decide(best, dataset, plan, workers) if postprocesses else None
     summary = {
         "configurations": {one.name: one.entry() for one in _replaced(singles, compared)},
         "ensembles": {one.name: {**one.entry(), "configurations": list(one.configurations)} for one in ensembles},
-        "best": _best(run, best, decision),
+        "best": _best(best, decision, usage.format(run=shlex.quote(str(run.root)))),
     }
     if cases := uncertainty_cases(run, best.configurations):
         summary["uncertainty"] = summarise_uncertainty(cases, configurations=best.configurations)
-    write_json(run.postprocessing, {"configurations": list(best.configurations), **decision.model_dump(mode="json")})
+    if decision is not None:
+        content = {"configurations": list(best.configurations), **decision.model_dump(mode="json")}
+        write_json(run.postprocessing, content)
     write_json(run.summary, summary)
     _announce([*compared, *ensembles], best, decision, summary["best"]["predict"])
     return summary
@@ -112,23 +118,25 @@ def _replaced(candidates: Sequence[Candidate], newer: Sequence[Candidate]) -> li
     return [by_name.get(one.name, one) for one in candidates]
 
 
-def _best(run: Run, best: Candidate, decision: Decision) -> dict[str, Any]:
-    return {
+def _best(best: Candidate, decision: Decision | None, command: str) -> dict[str, Any]:
+    found: dict[str, Any] = {
         "configurations": list(best.configurations),
         "folds": list(best.folders),
         "foreground_mean_dice": best.dice,
-        "postprocessing": list(decision.steps),
-        "foreground_mean_dice_postprocessed": decision.after.foreground,
-        "predict": f"autoseg predict {shlex.quote(str(run.root))} IMAGES --out DIR",
     }
+    if decision is not None:
+        found["postprocessing"] = list(decision.steps)
+        found["foreground_mean_dice_postprocessed"] = decision.after.foreground
+    return {**found, "predict": command}
 
 
-def _announce(candidates: Sequence[Candidate], best: Candidate, decision: Decision, command: str) -> None:
+def _announce(candidates: Sequence[Candidate], best: Candidate, decision: Decision | None, command: str) -> None:
     wide = max(len(one.name) for one in candidates)
     for one in candidates:
         dice = "none" if one.dice is None else f"{one.dice:.4f}"
         logger.info("%-*s  mean foreground Dice %s over %d cases", wide, one.name, dice, len(one.cases))
-    logger.info("best: %s, post-processing: %s", best.name, ", ".join(decision.steps) or "none")
+    if decision is not None:
+        logger.info("best: %s, post-processing: %s", best.name, ", ".join(decision.steps) or "none")
     logger.info("to use it: %s", command)
 
 

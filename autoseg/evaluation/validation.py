@@ -9,13 +9,20 @@ from typing import Any
 from autoseg.data.dataset import Dataset
 from autoseg.errors import ErrorGroup, ImageError
 from autoseg.evaluation.evaluate import evaluate_files
+from autoseg.evaluation.summary import CaseScores, summarise
 from autoseg.processes import usable_cores
 from autoseg.records import write_json
 from autoseg.workspace import Fold
 
 
 def score_validation(
-    folder: Fold, dataset: Dataset, predictions: Mapping[str, Path], title: str, *, workers: int | None = None
+    folder: Fold,
+    dataset: Dataset,
+    predictions: Mapping[str, Path],
+    title: str,
+    *,
+    beside: Mapping[str, CaseScores] | None = None,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Compares predictions with the data set's labels and writes the folder's validation/summary.json.
 
@@ -23,6 +30,7 @@ def score_validation(
         folder: of a fold or an ensemble.
         predictions: identifier -> label file.
         title: names the folder in messages.
+        beside: identifier -> row -> metric -> value, scores that the trainer measured itself; they join the others.
         workers: processes; None takes one a usable core.
 
     Returns:
@@ -42,5 +50,16 @@ def score_validation(
             f"{title}: validation cases cannot be scored",
             [ImageError(message, where=case) for case, message in scores["errors"].items()],
         )
+    if beside:
+        scores = {**scores, **summarise(_joined(scores["cases"], beside))}
     write_json(folder.validation_summary, scores)
     return scores
+
+
+def _joined(first: Mapping[str, CaseScores], second: Mapping[str, CaseScores]) -> dict[str, CaseScores]:
+    """Both mappings in one, down to the metrics."""
+    joined: dict[str, CaseScores] = {}
+    for case in {**first, **second}:
+        rows = {**first.get(case, {}), **second.get(case, {})}
+        joined[case] = {row: {**first.get(case, {}).get(row, {}), **second.get(case, {}).get(row, {})} for row in rows}
+    return joined

@@ -68,7 +68,7 @@ def _anisotropy(measured: Sequence[Measurement]) -> Iterator[str]:
 
 def _classes(measured: Sequence[Measurement]) -> Iterator[str]:
     for name in measured[0].fingerprint.class_voxels:
-        voxels = np.array([item.fingerprint.class_voxels[name] for item in measured])
+        voxels = np.array([item.fingerprint.class_voxels.get(name, 0) for item in measured])
         present = voxels > 0
         if not present.any():
             yield f"class {name} appears in no case: it cannot be learned"
@@ -83,7 +83,7 @@ def _classes(measured: Sequence[Measurement]) -> Iterator[str]:
 
 def _imbalance(measured: Sequence[Measurement]) -> Iterator[str]:
     names = list(measured[0].fingerprint.class_voxels)
-    totals = {name: sum(item.fingerprint.class_voxels[name] for item in measured) for name in names}
+    totals = {name: sum(item.fingerprint.class_voxels.get(name, 0) for item in measured) for name in names}
     totals = {name: total for name, total in totals.items() if total}
     if len(totals) < 2:
         return

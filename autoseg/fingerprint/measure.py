@@ -42,27 +42,33 @@ def check_and_measure(case: Case, dataset: Dataset, draws: int) -> tuple[Checked
         draws: foreground voxels to draw a channel for the pooled statistics.
 
     Returns:
-        The check without arrays, and None for a case with errors or without labels.
+        The check without arrays, and None for a case with errors.
     """
     checked = read_and_check(case, dataset)
-    if not checked.usable or checked.image is None or checked.labels is None:
+    unread = case.label is not None and checked.labels is None
+    if not checked.usable or checked.image is None or unread:
         return checked.summary(), None
     return checked.summary(), measure(case.id, checked.image, checked.labels, dataset.labels, draws)
 
 
-def measure(identifier: str, image: Image, labels: np.ndarray, scheme: LabelScheme, draws: int) -> Measurement:
+def measure(identifier: str, image: Image, labels: np.ndarray | None, scheme: LabelScheme, draws: int) -> Measurement:
     """Measures an image (C, Z, Y, X) with labels (Z, Y, X) in file values.
+
+    Without labels the intensities are those of the whole non-zero region, and no class is listed.
 
     As in nnU-Net v2, foreground intensities are those inside the crop box of every voxel that is not background,
     the ignore label included. Class volumes are of the whole image.
     """
-    box = bounding_box(nonzero_mask(image.array))
+    nonzero = nonzero_mask(image.array)
+    box = bounding_box(nonzero)
     crop = as_slices(box)
-    foreground = labels != 0
+    foreground = nonzero if labels is None else labels != 0
     inside = foreground[crop]
     intensities = [channel[crop][inside].astype(np.float32) for channel in image.array]
-    counts = dict(zip(*np.unique(labels[foreground], return_counts=True), strict=True))
-    voxels = {name: int(sum(counts.get(v, 0) for v in values)) for name, values in scheme.foreground.items()}
+    voxels: dict[str, int] = {}
+    if labels is not None:
+        counts = dict(zip(*np.unique(labels[foreground], return_counts=True), strict=True))
+        voxels = {name: int(sum(counts.get(v, 0) for v in values)) for name, values in scheme.foreground.items()}
     return Measurement(
         fingerprint=CaseFingerprint(
             id=identifier,
@@ -78,7 +84,7 @@ def measure(identifier: str, image: Image, labels: np.ndarray, scheme: LabelSche
         samples=draw(intensities, draws),
         ranges=tuple((float(channel.min()), float(channel.max())) for channel in image.array),
         whole_numbers=tuple(_whole_numbers(channel) for channel in image.array),
-        at_border=_at_border(foreground),
+        at_border=labels is not None and _at_border(foreground),
     )
 
 

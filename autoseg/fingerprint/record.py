@@ -17,7 +17,7 @@ class CaseFingerprint(Record):
         crop_box: (start, stop) an axis of the non-zero region.
         relative_size: voxels inside the crop box over all voxels.
         intensities: statistics a channel over the case's foreground; None where it has no foreground.
-        class_voxels: foreground name -> voxels.
+        class_voxels: foreground name -> voxels; empty for a case without labels.
         class_volumes: foreground name -> mm3 (mm2 in 2D).
         left_right_axis: axis that runs along the patient's left-right direction; None where no axis lies within
             45 degrees of it.

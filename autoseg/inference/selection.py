@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from autoseg.errors import ConfigurationError, WorkspaceError
 from autoseg.inference.model import trained_folds
-from autoseg.plan.record import Plan
+from autoseg.plan.record import SEGMENTATION, Plan
 from autoseg.postprocessing.choose import Decision
 from autoseg.records import read_mapping, unknown_name
 from autoseg.workspace import Run
@@ -20,9 +20,17 @@ def chosen_configurations(run: Run, plan: Plan, wanted: str | None = None) -> tu
             trained.
 
     Raises:
-        ConfigurationError: a name that the plan lacks, or one that is given twice.
+        ConfigurationError: a name that the plan lacks, or one that is given twice; a model that labels nothing.
         WorkspaceError: nothing is trained, or several are and none is chosen yet.
     """
+    if plan.task != SEGMENTATION:
+        raise ConfigurationError(
+            "the run's model does not label images",
+            where=run.root,
+            got=f"a model for {plan.task}",
+            expected=f"a model for {SEGMENTATION}",
+            remedy=f"`autoseg register FIXED MOVING --model {run.root} --out DIR` applies one that registers",
+        )
     if wanted is not None:
         names = tuple(name.strip() for name in wanted.split("+"))
         for name in names:

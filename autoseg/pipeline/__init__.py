@@ -12,6 +12,7 @@ _HOMES = {
     "check": "stages",
     "fingerprint_dataset": "stages",
     "make_plan": "stages",
+    "named_traits": "trainers",
     "preprocess": "stages",
     "train_fold": "training",
     "plan_and_train": "whole",

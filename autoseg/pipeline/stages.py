@@ -31,7 +31,12 @@ def check(dataset: Path, *, workers: int | None = None) -> tuple[Problem, ...]:
 
 
 def fingerprint_dataset(
-    dataset: Path, out: Path, *, workers: int | None = None, rule: SplitRule | None = None
+    dataset: Path,
+    out: Path,
+    *,
+    workers: int | None = None,
+    rule: SplitRule | None = None,
+    labelled: bool = True,
 ) -> Fingerprint:
     """Checks and measures a data set; writes dataset.json, fingerprint.json and splits.json into the run folder.
 
@@ -40,11 +45,12 @@ def fingerprint_dataset(
         out: run folder.
         workers: processes; None chooses.
         rule: how to split; None keeps splits that are there, else makes nnU-Net's.
+        labelled: whether an image without a label is an error; if not, it is a training case like the others.
 
     Raises:
         DatasetError: `check` finds errors; all of them are in the message.
     """
-    run, data = Run(out), discover(dataset)
+    run, data = Run(out), discover(dataset, labelled=labelled)
     if rule is not None:
         check_rule(data.identifiers, rule)  # before the images are read
     result = scan(data, workers=count_workers(workers))

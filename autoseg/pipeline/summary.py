@@ -8,10 +8,11 @@ from typing import Any
 
 from autoseg import plugins
 from autoseg.evaluation.run import summarise_run
-from autoseg.evaluation.validation import score_validation
 from autoseg.inference.model import runtime_of
 from autoseg.pipeline.choices import split_of
 from autoseg.pipeline.stages import load_dataset, load_plan
+from autoseg.pipeline.trainers import task_traits
+from autoseg.pipeline.training import validated_scores
 from autoseg.report.build import write_report
 from autoseg.trainers.context import FoldContext
 from autoseg.training.checkpoint import load_checkpoint
@@ -23,7 +24,17 @@ from autoseg.workspace import Run
 def summarise(run: Run, *, device: str = "auto", workers: int | None = None) -> dict[str, Any]:
     """`evaluation.run.summarise_run`, for which folds without saved probabilities are predicted again."""
     again = partial(validate_again, run, device=device, workers=workers)
-    return summarise_run(run, load_dataset(run), load_plan(run), predict_again=again, workers=workers)
+    plan = load_plan(run)
+    traits = task_traits(plan)
+    return summarise_run(
+        run,
+        load_dataset(run),
+        plan,
+        predict_again=again,
+        workers=workers,
+        postprocesses=traits.postprocesses,
+        usage=traits.usage,
+    )
 
 
 def validate_again(
@@ -48,11 +59,10 @@ def validate_again(
         split=split_of(run, dataset, fold),
         config=TrainingConfig.model_validate(checkpoint.get("config", {})),
         runtime=runtime_of(checkpoint["runtime"], find_device(device)),
-        trainer=checkpoint.get("trainer") or "segmentation",
+        trainer=checkpoint.get("trainer") or plan.task,
         keep_probabilities=True,
     )
-    predictions = plugins.resolve("trainer", context.trainer)(context).predict_validation()
-    return score_validation(context.folder, dataset, predictions, f"{configuration} fold {fold}", workers=workers)
+    return validated_scores(plugins.resolve("trainer", context.trainer)(context), context, workers)
 
 
 def choose(out: Path, *, device: str = "auto", workers: int | None = None) -> dict[str, Any]:

@@ -22,11 +22,12 @@ from autoseg.pipeline.choices import (
 from autoseg.pipeline.pretrained import starting_weights
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.stages import load_dataset, load_plan
+from autoseg.pipeline.trainers import check_options, trainer_of
 from autoseg.plan.sharing import store_of
 from autoseg.records import unknown_name
-from autoseg.trainers.context import FoldContext, Trainer
+from autoseg.trainers.context import FoldContext, Trainer, Validated, traits_of
 from autoseg.training.checkpoint import load_checkpoint
-from autoseg.training.config import TrainingConfig, optimizer_for
+from autoseg.training.config import TrainingConfig
 from autoseg.training.distributed import joined_ranks, on_leader, ranks
 from autoseg.training.hooks import default_hooks
 from autoseg.training.loop import Training
@@ -47,7 +48,7 @@ def train_fold(
     budget: float | None = None,
     steps: int | None = None,
     device: str = "auto",
-    trainer: str = "segmentation",
+    trainer: str | None = None,
     loss: str | None = None,
     pretrained: Path | None = None,
     seed: int | None = None,
@@ -61,6 +62,7 @@ def train_fold(
     With a budget, training ends early enough for the validation to fit in too. Without steps and budget the
     training is as long as nnU-Net's on an accelerator and an hour on a CPU. Several processes started by torchrun
     train one model together. `pretrained` is a checkpoint, or a run folder whose same fold the training starts from.
+    `trainer` is a plug-in; None takes that of the plan's task.
 
     Returns:
         The content of its validation/summary.json; None for the fold "all", which trains on every case.
@@ -70,6 +72,8 @@ def train_fold(
     check_length(budget, wanted)
     run, fold = Run(out), str(fold)
     dataset, plan = load_dataset(run), load_plan(run)
+    trainer = trainer_of(plan, trainer)
+    check_options(trainer, wanted)
     if configuration not in plan.configurations:
         raise unknown_name("configuration", configuration, plan.configurations, where=run.plan)
     run.require(
@@ -93,7 +97,7 @@ def train_fold(
         context = on_leader(lambda: _with_length(context, started, budget, begun))
         made = plugins.resolve("trainer", trainer)(context)
         _train(made, context, pretrained, resume)
-        return None if fold == ALL_DATA else on_leader(lambda: _validate(made, context, workers))
+        return None if fold == ALL_DATA else on_leader(lambda: validated_scores(made, context, workers))
 
 
 @dataclass(frozen=True)
@@ -138,16 +142,14 @@ def _method(wanted: TrainingConfig, begun: _Begun | None, budget: float | None, 
 
 
 def _with_length(context: FoldContext, started: float, budget: float | None, begun: _Begun | None) -> FoldContext:
-    """The context with the fastest runtime, the seconds that the budget leaves, and an optimiser that suits both."""
+    """The context with the fastest runtime, the seconds that the budget leaves, and a method that suits both."""
     expected_steps = float(context.config.steps or 0)
     if context.config.steps is None:
         context, step_seconds = _fit_to_time(context, started, budget, begun)
         assert context.config.seconds is not None
         expected_steps = context.config.seconds / step_seconds
-    if context.config.optimizer is None:
-        config = context.config.with_(optimizer=optimizer_for(expected_steps))
-        context = replace(context, config=config)
-    return context
+    method = traits_of(plugins.resolve("trainer", context.trainer)).method
+    return replace(context, config=method(context.configuration, context.config, expected_steps))
 
 
 def _fit_to_time(
@@ -160,7 +162,9 @@ def _fit_to_time(
     """
     plan, config = context.plan, context.config
     configuration = context.configuration.with_(batch_size=len(ranks().share(context.configuration.batch_size)))
-    runtime, batch_seconds = measure_step(configuration, context.input_channels, plan.labels.outputs, context.runtime)
+    step = traits_of(plugins.resolve("trainer", context.trainer)).training_step
+    timed = step(configuration, context.input_channels, plan.labels.outputs)
+    runtime, batch_seconds = measure_step(timed, context.runtime)
     if begun is None:
         context = replace(context, runtime=runtime)
     step_seconds = batch_seconds * config.accumulation
@@ -215,6 +219,11 @@ def _train(made: Trainer, context: FoldContext, pretrained: Path | None, resume:
         )  # fmt: skip
 
 
-def _validate(made: Trainer, context: FoldContext, workers: int | None) -> dict[str, Any]:
+def validated_scores(made: Trainer, context: FoldContext, workers: int | None) -> dict[str, Any]:
+    """Predicts and scores the validation cases of a fold; writes and returns its validation/summary.json."""
     name = f"{context.configuration_name} fold {context.fold}"
-    return score_validation(context.folder, context.dataset, made.predict_validation(), name, workers=workers)
+    found = made.predict_validation()
+    validated = found if isinstance(found, Validated) else Validated(found)
+    return score_validation(
+        context.folder, context.dataset, validated.files, name, beside=validated.scores, workers=workers
+    )

@@ -30,9 +30,12 @@ from autoseg.pipeline.pretrained import adopt_plan, check_adoption
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.stages import fingerprint_dataset, load_dataset, load_plan, make_plan, preprocess
 from autoseg.pipeline.summary import summarise
+from autoseg.pipeline.trainers import check_options, named_traits, trainer_of
 from autoseg.pipeline.training import train_fold
+from autoseg.plan.layers import input_channels
 from autoseg.plan.record import Plan
 from autoseg.provenance import Journal
+from autoseg.trainers.context import traits_of
 from autoseg.training.distributed import joined_ranks, on_leader, ranks
 from autoseg.training.measure import step_seconds
 from autoseg.training.runtime import find_device
@@ -50,7 +53,7 @@ def plan_and_train(
     device: str = "auto",
     planner: str | None = None,
     memory: float | Literal["auto"] | None = None,
-    trainer: str = "segmentation",
+    trainer: str | None = None,
     loss: str | None = None,
     pretrained: Path | None = None,
     seed: int | None = None,
@@ -70,7 +73,8 @@ def plan_and_train(
             goes on with what is left of it.
         steps: optimiser steps of each training, instead of a time.
         device: "auto", "cpu", "cuda", "mps".
-        planner, trainer, loss: plug-ins; planner None chooses by device and budget, loss None by the labels.
+        planner, trainer, loss: plug-ins; planner None takes the trainer's, else chooses by device and budget; trainer
+            None takes that of the plan's task, loss None chooses by the labels.
         memory: accelerator memory to plan for in GB, or "auto" for that of the device; None as the planner has it.
         pretrained: checkpoint whose fitting weights start every training; or a run folder, whose plan is taken and
             whose weights start the same folds (`autoseg.pipeline.pretrained`).
@@ -99,6 +103,8 @@ def plan_and_train(
     for kind, name in (("planner", planner), ("trainer", trainer), ("loss", loss)):
         if name is not None:
             plugins.resolve(kind, name)  # a wrong name is told before the work begins, not after it
+    if trainer is not None:
+        check_options(trainer, config)
     with joined_ranks(device):
         run = Run(out)
         on_leader(lambda: _check_folder(run, dataset, resume))
@@ -107,24 +113,30 @@ def plan_and_train(
         length = config.steps or config.seconds
         if budget is None and length is None and device == "cpu":
             _note(journal, f"no --budget and no --steps: on this CPU every fold trains for {duration(CPU_SECONDS)}")
-        wanted = _Wanted(configurations, folds, planner, memory, device, workers, settings, adopted)
+        traits = named_traits(trainer)
+        wanted = _Wanted(
+            configurations, folds, planner or traits.planner, memory, device, workers, settings, adopted,
+            traits.needs_labels,
+        )  # fmt: skip
         share = None if length else deadline
         on_leader(lambda: _prepare(run, dataset, wanted, share, journal, resume))
         plan = load_plan(run)
+        trainer = trainer_of(plan, trainer)
         names = choose_configurations(plan, configurations, budget=budget is not None)
         jobs = list_jobs(run, plan, names, choose_folds(run, folds), all_folds(run))
         train = partial(
             train_fold, out, steps=steps, device=device, trainer=trainer, loss=loss, pretrained=pretrained, seed=seed,
             workers=workers, resume=resume, settings=settings, keep_probabilities=len(names) > 1,
         )  # fmt: skip
-        whole = _whole_training(plan, device, config.steps, config.seconds or default_seconds(device))
+        whole = _whole_training(plan, trainer, device, config.steps, config.seconds or default_seconds(device))
         _train_all(jobs, deadline, budget if resume else None, journal, train, whole)
         return on_leader(lambda: _conclude(run, jobs, journal, workers))
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What the user asks of the stages before training; `adopted` is the run whose plan is taken."""
+    """What the user asks of the stages before training; `adopted` is the run whose plan is taken, `labelled` whether
+    each image must have a label."""
 
     configurations: str
     folds: str
@@ -134,6 +146,7 @@ class _Wanted:
     workers: int | None
     settings: Settings | None
     adopted: Path | None
+    labelled: bool
 
 
 def _prepare(
@@ -147,7 +160,7 @@ def _prepare(
     if not (resume and run.fingerprint.exists()):
         with journal.stage("check and fingerprint"):
             rule = wanted.settings.splits if wanted.settings else None
-            fingerprint_dataset(dataset, run.root, workers=wanted.workers, rule=rule)
+            fingerprint_dataset(dataset, run.root, workers=wanted.workers, rule=rule, labelled=wanted.labelled)
     if not (resume and run.plan.exists()):
         with journal.stage("plan"):
             _plan(run, wanted, deadline)
@@ -242,12 +255,17 @@ def _extended(deadline: Deadline, even_share: float, waiting: Sequence[Job], jou
     return Deadline.after(needed)
 
 
-def _whole_training(plan: Plan, device: str, steps: int | None, seconds: float | None) -> Callable[[Job], float | None]:
+def _whole_training(
+    plan: Plan, trainer: str, device: str, steps: int | None, seconds: float | None
+) -> Callable[[Job], float | None]:
     """Seconds of a whole training without its validation: as given, or for a number of steps timed once."""
 
     @cache
-    def pace(configuration: str) -> float:
-        return step_seconds(plan.configurations[configuration], len(plan.channels), plan.labels, device)
+    def pace(name: str) -> float:
+        configuration = plan.configurations[name]
+        channels = input_channels(configuration, len(plan.channels), plan.labels)
+        step = traits_of(plugins.resolve("trainer", trainer)).training_step
+        return step_seconds(step(configuration, channels, plan.labels.outputs), device)
 
     return lambda job: seconds if steps is None else steps * pace(job.configuration)
 

@@ -11,6 +11,9 @@ from autoseg.data.image import IntensityStatistics
 from autoseg.data.labels import LabelScheme
 from autoseg.records import Record
 
+SEGMENTATION = "segmentation"
+"""The task whose networks label voxels."""
+
 
 class SamplerPlan(Record):
     """Which places of the images make a batch.
@@ -50,6 +53,8 @@ class ConfigurationPlan(Record):
         batch_dice: Dice over the whole batch as one image (else a value a sample).
         previous_stage: configuration whose prediction is an input (cascade).
         next_stage: configuration that takes this one's prediction.
+        options: what a trainer of another task than segmentation needs beyond this, by the names of its own record;
+            see `Plan.task`.
     """
 
     spacing: tuple[float, ...]
@@ -71,6 +76,7 @@ class ConfigurationPlan(Record):
     mirror_axes: tuple[int, ...] = ()
     previous_stage: str | None = None
     next_stage: str | None = None
+    options: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -108,6 +114,7 @@ class Plan(Record):
 
     Attributes:
         planner: plug-in of kind "planner" that made it.
+        task: what its networks do; the task's own trainer is the plug-in of that name.
         transpose_forward: order of the array axes (z, y, x) in every configuration: plan axis i is
             array axis `transpose_forward[i]`.
         channels, labels, intensities: taken over from the data, so that a model needs only its plan.
@@ -117,6 +124,7 @@ class Plan(Record):
     format: Literal[1] = 1
     dataset: str
     planner: str
+    task: str = SEGMENTATION
     channels: tuple[str, ...]
     labels: LabelScheme
     dimension: int

@@ -170,9 +170,9 @@ def _preprocess_into(job: _Job, plan: Plan, configuration_name: str, folder: Pat
     configuration = plan.configurations[configuration_name]
     try:
         image = read_case(job.case, len(plan.channels))
-        if job.case.label is None:
-            raise ImageError("the training case has no label", remedy="run `autoseg check` on the data set")
-        labels = plan.labels.encode(read_labels(job.case.label).array[0])
+        # a case without a label, which only tasks that need none are given, is stored as background
+        file = None if job.case.label is None else read_labels(job.case.label).array[0]
+        labels = np.zeros(image.shape, np.int16) if file is None else plan.labels.encode(file)
         prepared = preprocess_case(image, labels, plan, configuration, crop_box=job.crop_box)
     except AutosegError as error:
         raise ImageError(

@@ -10,7 +10,7 @@ import torch
 
 from autoseg import plugins
 from autoseg.registration.deformable import fit_composed
-from autoseg.registration.forces import LOCAL_NCC
+from autoseg.registration.forces import LOCAL_NCC, RADII
 from autoseg.registration.levels import levels_of
 from autoseg.registration.linear import LEAST, LEVELS, MANY, TURNS, centred, fit_linear
 from autoseg.registration.methods import Options, Result, StageName, StageReport
@@ -26,9 +26,11 @@ MINE = "mine"
 TURNING: tuple[StageName, ...] = ("rigid", "similarity", "affine")
 UNTRAINED_JUDGE = "normalized-mutual-information"
 
-SIMILARITY = LOCAL_NCC
-"""Of all stages, where none is asked for. Its squared correlation within small windows asks neither for equal
-intensities nor for contrast of one sign, so that it serves scans of one modality and sections with different stains."""
+LINEAR_SIMILARITY, DEFORMABLE_SIMILARITY = "mutual-information", LOCAL_NCC
+"""Where none is asked for. Mutual information asks no more than that what is alike in one image is alike in the other,
+and has one wide basin: it serves scans of one modality, of two, and sections with different stains. Local correlation
+has the sharper optimum once the images lie on each other; its square, in small windows, asks neither for equal
+intensities nor for contrast of one sign."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def multi_stage(pair: Pair, options: Options, *, seed: int, device: torch.device
     warnings: list[str] = []
     for place, stage in enumerate(options.stages):
         started = time.perf_counter()
-        name = (options.deformable_similarity if stage == "deformable" else None) or options.similarity or SIMILARITY
+        name = _similarity_of(stage, options)
         similarity = _similarity(name, pair, seed)
         turns = 1 if set(TURNING) & set(options.stages[:place]) else TURNS
         proposal = _propose(stage, pair, now.linear, name, similarity, options, turns)
@@ -84,6 +86,12 @@ def multi_stage(pair: Pair, options: Options, *, seed: int, device: torch.device
         seconds = time.perf_counter() - started
         reports.append(StageReport(stage, name, before, after, proposal.iterations, seconds, stopped, proposal.history))
     return Result(now.transform, METHOD, tuple(reports), tuple(warnings))
+
+
+def _similarity_of(stage: StageName, options: Options) -> str:
+    if stage != "deformable":
+        return options.similarity or LINEAR_SIMILARITY
+    return options.deformable_similarity or options.similarity or DEFORMABLE_SIMILARITY
 
 
 def _propose(
@@ -149,7 +157,7 @@ def _compare(
 def _similarity(name: str, pair: Pair, seed: int) -> Similarity:
     factory = plugins.resolve("similarity", name)
     if name != MINE:
-        similarity: Similarity = factory()
+        similarity: Similarity = factory(radius=RADII[pair.dimension]) if name == LOCAL_NCC else factory()
         return similarity
     network: Similarity = factory(channels=len(pair.fixed), seed=seed).to(pair.device)
     return network

@@ -94,7 +94,7 @@ def prepare(fixed: Image, moving: Image, *, fixed_mask: Image | None = None, mov
         _cut(_channels(name, image), place)
         for name, image, place in zip(("fixed image", "moving image"), (fixed, moving), whole, strict=True)
     )
-    images, grids = (_scaled("fixed image", one), _scaled("moving image", other)), (grid, moving_grid)
+    images, grids = (scaled("fixed image", one), scaled("moving image", other)), (grid, moving_grid)
     if len(images[0]) != len(images[1]):
         raise RegistrationError(
             "the images have different numbers of channels",
@@ -147,6 +147,18 @@ def darkness(colours: np.ndarray) -> np.ndarray:
     return (-np.log10(np.clip(light, floor, None) / np.maximum(glass, floor))).mean(axis=0, keepdims=True)
 
 
+def scaled(name: str, channels: np.ndarray) -> Tensor:
+    """Channels (C, *S) as float32 on the scale of a `Pair`.
+
+    Args:
+        name: of the image, for errors.
+
+    Raises:
+        RegistrationError: a channel is constant.
+    """
+    return torch.from_numpy(np.stack([_scaled_channel(name, channel.astype(np.float32)) for channel in channels]))
+
+
 def _grid(name: str, image: Image) -> Grid:
     spacing = image.geometry.spacing[3 - image.geometry.dimension :]
     if not all(np.isfinite(value) and value > 0 for value in spacing):
@@ -174,10 +186,6 @@ def _cut(channels: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
     cut = channels[(slice(None), *box)]
     origin = tuple(grid.to_world(start).tolist())
     return cut, Grid(tuple(cut.shape[1:]), grid.matrix, origin)
-
-
-def _scaled(name: str, channels: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.stack([_scaled_channel(name, channel.astype(np.float32)) for channel in channels]))
 
 
 def _extent(content: np.ndarray, axis: int) -> slice:

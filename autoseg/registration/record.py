@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from autoseg.records import Record
-from autoseg.registration.quality import Quality
+from autoseg.registration.quality import LabelScores, Quality
 
 MANY_FOLDS = 0.5
 """Per cent of folded voxels above which a deformation is not to be trusted."""
 
 _LITTLE_COVERAGE = 0.5
 _WORSE_DICE = 0.005
+_WORSE_LABEL = 0.02
+_WORSE_HD95 = 1.0  # of the finest spacing
 _LOOSE_INVERSE = 0.5  # of the finest spacing
 
 
@@ -83,6 +86,9 @@ def cautions(quality: Quality, similarity: str, finest_spacing: float) -> tuple[
     before, after = quality.dice
     if before is not None and after is not None and after < before - _WORSE_DICE:
         found.append(f"The labels agree less than before: mean Dice {before:.3f} became {after:.3f}.")
+    else:
+        found += _worse_labels(quality.labels)
+    found += _farther_outlines(quality.labels, finest_spacing)
     marks = quality.landmarks
     if marks is not None and marks.after.median > marks.before.median:
         found.append(
@@ -103,3 +109,21 @@ def cautions(quality: Quality, similarity: str, finest_spacing: float) -> tuple[
             f"The moving image reaches {100 * quality.coverage:.0f} % of the fixed one; elsewhere nothing is known."
         )
     return tuple(found)
+
+
+def _worse_labels(labels: Mapping[str, LabelScores]) -> list[str]:
+    return [
+        f"The label {name} agrees less than before: Dice {one.dice_before:.3f} became {one.dice:.3f}."
+        for name, one in labels.items()
+        if one.dice_before is not None and one.dice is not None and one.dice < one.dice_before - _WORSE_LABEL
+    ]
+
+
+def _farther_outlines(labels: Mapping[str, LabelScores], finest_spacing: float) -> list[str]:
+    return [
+        f"The outlines of {name} are farther apart than before: HD95 {one.hd95_before:.2f} mm became {one.hd95:.2f} mm."
+        for name, one in labels.items()
+        if one.hd95_before is not None
+        and one.hd95 is not None
+        and one.hd95 > one.hd95_before + _WORSE_HD95 * finest_spacing
+    ]

@@ -19,6 +19,7 @@ from autoseg.report.data_section import data_section
 from autoseg.report.gather import RunRecords, gather
 from autoseg.report.metrics import digits, heading, label_name, number
 from autoseg.report.overlays import PREDICTION, REFERENCE, overlays
+from autoseg.report.pairs_section import pairs_section
 from autoseg.report.pitfalls_section import pitfalls_section
 from autoseg.report.plan_section import plan_section
 from autoseg.report.reproduction_section import reproduction_section
@@ -94,6 +95,8 @@ def render(records: RunRecords) -> str:
         verdict=verdict(records),
         use=_use(records),
         results=results(records),
+        segments=records.segments,
+        pairs=pairs_section(records),
         beware=pitfalls_section(records),
         reproduction=reproduction_section(records),
         uncertainty=uncertainty_section(records),

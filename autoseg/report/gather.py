@@ -15,7 +15,7 @@ from autoseg.errors import AutosegError
 from autoseg.evaluation.uncertainty import Cases, summarise_uncertainty, uncertainty_cases
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.inference.estimate import Reliability, reliability_of
-from autoseg.plan.record import Plan
+from autoseg.plan.record import SEGMENTATION, Plan
 from autoseg.postprocessing.choose import Decision
 from autoseg.records import read_mapping
 from autoseg.training.curves import Row, read_metrics
@@ -45,11 +45,16 @@ class CaseScores:
 
 @dataclass(frozen=True)
 class FoldRecords:
-    """One fold: the rows of its training, and its validation cases (None before the validation)."""
+    """One fold: the rows of its training, and its validation cases (None before the validation).
+
+    Attributes:
+        beside: the rows of the cases' scores that are not about a label.
+    """
 
     folder: Fold
     metrics: list[Row]
     cases: tuple[CaseScores, ...] | None
+    beside: tuple[CaseScores, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,11 @@ class RunRecords:
             if record is not None:
                 return record.name
         return self.plan.dataset if self.plan is not None else self.run.root.resolve().name
+
+    @property
+    def segments(self) -> bool:
+        """Whether its networks label images."""
+        return self.plan is None or self.plan.task == SEGMENTATION
 
     @cached_property
     def evaluated(self) -> dict[str, tuple[CaseScores, ...]]:
@@ -209,7 +219,14 @@ def _decision(path: Path) -> Decision:
 
 def _fold(name: str, folder: Fold, read: Callable[..., dict[str, Any] | None]) -> FoldRecords:
     summary = read(folder.validation_summary, read_mapping)
-    cases = None
-    if summary is not None:
-        cases = tuple(CaseScores(id, name, scores) for id, scores in sorted(summary.get("cases", {}).items()))
-    return FoldRecords(folder, read_metrics(folder.metrics), cases)
+    if summary is None:
+        return FoldRecords(folder, read_metrics(folder.metrics), None)
+    found = sorted(summary.get("cases", {}).items())
+
+    def rows(labels: bool) -> tuple[CaseScores, ...]:
+        return tuple(
+            CaseScores(id, name, {row: metrics for row, metrics in scores.items() if ("dice" in metrics) == labels})
+            for id, scores in found
+        )
+
+    return FoldRecords(folder, read_metrics(folder.metrics), rows(True), rows(False))

@@ -9,7 +9,7 @@ from autoseg.errors import PlanError
 from autoseg.plan.cost import multiply_adds, parameters, receptive_field
 from autoseg.plan.layers import input_channels
 from autoseg.plan.memory import training_memory
-from autoseg.plan.record import ConfigurationPlan, Plan, TransformPlan
+from autoseg.plan.record import SEGMENTATION, ConfigurationPlan, Plan, TransformPlan
 from autoseg.report.network import Drawing, draw, times
 
 
@@ -41,17 +41,19 @@ def plan_section(plan: Plan) -> PlanSection:
     columns = [_column(plan, one, channels[name]) for name, one in configurations.items()]
     headings = columns[0].keys() if columns else ()
     drawings: dict[Drawing, list[str]] = {}
-    for name, one in configurations.items():
+    for name, one in configurations.items() if plan.task == SEGMENTATION else ():
         drawings.setdefault(draw(one, channels[name], plan.labels.outputs), []).append(name)
     augmentation = next(iter(configurations.values())).augmentation if configurations else ()
     return PlanSection(
         planner=plan.planner,
         deep_supervision=any(one.deep_supervision for one in configurations.values()),
         names=tuple(configurations),
-        rows=tuple((heading, tuple(column[heading] for column in columns)) for heading in headings),
+        rows=tuple((heading, tuple(column.get(heading, "–") for column in columns)) for heading in headings),
         drawings=tuple((", ".join(names), drawing) for drawing, names in drawings.items()),
         augmentation=tuple(_transform(step) for step in augmentation),
-        views=tuple(_view(name, one, _axes(plan, one)) for name, one in configurations.items()),
+        views=tuple(_view(name, one, _axes(plan, one)) for name, one in configurations.items())
+        if plan.task == SEGMENTATION
+        else (),
     )
 
 
@@ -63,13 +65,21 @@ def _axes(plan: Plan, one: ConfigurationPlan) -> tuple[str, ...]:
 def _column(plan: Plan, one: ConfigurationPlan, channels: int) -> dict[str, str]:
     axes = _axes(plan, one)
     masks = ["foreground" if masked else "whole image" for masked in one.use_mask_for_norm]
-    return {
+    common = {
         "axes": ", ".join(axes),
         "spacing [mm]": times(tuple(round(value, 4) for value in one.spacing)),
         "median shape [voxels]": times(one.median_shape),
         "patch size [voxels]": times(one.patch_size),
         "batch size": str(one.batch_size),
         "network": one.network,
+        "normalisation a channel": _collapse(list(one.normalization)),
+        "normalised over": _collapse(masks),
+        "mirrored axes": ", ".join(axes[axis] for axis in one.mirror_axes) or "none",
+    }
+    if plan.task != SEGMENTATION:
+        features = {"features a stage": " · ".join(map(str, one.features_per_stage))}
+        return common | features | {name.replace("_", " "): _option(value) for name, value in one.options.items()}
+    return common | {
         "stages": str(one.stages),
         "features a stage": " · ".join(map(str, one.features_per_stage)),
         "strides": _sequence(one.strides),
@@ -78,12 +88,9 @@ def _column(plan: Plan, one: ConfigurationPlan, channels: int) -> dict[str, str]
         "decoder blocks a stage, deepest first": " · ".join(map(str, one.decoder_blocks_per_stage)) or "–",
         "receptive field [voxels]": times(receptive_field(one)),
         **_costs(one, channels, plan.labels.outputs),
-        "normalisation a channel": _collapse(list(one.normalization)),
-        "normalised over": _collapse(masks),
         "Dice loss over": "the batch as one" if one.batch_dice else "each sample",
         "deep supervision": "yes" if one.deep_supervision else "no",
         "sampler": f"{one.sampler.name}, {one.sampler.foreground_fraction:.0%} forced to foreground",
-        "mirrored axes": ", ".join(axes[axis] for axis in one.mirror_axes) or "none",
         "takes the prediction of": one.previous_stage or "–",
     }
 

@@ -90,7 +90,8 @@ class Results:
 
 def results(records: RunRecords) -> Results | None:
     """Tables and plots of everything that was validated, the chosen one first; None if there is no evaluation."""
-    order = sorted(records.models, key=lambda names: names != records.chosen_model)
+    scored = [names for names, cases in records.models.items() if any(case.scores for case in cases)]
+    order = sorted(scored, key=lambda names: names != records.chosen_model)
     if not order:
         return None
     found = tuple(_model(records, names) for names in order)

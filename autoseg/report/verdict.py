@@ -74,12 +74,15 @@ def verdict(records: RunRecords) -> Verdict:
 
 
 def _words(dice: float | None, records: RunRecords) -> str:
+    if dice is None and records.evaluated:
+        return "The data have no labels that would tell how good this is; the tables have what is known of the pairs."
     if dice is None:
         return "No configuration has been validated yet, so there is nothing to judge."
     grade = next(word for bound, word in _GRADES if dice >= bound)
     extent = "area" if records.fingerprint is not None and records.fingerprint.dimension == 2 else "volume"
+    compared = "prediction and reference" if records.segments else "the labels of both images of a registered pair"
     return (
-        f"{grade} overlap: prediction and reference share {dice:.0%} of their {extent} on average, "
+        f"{grade} overlap: {compared} share {dice:.0%} of their {extent} on average, "
         "measured on cases that were kept out of the training."
     )
 

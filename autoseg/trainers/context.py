@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from autoseg.data.dataset import Dataset
 from autoseg.data.splits import Split
 from autoseg.plan.layers import input_channels
-from autoseg.plan.record import ConfigurationPlan, Plan
+from autoseg.plan.record import SEGMENTATION, ConfigurationPlan, Plan
 from autoseg.plan.sharing import store_of
 from autoseg.training.choices import chosen_configuration
-from autoseg.training.config import TrainingConfig
+from autoseg.training.config import TrainingConfig, optimizer_for
+from autoseg.training.measure import training_step
 from autoseg.training.runtime import Runtime
 from autoseg.training.task import Task
 from autoseg.workspace import Fold, Run
@@ -62,8 +64,57 @@ class FoldContext:
         return self.run.preprocessed(store_of(self.plan, self.configuration_name))
 
 
+def usual_method(configuration: ConfigurationPlan, config: TrainingConfig, steps: float) -> TrainingConfig:
+    """The config with an optimiser that suits the number of steps, where the user chose none."""
+    return config if config.optimizer is not None else config.with_(optimizer=optimizer_for(steps))
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the stages around a training must know of its trainer; the defaults are those of segmentation.
+
+    Attributes:
+        task: what its networks do; it trains plans that are for this task (`plan.record.Plan.task`).
+        planner: plug-in that plans for it where the user names none; None leaves that to budget and device.
+        options: names that `TrainingConfig.options` may have.
+        needs_labels: refuses data sets in which an image has no label.
+        postprocesses: label post-processing is chosen on its validation.
+        usage: how its networks are applied to new images, with {run} for the run folder.
+        method: completes the user's choices for (configuration, config, expected steps).
+        training_step: (configuration, channels, outputs) -> a whole step on random data, to be timed under a runtime.
+    """
+
+    task: str = SEGMENTATION
+    planner: str | None = None
+    options: tuple[str, ...] = ()
+    needs_labels: bool = True
+    postprocesses: bool = True
+    usage: str = "autoseg predict {run} IMAGES --out DIR"
+    method: Callable[[ConfigurationPlan, TrainingConfig, float], TrainingConfig] = usual_method
+    training_step: Callable[[ConfigurationPlan, int, int], Callable[[Runtime], None]] = training_step
+
+
+def traits_of(trainer: Any) -> Traits:
+    """The `traits` of a trainer plug-in; those of segmentation for one that states none."""
+    found: Traits = getattr(trainer, "traits", Traits())
+    return found
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What a validation made.
+
+    Attributes:
+        files: identifier -> label file to compare with the case's label.
+        scores: identifier -> further rows of scores (row -> metric -> value), which stand beside those of the labels.
+    """
+
+    files: dict[str, Path]
+    scores: dict[str, dict[str, dict[str, float | None]]] = field(default_factory=dict)
+
+
 class Trainer(Protocol):
-    """A plug-in of kind "trainer": made from a `FoldContext`."""
+    """A plug-in of kind "trainer": made from a `FoldContext`. It may state `traits` where it differs from the usual."""
 
     def __init__(self, context: FoldContext) -> None: ...
 
@@ -75,10 +126,11 @@ class Trainer(Protocol):
         """An estimate of what `predict_validation` takes, from the seconds of a training step."""
         ...
 
-    def predict_validation(self) -> dict[str, Path]:
+    def predict_validation(self) -> dict[str, Path] | Validated:
         """Predicts the fold's validation cases with the final weights, by the path that users predict with.
 
         Returns:
-            Identifier -> file of the prediction, one for every validation case.
+            Identifier -> file of the prediction, one for every validation case; with scores of the trainer's own
+            beside them where it has any.
         """
         ...

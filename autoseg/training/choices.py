@@ -19,6 +19,8 @@ def chosen_configuration(plan: Plan, name: str, config: TrainingConfig) -> Confi
         for field in ("batch_dice", "deep_supervision", "sampler")
         if (value := getattr(config, field)) is not None
     }
+    if config.options:
+        changes["options"] = {**configuration.options, **config.options}
     if changes:
         configuration = configuration.with_(**changes)
     if config.mirror_axes is not None:

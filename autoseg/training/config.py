@@ -89,7 +89,7 @@ class TrainingConfig(Record):
         seconds: wall-clock seconds from the first step to the last. Used when `steps` is None.
         seed: of the initial weights and of every random draw.
         optimizer: None takes SGD as suits the length (`optimizer_for`).
-        schedule: of the learning rate.
+        schedule: of the learning rate; None takes what suits the trainer, for segmentation the polynomial.
         losses: plug-ins of kind "loss" and their weights in the sum; empty takes the task's own. A loss is a
             function of (logits, target, batch_dice=...).
         batch_dice: Dice over the whole batch as one image; None as planned.
@@ -106,13 +106,15 @@ class TrainingConfig(Record):
         round_steps: steps between two online validations and checkpoints; None derives it from the length.
         validation_share: online validation batches a training batch.
         stop_after: ends cleanly after this many steps of this process, to be resumed (None: never).
+        options: choices for a trainer with a record of its own, such as `registration`: field -> value, instead of the
+            plan's.
     """
 
     steps: int | None = Field(default=None, ge=1)
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0)
     optimizer: Annotated[OptimizerConfig | None, BeforeValidator(_by_name)] = None
-    schedule: Annotated[ScheduleConfig, BeforeValidator(_by_name)] = ScheduleConfig()
+    schedule: Annotated[ScheduleConfig | None, BeforeValidator(_by_name)] = None
     losses: Annotated[dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]], BeforeValidator(_one_loss)] = {}
     batch_dice: bool | None = None
     deep_supervision: bool | None = None
@@ -126,6 +128,7 @@ class TrainingConfig(Record):
     round_steps: int | None = Field(default=None, ge=1)
     validation_share: float = Field(default=0.1, ge=0, le=1)
     stop_after: int | None = Field(default=None, ge=1)
+    options: dict[str, Any] = {}
 
     def augments_on(self, device: str) -> bool:
         """Whether batches are augmented on the training's device, such as "cuda:1"."""

@@ -18,7 +18,7 @@ from autoseg.errors import TrainingError
 from autoseg.log import logger
 from autoseg.training.averaging import WeightAverage
 from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
-from autoseg.training.config import OptimizerConfig, TrainingConfig
+from autoseg.training.config import OptimizerConfig, ScheduleConfig, TrainingConfig
 from autoseg.training.distributed import dead_ranks_reported, gradients_kept, ranks
 from autoseg.training.hooks import Hook, RoundReport
 from autoseg.training.interrupt import deferred_interrupt
@@ -86,6 +86,7 @@ class Training:
         # Compiled from outside, so that the graph is cut where gradients are exchanged while others are computed.
         self.forward: Any = runtime.compile(parallel)
         self.method = config.optimizer or OptimizerConfig()
+        self.schedule = config.schedule or ScheduleConfig()
         self.descent = Descent(self.network, self.method, runtime, clip=config.gradient_clip)
         self.average = None if config.ema_decay is None else WeightAverage(self.network, config.ema_decay)
         self.clock = Clock(config)
@@ -178,7 +179,7 @@ class Training:
         waited, start = batches.waited, time.perf_counter()
         rate, complete = 0.0, False
         while not complete and not self._over():
-            rate = learning_rate(self.method.rate, self.clock.progress, self.config.schedule)
+            rate = learning_rate(self.method.rate, self.clock.progress, self.schedule)
             losses.append(self._step(batches, rate))
             self.clock.step += 1
             self._look()

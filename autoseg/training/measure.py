@@ -7,12 +7,10 @@ from collections.abc import Callable
 import torch
 
 from autoseg.allocation import freed_memory_kept
-from autoseg.data.labels import LabelScheme
 from autoseg.losses.compound import dice_cross_entropy
 from autoseg.losses.deep_supervision import deep_supervision
 from autoseg.losses.target import Target
 from autoseg.networks.build import build_network
-from autoseg.plan.layers import input_channels
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.training.config import OptimizerConfig, TrainingConfig
 from autoseg.training.optimizer import Descent
@@ -56,17 +54,14 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
     return step
 
 
-def measure_step(
-    configuration: ConfigurationPlan, channels: int, outputs: int, runtime: Runtime
-) -> tuple[Runtime, float]:
-    """The fastest runtime for a configuration and the seconds of a step under it (about ten steps are done)."""
+def measure_step(step: Callable[[Runtime], None], runtime: Runtime) -> tuple[Runtime, float]:
+    """The fastest runtime for a `training_step` and its seconds under it (about ten steps are done)."""
     with freed_memory_kept():
-        return tune_runtime(runtime, training_step(configuration, channels, outputs))
+        return tune_runtime(runtime, step)
 
 
-def step_seconds(configuration: ConfigurationPlan, channels: int, labels: LabelScheme, device: str) -> float:
-    """Seconds of a training step with the usual precision and layout of a device, from two steps at most."""
+def step_seconds(step: Callable[[Runtime], None], device: str) -> float:
+    """Seconds of a `training_step` with the usual precision and layout of a device, from two steps at most."""
     runtime = steady_runtime(base_runtime(device))
-    step = training_step(configuration, input_channels(configuration, channels, labels), labels.outputs)
     with freed_memory_kept():
         return seconds_of(lambda: step(runtime), repeats=1)

@@ -130,7 +130,7 @@ def test_the_defaults_leave_the_choice_to_the_pipeline(pipeline: Calls, tmp_path
         "device": "auto",
         "planner": None,
         "memory": None,
-        "trainer": "segmentation",
+        "trainer": None,
         "loss": None,
         "pretrained": None,
         "seed": None,

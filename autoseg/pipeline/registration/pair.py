@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +16,10 @@ from autoseg.data.files import write_image, write_labels
 from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.data.landmarks import write_landmarks
-from autoseg.errors import WorkspaceError
+from autoseg.errors import ConfigurationError, WorkspaceError
 from autoseg.log import duration, logger
 from autoseg.pipeline.registration.inputs import PairFiles, PairInputs, read_pair
+from autoseg.pipeline.registration.learned import LearnedRegistration
 from autoseg.records import write_bytes
 from autoseg.registration.files import write_displacement, write_transform
 from autoseg.registration.methods import Options, Result, register
@@ -73,6 +75,7 @@ def register_files(
     *,
     method: str = "multi-stage",
     options: Options | None = None,
+    model: LearnedModel | None = None,
     label_interpolation: LabelInterpolation = "nearest",
     seed: int = 0,
     device: str = "auto",
@@ -87,6 +90,8 @@ def register_files(
         out: folder to write to.
         method: name of a plug-in of kind "registration".
         options: what is asked of it.
+        model: a trained network to register by instead of a method; of `options` it takes linear stages, which then
+            run first, and their similarity.
         label_interpolation: see `registration.warp.warp_labels`.
         seed: of what a method draws at random.
         device: "auto", "cpu", "cuda", "mps".
@@ -99,16 +104,19 @@ def register_files(
     """
     _check_folder(out)
     where = find_device(device)
-    options = options or Options()
     inputs = read_pair(files)
     pair = prepare(inputs.fixed, inputs.moving, fixed_mask=inputs.masks[0], moving_mask=inputs.masks[1])
-    result = register(pair, options, method=method, seed=seed, device=where)
+    fitted = (
+        _fitted(pair, options or Options(), method, seed, where)
+        if model is None
+        else _predicted(inputs, pair, options, model, seed, where)
+    )
+    result = fitted.result
     seconds = sum(stage.seconds for stage in result.stages)
     logger.info("registered in %s: %s", duration(seconds), ", ".join(stage.name for stage in result.stages))
     found = _measure(inputs, pair, result, label_interpolation, seconds)
-    used = result.stages[-1].similarity if result.stages else method
     warned = (
-        *cautions(found.quality, used, min(pair.fixed_grid.spacing)),
+        *cautions(found.quality, fitted.similarity, min(pair.fixed_grid.spacing)),
         *result.warnings,
         *inputs.warnings,
         *found.warnings,
@@ -119,7 +127,7 @@ def register_files(
         given=files.given,
         dimension=pair.dimension,
         method=result.method,
-        options=options.model_dump(mode="json"),
+        options=fitted.options,
         seed=seed,
         device=where,
         stages=tuple(
@@ -133,6 +141,74 @@ def register_files(
         machine=provenance.machine(),
     )
     return _write(out, record, inputs, pair, result.transform, found)
+
+
+@dataclass(frozen=True)
+class LearnedModel:
+    """A trained network, and how to use it.
+
+    Attributes:
+        run: folder of the training.
+        fold: whose network to take; None as `LearnedRegistration.load` chooses.
+        regularization: weight of the regulariser, for a network that takes one.
+        instance_iterations: steps of optimising this very pair after the network.
+    """
+
+    run: Path
+    fold: str | None = None
+    regularization: float | None = None
+    instance_iterations: int = 0
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A registration, the similarity that it was made by, and what was asked, for the record."""
+
+    result: Result
+    similarity: str
+    options: dict[str, Any]
+
+
+def _fitted(pair: Pair, options: Options, method: str, seed: int, device: str) -> _Fitted:
+    result = register(pair, options, method=method, seed=seed, device=device)
+    used = result.stages[-1].similarity if result.stages else method
+    return _Fitted(result, used, options.model_dump(mode="json"))
+
+
+def _predicted(
+    inputs: PairInputs, pair: Pair, options: Options | None, model: LearnedModel, seed: int, device: str
+) -> _Fitted:
+    """By a network, from where linear stages end if any are asked for."""
+    network = LearnedRegistration.load(model.run, fold=model.fold, device=device, regularization=model.regularization)
+    asked: dict[str, Any] = {
+        "model": str(model.run),
+        "fold": network.fold,
+        "regularization": network.model.regularization,
+        "instance_iterations": model.instance_iterations,
+    }
+    before: Result | None = None
+    if options is not None:
+        if "deformable" in options.stages:
+            raise ConfigurationError(
+                "the network is the deformable stage",
+                where="stages",
+                got=", ".join(options.stages),
+                expected="linear stages, which run before the network",
+                remedy="leave deformable out, or use --instance-optimisation",
+            )
+        before = register(pair, options, seed=seed, device=device)
+        asked |= options.model_dump(mode="json", include={"stages", "similarity"})
+    linear = None if before is None else before.transform
+    result = network.register(
+        inputs.fixed,
+        inputs.moving,
+        linear=linear if isinstance(linear, Affine) else None,
+        instance_iterations=model.instance_iterations,
+    )
+    if before is not None:
+        stages, warnings = (*before.stages, *result.stages), (*before.warnings, *result.warnings)
+        result = replace(result, stages=stages, warnings=warnings)
+    return _Fitted(result, network.similarity, asked)
 
 
 @dataclass(frozen=True)

@@ -341,3 +341,26 @@ def test_record_survives_its_file(tmp_path: Path) -> None:
     dataset = discover(tmp_path)
     dataset.save(tmp_path / "out" / "dataset.json")
     assert Dataset.load(tmp_path / "out" / "dataset.json") == dataset
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_images_without_labels_are_cases_where_none_are_needed(tmp_path: Path, described: bool) -> None:
+    folder = tmp_path / ("imagesTr" if described else "images")
+    for name in ("b", "a"):
+        volume(folder / f"{name}{'_0000' if described else ''}.nii.gz")
+    if described:
+        describe(tmp_path, {"channel_names": {"0": "CT"}, "file_ending": ".nii.gz"})
+    dataset = discover(tmp_path, labelled=False)
+    assert [(case.id, case.label) for case in dataset.training] == [("a", None), ("b", None)]
+    assert dataset.labels.foreground == {}
+    assert not dataset.unmatched_images
+    with pytest.raises(DatasetError):
+        discover(tmp_path)
+
+
+def test_some_labels_are_kept_where_none_are_needed(tmp_path: Path) -> None:
+    decathlon(tmp_path)
+    (tmp_path / "labelsTr" / "b.nii.gz").unlink()
+    dataset = discover(tmp_path, labelled=False)
+    assert [(case.id, case.label is not None) for case in dataset.training] == [("a", True), ("b", False), ("c", True)]
+    assert [case.id for case in discover(tmp_path).training] == ["a", "c"]

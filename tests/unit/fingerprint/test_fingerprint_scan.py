@@ -122,3 +122,16 @@ def test_an_empty_dataset_has_problems_and_no_fingerprint(dataset):
 
     assert result.fingerprint is None
     assert any("too few cases" in problem.what for problem in result.problems)
+
+
+def test_a_case_without_a_label_is_measured_over_its_nonzero_region(dataset: Dataset) -> None:
+    bare = dataset.model_copy(update={"training": tuple(case.with_(label=None) for case in dataset.training)})
+    labelled, found = scan(dataset, workers=1).fingerprint, scan(bare, workers=1).fingerprint
+    assert labelled is not None
+    assert found is not None
+    assert [case.crop_box for case in found.cases] == [case.crop_box for case in labelled.cases]
+    assert all(case.class_voxels == {} for case in found.cases)
+    array = sitk.GetArrayFromImage(sitk.ReadImage(str(dataset.training[0].images[0])))
+    first = found.cases[0].intensities[0]
+    assert first is not None
+    assert first.mean == pytest.approx(array[array != 0].mean(), rel=1e-3)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autoseg.registration import warp
 from autoseg.registration.quality import (
+    LabelScores,
     Quality,
     coverage,
     deformation,
@@ -203,4 +204,16 @@ def test_getting_worse_is_warned_of() -> None:
     marks = landmark_errors(points, points + 2, points, 10.0)
     found = cautions(Quality(deformation=quiet, coverage=1.0, labels=worse, landmarks=marks), "ncc", 1.0)
     assert "mean Dice 1.000 became 0.500" in found[0]
-    assert "0.00 mm became 2.83 mm" in found[1]
+    assert "HD95 0.00 mm became 2.00 mm" in found[1]
+    assert "0.00 mm became 2.83 mm" in found[2]
+
+
+def test_one_label_that_got_worse_is_warned_of_though_the_mean_is_better() -> None:
+    quiet = deformation(torch.zeros(2, 8, 40), Grid((8, 40), ((1.0, 0.0), (0.0, 1.0)), (0.0, 0.0)))
+    scores = {
+        "head": LabelScores(dice_before=0.5, dice=0.9, hd95_before=3.0, hd95=1.0),
+        "tail": LabelScores(dice_before=0.8, dice=0.7, hd95_before=1.0, hd95=1.9),
+        "absent": LabelScores(dice_before=None, dice=None, hd95_before=None, hd95=None),
+    }
+    (found,) = cautions(Quality(deformation=quiet, coverage=1.0, labels=scores), "ncc", 1.0)
+    assert "tail agrees less than before: Dice 0.800 became 0.700" in found

@@ -1,0 +1,142 @@
+"""The network that predicts how to register a pair: from one U-Net to coarse-to-fine levels and stacks of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from autoseg.errors import ConfigurationError
+from autoseg.networks.blocks import convolution
+from autoseg.registration.learned.conditioning import WeightCode
+from autoseg.registration.learned.correlation import offsets
+from autoseg.registration.learned.fields import Flow, flow_of, integrate, resize_flow, warp
+from autoseg.registration.learned.settings import LearnedPlan
+from autoseg.registration.learned.stages import Encoder, Refinement
+
+_SMALL = 1e-5
+"""Deviation of a velocity head's first weights: the network starts as the identity, but with gradients."""
+
+
+class VelocityNetwork(nn.Module):
+    """An encoder of both images and a decoder that predicts a velocity at its finest stages.
+
+    With one level and no correlation the encoder sees both images at once, as channels, and the decoder is that of a
+    U-Net: VoxelMorph (Balakrishnan et al. 2019, IEEE TMI 38(8)). Otherwise one encoder sees each image by itself.
+    At each level the features of the moving image are warped by the velocity so far, the decoder compares them with
+    those of the fixed image, and what it finds is added to the velocity: the levels of LapIRN (Mok and Chung 2020,
+    MICCAI, arXiv:2006.16148) on shared features, as in PWC-Net (Sun et al. 2018, CVPR).
+    """
+
+    def __init__(self, plan: LearnedPlan, channels: int) -> None:
+        super().__init__()
+        self.plan = plan
+        self.together = plan.levels == 1 and plan.correlation_radius == 0
+        self.encoder = Encoder(plan, 2 * channels if self.together else channels)
+        self.code = WeightCode(plan.hyper_range) if plan.hyper_range is not None else None
+        self.decoder, self.heads = nn.ModuleList(), nn.ModuleList()
+        below = 0
+        for stage in reversed(range(len(plan.features))):
+            width = plan.features[stage]
+            inputs = (width if self.together else 2 * width) + below
+            inputs += len(offsets(plan.correlation_radius, plan.dimension)) if plan.correlation_radius else 0
+            self.decoder.append(Refinement(plan, inputs, width, self.code.width if self.code else 0))
+            predicts = stage < plan.levels
+            self.heads.append(_head(plan.dimension, width) if predicts else nn.Identity())
+            below = width
+
+    def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None) -> list[Tensor]:
+        """Velocities (B, D, *) of all levels, fine to coarse, each in voxels of its own grid."""
+        code = self._encoded(weight, fixed)
+        pyramids = self._pyramids(fixed, moving)
+        velocity: Tensor | None = None
+        state: Tensor | None = None
+        velocities: list[Tensor] = []
+        for block, head, features in zip(self.decoder, self.heads, reversed(pyramids), strict=True):
+            if len(features) == 2 and velocity is not None:
+                size = features[0].shape[2:]
+                # integrated where it is smooth and small, then enlarged: as good, and much less work
+                shift = resize_flow(integrate(velocity, self.plan.integration_steps), size)
+                velocity = resize_flow(velocity, size)
+                features = (features[0], warp(features[1], shift))
+            state = block(features, state, code)
+            if not isinstance(head, nn.Identity):
+                change = head(state).float()
+                velocity = change if velocity is None else velocity + change
+                velocities.insert(0, velocity)
+        return velocities
+
+    def _pyramids(self, fixed: Tensor, moving: Tensor) -> list[tuple[Tensor, ...]]:
+        """A stage's features of the pair, or of the fixed and the moving image; finest stage first."""
+        if self.together:
+            return [(features,) for features in self.encoder(torch.cat((fixed, moving), dim=1))]
+        return [tuple(features.chunk(2)) for features in self.encoder(torch.cat((fixed, moving)))]
+
+    def _encoded(self, weight: Tensor | None, like: Tensor) -> Tensor | None:
+        if self.code is None:
+            if weight is not None:
+                raise ConfigurationError("the network was not made for a choice of the regularisation", got="a weight")
+            return None
+        if weight is None:
+            weight = like.new_full((len(like),), self.plan.regularization)
+        code: Tensor = self.code(weight)
+        return code
+
+
+class RegistrationNetwork(nn.Module):
+    """One `VelocityNetwork`, or several in a row, each on the pair as warped by those before.
+
+    Source of stacks: Ilg et al. 2017, CVPR, FlowNet 2.0; Zhao et al. 2019, ICCV, recursive cascaded networks.
+    """
+
+    def __init__(self, plan: LearnedPlan, channels: int) -> None:
+        super().__init__()
+        self.plan = plan
+        self.stacked = nn.ModuleList(VelocityNetwork(plan, channels) for _ in range(plan.stacks))
+
+    def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None = None) -> Flow:
+        """The flow of each pair.
+
+        Args:
+            fixed, moving: (B, C, *plan.shape), normalised alike, each continued by its border.
+            weight: (B,) of the regulariser, for a plan with `hyper_range`; `plan.regularization` by default.
+
+        Raises:
+            ConfigurationError: images of another shape than planned, or a weight for a network that takes none.
+        """
+        if fixed.shape != moving.shape or tuple(fixed.shape[2:]) != self.plan.shape:
+            raise ConfigurationError(
+                "the images do not lie on the network's grid",
+                got=f"fixed {tuple(fixed.shape)}, moving {tuple(moving.shape)}",
+                expected=f"(pairs, channels, {', '.join(map(str, self.plan.shape))}) each",
+            )
+        velocities: list[Tensor] = []
+        levels: list[Tensor] = []
+        warped = moving
+        for network in self.stacked:
+            if velocities:
+                flow = flow_of(velocities, self.plan.integration_steps, self.plan.shape)
+                warped = warp(moving, flow.forward)
+            velocity, *coarser = network(fixed, warped, weight)
+            velocities.append(velocity)
+            levels = levels or coarser
+        return flow_of(velocities, self.plan.integration_steps, self.plan.shape, levels)
+
+
+def build(plan: LearnedPlan, channels: int, *, seed: int = 0) -> RegistrationNetwork:
+    """A network with fresh weights, that starts as the identity.
+
+    Args:
+        plan: its size and shape.
+        channels: of each image.
+        seed: of the weights; the global generator is left as it is.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return RegistrationNetwork(plan, channels)
+
+
+def _head(dimension: int, width: int) -> nn.Module:
+    head = convolution(dimension, width, dimension, (3,) * dimension, (1,) * dimension)
+    nn.init.normal_(head.weight, std=_SMALL)  # type: ignore[arg-type]
+    nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+    return head

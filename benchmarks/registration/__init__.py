@@ -1,0 +1,1 @@
+"""What the registration benchmarks share: cases, tools beside ours, scores, tables."""

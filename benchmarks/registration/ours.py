@@ -1,0 +1,69 @@
+"""This project's methods, as the benchmarks run them: one call that registers two images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autoseg import plugins
+from autoseg.data.image import Image
+from autoseg.records import unknown_name
+from autoseg.registration.methods import Options, Result, register
+from autoseg.registration.pair import prepare
+from autoseg.registration.space import Grid
+from autoseg.registration.transforms import Affine, as_displacement
+from benchmarks.registration.peers import PEERS, Registered
+
+CENTRED = "centred"
+"""The method that leaves the images as they lie."""
+
+Method = Callable[[Image, Image], Result]
+
+
+def find_method(name: str, models: dict[str, Path], seed: int = 0) -> Method:
+    """A method by its name: `centred`, one of `models`, or a plug-in, its stages behind a colon if wanted.
+
+    Raises:
+        ConfigurationError: nobody knows the name, or a stage is wrong.
+    """
+    if name == CENTRED:
+        return _untouched
+    if name in models:
+        return _learned(models[name])
+    plugin, _, stages = name.partition(":")
+    if plugin not in plugins.names("registration"):
+        raise unknown_name("method", plugin, [CENTRED, *PEERS, *models, *plugins.names("registration")])
+    options = Options.from_mapping({"stages": stages.split("+")} if stages else {}, where=name)
+    return partial(_registered, options=options, method=plugin, seed=seed)
+
+
+def timed(method: Method, fixed: Image, moving: Image) -> Registered:
+    """Registers a pair; preparing the images counts, putting the transform on the fixed image's grid does not."""
+    wall, processor = time.perf_counter(), time.process_time()
+    transform = method(fixed, moving).transform
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    with torch.no_grad():
+        field = as_displacement(transform, Grid.of(fixed), like=torch.zeros((), dtype=torch.float32))
+    return Registered(field, wall, processor)
+
+
+def _registered(fixed: Image, moving: Image, **how: Any) -> Result:
+    return register(prepare(fixed, moving), **how)
+
+
+def _untouched(fixed: Image, moving: Image) -> Result:
+    matrix, zeros = torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    return Result(Affine(matrix, zeros, zeros), CENTRED)
+
+
+def _learned(run: Path) -> Method:
+    from autoseg.pipeline.registration.learned import LearnedRegistration
+
+    network = LearnedRegistration.load(run, fold="0", device="cpu")  # the fold that has not seen these cases
+    found: Method = network.register
+    return found
