@@ -1,7 +1,7 @@
 """Registration of differently stained sections: error at landmarks of our methods and of SimpleITK's.
 
     python benchmarks/registration_histology.py DATA [--methods drmime,simpleitk-affine] [--pairs He:Ki67-7,...]
-        [--peer-python .venv-registration/bin/python] [--out FILE.json] [--seed 0]
+        [--peer-python .venv-registration/bin/python] [--out FILE.json] [--page FILE.md] [--seed 0]
 
 DATA holds sections of one tissue (`*.jpg`) and, anywhere below it, a CSV of landmarks for each, of the same name, with
 the columns X and Y in pixels of an image that is `--landmark-scale` times as large (10: landmarks at half of the full
@@ -17,8 +17,9 @@ that is fitted to the landmarks themselves: little is to be had below it by any 
 Methods are plug-ins of the kind `registration`, with stages behind a colon if wanted (`multi-stage:center+affine`),
 `simpleitk-affine` and `simpleitk-bspline`, and with `--peer-python` (registration_hippocampus.py says how to make that
 environment) `ants-affine`, `ants-syn`, `elastix-affine`, `elastix-bspline`, `greedy-affine` and `greedy`. These get the
-same darkness of the sections as our methods, and one thread. The defaults of `drmime` were chosen on the pairs among
-the first three sections (Cc10-5, CD31-3, He); the column "other pairs" leaves these out.
+same darkness of the sections as our methods, and one thread. The defaults of `drmime`, and the windows and
+the smoothing of the default method's deformable stage in planes, were chosen on the pairs among the first three
+sections (Cc10-5, CD31-3, He); the column "other pairs" leaves these out.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from autoseg.data import itk
 from autoseg.data.files import read_image
 from autoseg.data.image import Image
 from autoseg.data.landmarks import read_landmarks
-from autoseg.records import unknown_name, write_json
+from autoseg.records import unknown_name, write_json, write_text
 from autoseg.registration.methods import Options, register
 from autoseg.registration.pair import Pair, prepare
 from autoseg.registration.quality import landmark_errors
@@ -241,6 +242,39 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def page(rows: Sequence[Row], options: argparse.Namespace) -> str:
+    """The summaries and the error of each pair as Markdown."""
+    names = list(dict.fromkeys(row.method for row in rows))
+    pairs = list(dict.fromkeys((row.fixed, row.moving) for row in rows))
+    after = {(row.method, row.fixed, row.moving): row.after for row in rows}
+    by_pair = [
+        f"| {' <- '.join(pair)} | {' | '.join(_digits(after.get((name, *pair))) for name in names)} |" for pair in pairs
+    ]
+    chosen = ", ".join(sorted(CHOSEN_ON))
+    return "\n".join(
+        [
+            "# Registration of differently stained sections",
+            "",
+            "Written by `benchmarks/registration_histology.py`. Relative target registration error: distance of a "
+            "landmark from its partner over the fixed image's diagonal; the median over landmarks, then over pairs. "
+            f"`other pairs` leaves out those among {chosen}, on which defaults of `multi-stage` and `drmime` were "
+            "chosen. `landmarks` is the affine map fitted to the landmarks themselves. Seconds of the fit, median over "
+            f"pairs, {options.threads} thread(s), seed {options.seed}.",
+            "",
+            table(rows),
+            "",
+            "## Every pair",
+            "",
+            f"| pair | {' | '.join(names)} |",
+            f"| --- |{' --- |' * len(names)}",
+            *by_pair,
+            "",
+            ", ".join(f"{name} {value}" for name, value in {**provenance.versions(), **provenance.machine()}.items()),
+            "",
+        ]
+    )
+
+
 def _mapping(transform: Transform) -> Mapping:
     return lambda points: transform(torch.from_numpy(points)).numpy()
 
@@ -294,6 +328,7 @@ def main() -> None:
     parser.add_argument("--landmark-scale", type=float, default=10.0)
     parser.add_argument("--peer-python", type=Path, help=f"interpreter of the environment of {', '.join(PEERS)}")
     parser.add_argument("--out", type=Path, help="writes all numbers as JSON")
+    parser.add_argument("--page", type=Path, help="writes the tables as Markdown")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -303,6 +338,8 @@ def main() -> None:
         methods = {name: find_method(name, partial(_started, running, options)) for name in options.methods.split(",")}
         rows = _measured(methods, pairs, options.seed)
     print(table(rows))
+    if options.page is not None:
+        write_text(options.page, page(rows, options))
     if options.out is not None:
         content = {
             "seed": options.seed,
