@@ -16,9 +16,10 @@ from autoseg.data.discovery import discover
 from autoseg.data.files import read_case, read_image, read_labels, write_image, write_labels
 from autoseg.data.image import Geometry, Image
 from autoseg.data.labels import LabelScheme
-from autoseg.errors import AutosegError, DatasetError, WorkspaceError
+from autoseg.errors import AutosegError, DatasetError
 from autoseg.log import logger
 from autoseg.pipeline.registration.grid import mean_grid
+from autoseg.pipeline.registration.resuming import begin
 from autoseg.pipeline.registration.subjects import Fit, lay_on, processes_for
 from autoseg.processes import unordered
 from autoseg.records import Record
@@ -119,7 +120,7 @@ def build_atlas(
         cases=data.identifiers,
         labels=tuple(names.get(value, str(value)) for value in data.labels.values),
     )
-    atlas = _open(out, atlas, resume)
+    atlas = begin(out / FILE, atlas, resume=resume, choices=lambda one: one.with_(iterations=()))
     work = _Work(data, fit, out, processes_for(fit.device, workers))
     template = _start(work) if not atlas.iterations else read_image(_template(out, len(atlas.iterations)))
     for number in range(len(atlas.iterations) + 1, iterations + 1):
@@ -160,25 +161,6 @@ class _Job:
     scheme: LabelScheme | None
     fit: Fit
     path: Path
-
-
-def _open(out: Path, atlas: Atlas, resume: bool) -> Atlas:
-    path = out / FILE
-    if path.exists():
-        if not resume:
-            raise WorkspaceError(
-                "the folder is in use", where=out, remedy="add --resume to go on with it, or give another --out"
-            )
-        begun = Atlas.load(path)
-        if begun.with_(iterations=()) != atlas:
-            raise WorkspaceError(
-                "the folder was begun with other cases or choices",
-                where=out,
-                remedy="repeat the choices, or give another --out",
-            )
-        return begun
-    atlas.save(path)
-    return atlas
 
 
 def _template(out: Path, number: int) -> Path:

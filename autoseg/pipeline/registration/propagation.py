@@ -17,8 +17,9 @@ from autoseg.data.discovery import discover, find_cases
 from autoseg.data.files import read_case, read_image, read_labels, write_image, write_labels
 from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
-from autoseg.errors import AutosegError, ConfigurationError, DatasetError, RegistrationError, WorkspaceError
+from autoseg.errors import AutosegError, ConfigurationError, DatasetError, RegistrationError
 from autoseg.log import logger
+from autoseg.pipeline.registration.resuming import begin
 from autoseg.pipeline.registration.subjects import Fit, lay_on, processes_for
 from autoseg.processes import unordered
 from autoseg.records import Record
@@ -135,9 +136,8 @@ def propagate_labels(
         raise DatasetError("no case has labels", where=atlas_cases, remedy="give a data set with labels")
     cases = find_cases(targets, len(data.channels))
     fit = Fit(method, options or Options(), seed, find_device(device), tuple(plugin_files))
-    _open(
-        out, Request(dataset=str(data.folder), method=method, options=fit.options, atlases=atlases, seed=seed), resume
-    )
+    request = Request(dataset=str(data.folder), method=method, options=fit.options, atlases=atlases, seed=seed)
+    begin(out / FILE, request, resume=resume)
     work = _Work(data, fit, out, atlases, processes_for(fit.device, workers))
     done = {case.id: Proposal.load(path) for case in cases if (path := out / f"{case.id}.json").exists()}
     if done:
@@ -181,25 +181,6 @@ class _Job:
     scheme: LabelScheme
     fit: Fit
     path: Path
-
-
-def _open(out: Path, request: Request, resume: bool) -> None:
-    path = out / FILE
-    if path.exists():
-        if not resume:
-            raise WorkspaceError(
-                "the folder is in use", where=out, remedy="add --resume to go on with it, or give another --out"
-            )
-        begun = Request.load(path)
-        if begun != request:
-            raise WorkspaceError(
-                "the folder was begun with other choices",
-                where=out,
-                got=request.model_dump_json(exclude_none=True),
-                expected=begun.model_dump_json(exclude_none=True),
-                remedy="repeat the choices, or give another --out",
-            )
-    request.save(path)
 
 
 def _choose(work: _Work, targets: Sequence[Case]) -> dict[str, list[tuple[Case, float | None]]]:

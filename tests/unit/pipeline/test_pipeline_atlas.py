@@ -112,7 +112,7 @@ def test_it_goes_on_where_it_was_stopped(dataset: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(plugins, "_registered", {"registration": {"scaling": scaling}})
     with pytest.raises(WorkspaceError, match="in use"):
         build_atlas(dataset, tmp_path / "out", **keywords)  # type: ignore[arg-type]
-    with pytest.raises(WorkspaceError, match="other cases or choices"):
+    with pytest.raises(WorkspaceError, match="begun with other choices\n  got:      seed 3 instead of 0"):
         build_atlas(dataset, tmp_path / "out", seed=3, resume=True, **keywords)  # type: ignore[arg-type]
     resumed = build_atlas(dataset, tmp_path / "out", resume=True, **keywords)  # type: ignore[arg-type]
     assert len(CALLS) == 12, "six before, six after"
