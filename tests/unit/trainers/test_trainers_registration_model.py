@@ -23,11 +23,11 @@ FLOW = (1.0, -2.0, 0.5)
 
 
 class Constant(nn.Module):
-    """Moves everything by the same voxels."""
+    """Moves everything by the same voxels, and back where the pair comes the other way round, as the second one."""
 
     def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None = None) -> Flow:
         flow = torch.tensor(FLOW[-(fixed.ndim - 2) :]).reshape(1, -1, *[1] * (fixed.ndim - 2))
-        flow = flow.expand(1, -1, *fixed.shape[2:])
+        flow = torch.cat((flow, -flow))[: len(fixed)].expand(-1, -1, *fixed.shape[2:])
         return Flow(flow, -flow, (flow,))
 
 
@@ -76,6 +76,20 @@ def test_a_given_linear_map_is_where_the_network_starts() -> None:
     points = torch.tensor([[4.0, 5.0, 6.0]], dtype=torch.float64)
     expected = points + torch.tensor([3.0, -4.0, 5.0]) + torch.tensor(FLOW)
     assert torch.allclose(model.register(fixed, moving, linear=shift).transform(points), expected, atol=1e-4)
+
+
+def test_the_way_back_is_the_inverse_of_the_way_there() -> None:
+    network = learned()
+    module = build(network, 1).eval()
+    with torch.no_grad():
+        for head in (weights for name, weights in module.named_parameters() if "heads" in name):
+            head.normal_(std=0.05, generator=torch.Generator().manual_seed(0))
+    model = model_of(network, module)
+    (fixed, _), (moving, _) = ball(0), ball(1)
+    there, back = (model.flow(model.place(*pair).batch) for pair in ((fixed, moving), (moving, fixed)))
+    assert there.backward is not None
+    assert float(there.forward.abs().max()) > 0.1
+    torch.testing.assert_close(there.backward, back.forward)
 
 
 def test_planes() -> None:
