@@ -15,7 +15,8 @@ labels are warped and scored here by the same code for all. The tools live in an
     .venv-registration/bin/pip install -r benchmarks/registration/requirements.txt
 
 A tool that is not installed there is said in the table. `--model` adds the network of a run that `autoseg
-plan-and-train --trainer registration` made: its fold 0, which has not seen the validation cases. Results are kept in
+plan-and-train --trainer registration` made: its fold 0, which has not seen the validation cases. As a method, NAME:N
+is that network with N updates of the pair after it instead of its own number. Results are kept in
 DIR pair by pair: a second call goes on and measures only what is missing; `--again NAMES` forgets some methods, ours
 after a change of them, say. Writes DIR/SPLIT.csv and DIR/SPLIT.md.
 """
@@ -135,12 +136,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--again", default="", metavar="NAMES", help="methods whose kept results are forgotten")
     parser.add_argument("--page", type=Path, help="writes the page here too")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="of our methods; the other tools have one")
     return parser.parse_args()
 
 
 def main() -> None:
     options = _arguments()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     models = dict(options.model)
     peers = [name for name in PEERS if name not in BY_NAME]
     names = options.methods.split(",") if options.methods else [CENTRED, *peers, *OURS, *models]

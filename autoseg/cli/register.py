@@ -37,8 +37,13 @@ def register(
         typer.Option(metavar="W", min=0, help="For a network of many weights, instead of the one that was chosen."),
     ] = None,
     instance_optimisation: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Steps of optimising this very pair after the network.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Updates of this very pair after the network; by default a few for one that learnt without labels.",
+        ),
+    ] = None,
     stages: options.Stages = None,
     similarity: options.Similarity = None,
     deformable_similarity: Annotated[
@@ -93,7 +98,7 @@ def register(
     transform as ITK's tools read it, numbers, a picture and a report; an earlier registration in it is replaced.
     """
     weights = dict(map(_weight, regularizers or ())) or None
-    if model is None and (fold is not None or regularization is not None or instance_optimisation):
+    if model is None and (fold is not None or regularization is not None or instance_optimisation is not None):
         raise typer.BadParameter("--fold, --regularization and --instance-optimisation need --model RUN")
     options.follow_along_or_lead(out / "run.log")
     from autoseg import pipeline

@@ -26,16 +26,17 @@ Method = Callable[[Image, Image], Result]
 
 
 def find_method(name: str, models: dict[str, Path], seed: int = 0) -> Method:
-    """A method by its name: `centred`, one of `models`, or a plug-in, its stages behind a colon if wanted.
+    """A method by its name: `centred`; one of `models`, behind a colon the updates of a pair after the network; or a
+    plug-in, behind a colon its stages.
 
     Raises:
         ConfigurationError: nobody knows the name, or a stage is wrong.
     """
     if name == CENTRED:
         return _untouched
-    if name in models:
-        return _learned(models[name])
     plugin, _, stages = name.partition(":")
+    if plugin in models:
+        return _learned(models[plugin], int(stages) if stages else None)
     if plugin not in plugins.names("registration"):
         raise unknown_name("method", plugin, [CENTRED, *PEERS, *models, *plugins.names("registration")])
     options = Options.from_mapping({"stages": stages.split("+")} if stages else {}, where=name)
@@ -61,9 +62,8 @@ def _untouched(fixed: Image, moving: Image) -> Result:
     return Result(Affine(matrix, zeros, zeros), CENTRED)
 
 
-def _learned(run: Path) -> Method:
+def _learned(run: Path, updates: int | None) -> Method:
     from autoseg.pipeline.registration.learned import LearnedRegistration
 
     network = LearnedRegistration.load(run, fold="0", device="cpu")  # the fold that has not seen these cases
-    found: Method = network.register
-    return found
+    return partial(network.register, instance_iterations=updates)

@@ -78,7 +78,7 @@ class LearnedRegistration:
         return self.model.learned.similarity
 
     def register(
-        self, fixed: Image, moving: Image, *, linear: Affine | None = None, instance_iterations: int = 0
+        self, fixed: Image, moving: Image, *, linear: Affine | None = None, instance_iterations: int | None = None
     ) -> Result:
         """Registers two images; see `trainers.registration.model.RegistrationModel.register`."""
         return self.model.register(fixed, moving, linear=linear, instance_iterations=instance_iterations)

@@ -151,13 +151,13 @@ class LearnedModel:
         run: folder of the training.
         fold: whose network to take; None as `LearnedRegistration.load` chooses.
         regularization: weight of the regulariser, for a network that takes one.
-        instance_iterations: steps of optimising this very pair after the network.
+        instance_iterations: updates of this very pair after the network; None as `RegistrationModel.register` has it.
     """
 
     run: Path
     fold: str | None = None
     regularization: float | None = None
-    instance_iterations: int = 0
+    instance_iterations: int | None = None
 
 
 @dataclass(frozen=True)

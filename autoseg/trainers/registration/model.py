@@ -28,6 +28,9 @@ from autoseg.training.runtime import Runtime
 
 METHOD = "learned"
 CORRELATION = "correlation"
+UPDATES = 5
+"""Of a pair after a network that learnt from images alone. Most of what can be gained is gained by so many."""
+
 _MUCH_LARGER = 1.25
 """An image that is longer than the network's grid by this factor is mostly moved by what was found at its border."""
 
@@ -93,14 +96,15 @@ class RegistrationModel:
         return replace(self, regularization=weight)
 
     def register(
-        self, fixed: Image, moving: Image, *, linear: Affine | None = None, instance_iterations: int = 0
+        self, fixed: Image, moving: Image, *, linear: Affine | None = None, instance_iterations: int | None = None
     ) -> Result:
         """Registers two images.
 
         Args:
             fixed, moving: of the model's dimension and channels, on any grids.
             linear: where the network starts, fixed world to moving world; None lays the images' middles on each other.
-            instance_iterations: steps of optimising this very pair after the network; 0 for none.
+            instance_iterations: updates of this very pair after the network; 0 for none. None: `UPDATES`, but none for
+                a network that learnt from labels, which knows more than the images say.
 
         Returns:
             A displacement of the fixed image's whole grid, followed by an affine map.
@@ -117,8 +121,9 @@ class RegistrationModel:
         after, networked = float(correlation(batch, flow.forward)), time.perf_counter()
         stages = [StageReport("network", CORRELATION, -before, -after, 1, networked - started, "done")]
         found = _in_world(flow.forward[0], pair.grid)
-        if instance_iterations:
-            fit = self._refined(pair, found, instance_iterations)
+        updates = self._updates if instance_iterations is None else instance_iterations
+        if updates:
+            fit = self._refined(pair, found, updates)
             found, seconds = fit.transform, time.perf_counter() - networked
             ends = fit.history[0], min(fit.history)
             stages.append(
@@ -128,6 +133,10 @@ class RegistrationModel:
             )
         displacement = as_displacement(found, Grid.of(fixed))
         return Result(compose(displacement, pair.linear), METHOD, tuple(stages), pair.warnings)
+
+    @property
+    def _updates(self) -> int:
+        return 0 if self.learned.supervision == "labels" else UPDATES
 
     def _refined(self, pair: OnGrid, found: Displacement, iterations: int) -> DeformableFit:
         """The last level of the classical deformable stage, from where the network ended.

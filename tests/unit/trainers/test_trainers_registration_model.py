@@ -44,7 +44,7 @@ def middle(image: Image) -> Tensor:
 def test_a_fresh_network_lays_middle_on_middle() -> None:
     fixed, _ = ball(0, Geometry(origin=(5.0, 6.0, 7.0)), (14, 17, 18))
     moving, _ = ball(1, Geometry(spacing=(1.5, 0.5, 1.0), origin=(-40.0, 3.0, 0.0)), (10, 30, 16))
-    result = model_of(learned()).register(fixed, moving)
+    result = model_of(learned()).register(fixed, moving, instance_iterations=0)
     away = result.transform(middle(fixed)) - middle(moving)
     assert float(away.abs().max()) < 1.1  # half a voxel of either grid, and what untrained weights say
     assert [stage.name for stage in result.stages] == ["network"]
@@ -58,7 +58,7 @@ def test_voxels_of_the_flow_are_mm_along_each_images_own_axes(flipped: bool) -> 
     turned = Geometry(origin=(20.0, 0.0, 30.0), direction=((1.0, 0.0, 0.0), (0.0, sign, 0.0), (0.0, 0.0, sign)))
     fixed, _ = ball(0, Geometry(spacing=(2.0, 0.5, 1.0)), (7, 34, 18))
     moving, _ = ball(1, turned, (14, 17, 18))
-    result = model_of(learned(), Constant()).register(fixed, moving)
+    result = model_of(learned(), Constant()).register(fixed, moving, instance_iterations=0)
     found = result.transform(middle(fixed)) - middle(moving)
     nothing = model_of(learned()).place(fixed, moving).linear(middle(fixed)) - middle(moving)
     assert (found - nothing).tolist() == pytest.approx(FLOW, abs=1e-4)
@@ -75,7 +75,7 @@ def test_a_given_linear_map_is_where_the_network_starts() -> None:
     assert torch.allclose(on_grid.batch.fixed, on_grid.batch.moving, atol=1e-5)
     points = torch.tensor([[4.0, 5.0, 6.0]], dtype=torch.float64)
     expected = points + torch.tensor([3.0, -4.0, 5.0]) + torch.tensor(FLOW)
-    assert torch.allclose(model.register(fixed, moving, linear=shift).transform(points), expected, atol=1e-4)
+    assert torch.allclose(model.register(fixed, moving, linear=shift, instance_iterations=0).transform(points), expected, atol=1e-4)
 
 
 def test_the_way_back_is_the_inverse_of_the_way_there() -> None:
@@ -97,7 +97,7 @@ def test_planes() -> None:
     moving, _ = ball(1, Geometry.plane(), (1, 17, 18))
     model = model_of(learned(2), Constant())
     start = model.place(fixed, moving).linear(middle(fixed))
-    found = model.register(fixed, moving).transform(middle(fixed))
+    found = model.register(fixed, moving, instance_iterations=0).transform(middle(fixed))
     assert (found - start).tolist() == pytest.approx(FLOW[-2:], abs=1e-4)
 
 
@@ -115,6 +115,13 @@ def test_optimising_the_pair_is_a_stage_of_its_own() -> None:
     assert [stage.name for stage in result.stages] == ["network", "instance"]
     assert result.stages[1].iterations == 3
     assert result.stages[1].after <= result.stages[1].before
+
+
+@pytest.mark.parametrize(("supervision", "stages"), [("none", ["network", "instance"]), ("labels", ["network"])])
+def test_pairs_are_optimised_unless_the_network_learnt_from_labels(supervision: str, stages: list[str]) -> None:
+    (fixed, _), (moving, _) = ball(0), ball(1)
+    model = model_of(learned(supervision=supervision, labels=2 if supervision == "labels" else 0))
+    assert [stage.name for stage in model.register(fixed, moving).stages] == stages
 
 
 def test_optimising_the_pair_brings_together_what_the_network_left_apart() -> None:
