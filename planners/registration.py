@@ -33,7 +33,8 @@ COARSEST = 3
 """Voxels of the network's last stage along the shortest axis, at least, where there are two stages or more."""
 
 MANY_CASES = 100
-"""From here on pairs are so many that they need no augmentation."""
+"""From here on images make so many pairs that they need no augmentation. Labels do: there is one map a case, and a
+network that lowers their mismatch learns them by heart."""
 
 _COARSER = 1.05  # a step of the search for a spacing that fits
 
@@ -103,6 +104,7 @@ def _configuration(learned: LearnedPlan, fingerprint: Fingerprint, median: tuple
     schemes = normalizations(fingerprint.channels)
     stages, dimension = len(learned.features), learned.dimension
     few = len(fingerprint.cases) < MANY_CASES
+    augmented = few or learned.supervision == "labels"
     sides = fingerprint.left_right_axis
     mirrored = () if not few or sides is None or sides < 3 - dimension else (sides - (3 - dimension),)
     return ConfigurationPlan(
@@ -120,7 +122,7 @@ def _configuration(learned: LearnedPlan, fingerprint: Fingerprint, median: tuple
         use_mask_for_norm=use_mask(schemes, fingerprint.median_relative_size),
         batch_dice=False,
         deep_supervision=False,
-        augmentation=_augmentation() if few else (),
+        augmentation=_augmentation() if augmented else (),
         mirror_axes=mirrored,
         options=learned.model_dump(mode="json", exclude={"shape", "spacing", "features", "batch_size"}),
     )

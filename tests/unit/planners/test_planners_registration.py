@@ -97,7 +97,18 @@ def test_few_cases_are_augmented_and_mirrored_only_where_sides_are_not_named(fin
     assert made(10, one).augmentation[0].name == "spatial"
     assert made(10, one).mirror_axes == (2,)
     assert made(10, sided).mirror_axes == ()
-    assert made(100, one).augmentation == made(100, one).mirror_axes == ()
+    assert made(100, one).mirror_axes == ()
+
+
+def test_many_cases_are_augmented_only_where_labels_could_be_learnt_by_heart(
+    fingerprint: Make, labels: LabelScheme
+) -> None:
+    shapes = SHAPES * 34
+    with_labels = only(plan(fingerprint(shapes, present=BOTH), labels, PlanContext()))
+    data = fingerprint(shapes, present=BOTH)
+    bare = data.with_(cases=[case.with_(class_voxels={}) for case in data.cases])
+    assert [step.name for step in with_labels.augmentation][:1] == ["spatial"]
+    assert only(plan(bare, labels, PlanContext())).augmentation == ()
 
 
 def test_nothing_to_plan_for(fingerprint: Make, labels: LabelScheme) -> None:

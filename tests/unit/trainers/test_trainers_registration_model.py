@@ -75,7 +75,8 @@ def test_a_given_linear_map_is_where_the_network_starts() -> None:
     assert torch.allclose(on_grid.batch.fixed, on_grid.batch.moving, atol=1e-5)
     points = torch.tensor([[4.0, 5.0, 6.0]], dtype=torch.float64)
     expected = points + torch.tensor([3.0, -4.0, 5.0]) + torch.tensor(FLOW)
-    assert torch.allclose(model.register(fixed, moving, linear=shift, instance_iterations=0).transform(points), expected, atol=1e-4)
+    found = model.register(fixed, moving, linear=shift, instance_iterations=0).transform(points)
+    assert torch.allclose(found, expected, atol=1e-4)
 
 
 def test_the_way_back_is_the_inverse_of_the_way_there() -> None:
