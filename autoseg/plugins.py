@@ -111,6 +111,17 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "multi-stage": "autoseg.registration.multi_stage:multi_stage",
         "drmime": "autoseg.registration.drmime:drmime",
     },
+    "pretraining": {
+        "masked-autoencoder": "autoseg.pretraining.methods.masked_autoencoder:MaskedAutoencoder",
+        "restoration": "autoseg.pretraining.methods.restoration:Restoration",
+        "simclr": "autoseg.pretraining.methods.simclr:SimCLR",
+        "triplet": "autoseg.pretraining.methods.triplet:Triplet",
+        "byol": "autoseg.pretraining.methods.byol:BYOL",
+        "dino": "autoseg.pretraining.methods.dino:DINO",
+        "jepa": "autoseg.pretraining.methods.jepa:JEPA",
+        "volume-contrast": "autoseg.pretraining.methods.volume_contrast:VolumeContrast",
+        "rotation": "autoseg.pretraining.methods.rotation:Rotation",
+    },
 }
 
 _registered: dict[str, dict[str, Any]] = {}

@@ -28,7 +28,7 @@ FLOORS: Mapping[str, int] = {
         2,
     ),
     "autoseg.registration.learned.settings": 2,  # a record that planners fill
-    **dict.fromkeys(("autoseg.training", "autoseg.inference", "autoseg.registration"), 3),
+    **dict.fromkeys(("autoseg.training", "autoseg.inference", "autoseg.registration", "autoseg.pretraining"), 3),
     **dict.fromkeys(("autoseg.trainers", "autoseg.baselines", "planners"), 4),
     **dict.fromkeys(("autoseg.evaluation", "autoseg.benchmark", "autoseg.report", "autoseg.pipeline"), 5),
     **dict.fromkeys(("autoseg.cli", "autoseg.__main__", "autoseg"), 6),

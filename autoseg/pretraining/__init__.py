@@ -1,0 +1,1 @@
+"""Learning an encoder from images without labels: losses, masks, views, heads, a momentum teacher, methods."""

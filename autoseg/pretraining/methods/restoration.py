@@ -1,0 +1,58 @@
+"""Restoration of corrupted patches (Models Genesis, Zhou et al. 2019, arXiv:1908.06912)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from autoseg.pretraining.batch import Drawn, Example, ViewBatch
+from autoseg.pretraining.cutting import cut
+from autoseg.pretraining.decoder import LightDecoder
+from autoseg.pretraining.drawing import drawn, one_view
+from autoseg.pretraining.features import pooled
+from autoseg.pretraining.losses.reconstruction import restoration
+from autoseg.pretraining.network import PretrainingNetwork
+from autoseg.pretraining.protocol import Outputs, ViewMethod, watched
+from autoseg.pretraining.restoration import Corruption, corrupt
+from autoseg.pretraining.views import Shape
+
+
+class Restoration(ViewMethod):
+    """A patch is shuffled, its values mapped, parts painted over, and the original is to be restored (Models Genesis).
+
+    Attributes:
+        corruption: how often and how strongly.
+        decoder_width: most features of a decoder's stage.
+    """
+
+    corruption: Corruption = Corruption()
+    decoder_width: int = Field(default=32, ge=1)
+
+    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
+        """One view, its values unchanged."""
+        setting = self.setting
+        return drawn(rng, [one_view(rng, shape, setting.frame, setting.views, setting.channels)])
+
+    def make(self, region: np.ndarray, drawn: Drawn) -> Example:
+        """The corrupted view, and "image", the original."""
+        image = cut(region, drawn.region, drawn.views[0])
+        corrupted = corrupt(image.numpy(), np.random.default_rng(drawn.seed), self.corruption)
+        return Example((torch.from_numpy(corrupted),), {"image": image})
+
+    def heads(self) -> nn.ModuleDict:
+        """The decoder."""
+        setting = self.setting
+        return nn.ModuleDict(
+            {"decoder": LightDecoder(setting.configuration, setting.channels, width=self.decoder_width)}
+        )
+
+    def online(self, network: PretrainingNetwork, batch: ViewBatch) -> Outputs:
+        """The image "restored", (B, C, *patch)."""
+        features = network.stages(batch.views[0])
+        return {"restored": network.heads["decoder"](features), "embedding": watched([pooled(features[-1])])}
+
+    def loss(self, online: Outputs, target: Outputs, batch: ViewBatch) -> Tensor:
+        """Mean squared error over the whole patch."""
+        return restoration(online["restored"], batch.extra["image"])

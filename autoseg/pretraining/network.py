@@ -1,0 +1,65 @@
+"""The network of a pretraining: a segmentation network's encoder and a method's heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from autoseg.networks.build import build_network
+from autoseg.pretraining.batch import ViewBatch
+from autoseg.pretraining.features import encoder_of, pooled_views, stage_features
+
+if TYPE_CHECKING:
+    from autoseg.pretraining.protocol import Method, Setting
+
+
+class PretrainingNetwork(nn.Module):
+    """An encoder with heads; a call gives what the method makes of a batch.
+
+    The encoder's parameters have the names that they have in the segmentation network (`encoder.<stage>...`), so that
+    `networks.transfer` finds them; those of the heads begin with `heads.`.
+
+    Args:
+        encoder: the stages, in order; not copied.
+        method: whose heads are made, and which the calls go to.
+    """
+
+    def __init__(self, encoder: nn.ModuleList, method: Method) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = method.heads()
+        self._method = method
+
+    def forward(self, batch: ViewBatch, *, teacher: bool = False) -> Mapping[str, Tensor]:
+        """The student's outputs for a batch, or the teacher's."""
+        return self._method.target(self, batch) if teacher else self._method.online(self, batch)
+
+    def stages(self, image: Tensor, hidden: Tensor | None = None) -> list[Tensor]:
+        """Features of each stage, (B, F_i, *space_i), of an image of which blocks may be hidden."""
+        return stage_features(self.encoder, image, hidden)
+
+    def vectors(self, views: Sequence[Tensor]) -> list[Tensor]:
+        """One vector (B, 2 F) an image and view."""
+        return pooled_views(self.encoder, views)
+
+
+def build_pretraining_network(setting: Setting, method: Method, *, seed: int | None = None) -> PretrainingNetwork:
+    """The network of a setting with fresh weights.
+
+    Args:
+        setting: names the network whose encoder is trained.
+        method: of pretraining.
+        seed: makes the weights reproducible without touching the global generator's state.
+
+    Raises:
+        ConfigurationError: an unknown network, or one without an encoder of its own.
+    """
+    whole = build_network(setting.configuration, setting.channels, 1, seed=seed)
+    encoder = encoder_of(whole, setting.configuration)
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return PretrainingNetwork(encoder, method)
