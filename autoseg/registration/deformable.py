@@ -26,6 +26,9 @@ LEVELS = 3
 ITERATIONS = (40, 25)
 """At most, at coarse levels and at the finest."""
 
+MANY = 2**24
+"""Voxels of the finest level: a whole-body CT's own grid would ask for ten gigabytes, and deformations are smooth."""
+
 STEP = 0.5
 """Voxels of the level that an update moves where it moves most: with the smoothing, below what could fold."""
 
@@ -88,7 +91,7 @@ def fit_composed(
     derivative by the warped image: Vercauteren et al. 2009, NeuroImage 45(1).
     """
     pair = emphasised(pair) if name == LOCAL_NCC else pair
-    stack = levels_of(pair, levels or default_levels(pair.fixed_grid), least=LEAST)
+    stack = levels_of(pair, levels or default_levels(pair.fixed_grid), least=LEAST, many=MANY)
     history: list[float] = []
     stopped: Stopped = "iterations"
     grid = stack[0].fixed_grid

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from autoseg import plugins
-from autoseg.registration.deformable import fit_composed
+from autoseg.registration import deformable
+from autoseg.registration.deformable import default_levels, fit_composed
 from autoseg.registration.forces import LOCAL_NCC, RADII
 from autoseg.registration.levels import levels_of
 from autoseg.registration.linear import LEAST, LEVELS, MANY, TURNS, centred, fit_linear
@@ -142,8 +143,10 @@ def _compare(
     pair: Pair, stage: StageName, before: Transform, after: Transform, similarity: Similarity
 ) -> tuple[float, float]:
     """The similarity under two maps, over the voxels that both see; not a number where there are none."""
-    whole = stage == "deformable"
-    level = levels_of(pair, 1 if whole else LEVELS, least=LEAST, many=None if whole else MANY)[-1]
+    if stage == "deformable":
+        level = levels_of(pair, default_levels(pair.fixed_grid), least=LEAST, many=deformable.MANY)[-1]
+    else:
+        level = levels_of(pair, LEVELS, least=LEAST, many=MANY)[-1]
     with torch.no_grad():
         points = level.fixed_grid.points(level.fixed)
         places = [level.moving_grid.to_index(transform(points)) for transform in (before, after)]

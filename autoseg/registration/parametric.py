@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autoseg import plugins
-from autoseg.registration.deformable import LEAST, DeformableFit, default_levels
+from autoseg.registration.deformable import LEAST, MANY, DeformableFit, default_levels
 from autoseg.registration.levels import Level, levels_of
 from autoseg.registration.optimize import Fit, Stopped, learnt, minimise
 from autoseg.registration.pair import Pair
@@ -56,7 +56,7 @@ def fit_velocity(
     Source: Ashburner 2007, NeuroImage 38(1), with Adam in place of Gauss-Newton.
     """
     terms = _terms(VELOCITY_WEIGHTS if regularizers is None else regularizers)
-    stack = levels_of(pair, levels or default_levels(pair.fixed_grid), least=LEAST)
+    stack = levels_of(pair, levels or default_levels(pair.fixed_grid), least=LEAST, many=MANY)
     velocity = torch.zeros((pair.dimension, *stack[0].fixed_grid.shape), device=pair.device)
     history: list[float] = []
     stopped: Stopped = "iterations"
@@ -92,7 +92,7 @@ def fit_spline(
     Source: Rueckert et al. 1999, IEEE TMI 18(8).
     """
     terms = _terms(SPLINE_WEIGHTS if regularizers is None else regularizers)
-    stack = levels_of(pair, levels or default_levels(pair.fixed_grid), least=LEAST)
+    stack = levels_of(pair, levels or default_levels(pair.fixed_grid), least=LEAST, many=MANY)
     whole = pair.fixed_grid
     spacing = tuple(CONTROL * step for step in whole.spacing)
     coefficients = BSpline.zeros(whole, spacing, device=pair.device).coefficients.requires_grad_(True)

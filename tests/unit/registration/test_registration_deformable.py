@@ -11,6 +11,7 @@ import torch
 from autoseg import plugins
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import ConfigurationError
+from autoseg.registration import deformable
 from autoseg.registration.deformable import DeformableFit, fit_composed
 from autoseg.registration.forces import LOCAL_NCC, edges, emphasised, force_of, sharpened
 from autoseg.registration.levels import levels_of
@@ -79,6 +80,15 @@ def test_a_fit_goes_on_from_a_deformation_on_another_grid(dimension: int) -> Non
     assert near.history[0] < far.history[-1]
     assert float(inner(near.transform.field)[-1].mean()) == pytest.approx(5.0, abs=0.3)
     assert near.iterations == 4
+
+
+def test_large_images_are_fitted_at_a_coarser_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The map is found all the same, in mm of the whole grid."""
+    pair = prepare(blobs(3, 0.0), blobs(3, 2.0))
+    monkeypatch.setattr(deformable, "MANY", 4000)
+    assert fit(pair).transform.grid.shape == (10, 12, 11)
+    field = as_displacement(register(pair, Options(stages=("deformable",))).transform, pair.fixed_grid).field
+    assert float(inner(field)[-1].mean()) == pytest.approx(2.0, abs=0.5)
 
 
 def test_a_pair_is_registered_in_mm_whatever_the_spacing() -> None:
