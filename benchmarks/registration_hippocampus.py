@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -36,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from autoseg.errors import AutosegError
 from autoseg.records import write_text
 from autoseg.registration.space import Grid
+from autoseg.registration.transforms import Displacement
 from benchmarks.registration.cases import PairOfCases, Subject, case_pairs, cases_of, read_subject
 from benchmarks.registration.ours import CENTRED, Method, find_method, timed
 from benchmarks.registration.outcomes import MethodOutcomes, Outcome, load, save, scored
@@ -108,7 +110,9 @@ def _by_peer(peer: Peer, fixed: Subject, moving: Subject) -> Registered:
 
 
 def _by_us(method: Method, fixed: Subject, moving: Subject) -> Registered:
-    return timed(method, fixed.image, moving.image)
+    found = timed(method, fixed.oriented, moving.oriented)
+    along_axes = found.transform.grid.steps_to_index(found.transform.field.movedim(0, -1)).movedim(-1, 0)
+    return replace(found, transform=Displacement(Grid.of(fixed.image), along_axes))
 
 
 def _numbers(text: str) -> list[int]:

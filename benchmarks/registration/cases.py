@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from autoseg.data.files import read_image
-from autoseg.data.image import Geometry, Image
+from autoseg.data.image import Geometry, Image, Vector
 from autoseg.data.splits import k_fold
 
 EDGE = 64
@@ -31,12 +31,19 @@ class Subject:
         image: (1, 64, 64, 64) float32, z-scored over the case's own voxels, 0 (their mean) around them.
         labels: (1, 64, 64, 64) uint8, 0 around.
         own: (64, 64, 64) bool, the case's own voxels.
+        direction: of the header that the image above lacks.
     """
 
     name: str
     image: Image
     labels: Image
     own: np.ndarray
+    direction: tuple[Vector, Vector, Vector] = Geometry().direction
+
+    @property
+    def oriented(self) -> Image:
+        """The image with its direction: a trained network looks at the patient the right way round."""
+        return Image(self.image.array, Geometry(direction=self.direction))
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,8 @@ def cases_of(data: Path, split: Split) -> tuple[str, ...]:
 def read_subject(data: Path, name: str) -> Subject:
     """A case of a data set in the layout of the Medical Segmentation Decathlon.
 
-    The header's origin is left behind: cases are laid on each other by the middles of their fields of view.
+    The header's origin is left behind: cases are laid on each other by the middles of their fields of view. Its
+    direction stands beside the image, since other tools' displacements are taken along the array's axes.
 
     Raises:
         ValueError: voxels other than of 1 mm, or a constant image.
@@ -92,6 +100,7 @@ def read_subject(data: Path, name: str) -> Subject:
         _placed(centred((array - array.mean()) / array.std())),
         _placed(centred(np.rint(labels.array[0]).astype(np.uint8))),
         centred(np.ones(array.shape, dtype=bool)),
+        image.geometry.direction,
     )
 
 
