@@ -32,10 +32,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "trainer": {
         "segmentation": "autoseg.trainers.segmentation:SegmentationTrainer",
         "registration": "autoseg.trainers.registration.trainer:RegistrationTrainer",
+        "pretraining": "autoseg.trainers.pretraining.trainer:PretrainingTrainer",
     },
     "network": {
         "plain-unet": "autoseg.networks.unet:plain_unet",
         "residual-encoder-unet": "autoseg.networks.unet:residual_encoder_unet",
+        "linear-readout": "autoseg.networks.linear_readout:linear_readout",
     },
     "loss": {
         "dice-cross-entropy": "autoseg.losses.compound:dice_cross_entropy",

@@ -15,8 +15,8 @@ def list_names(
         typer.Argument(
             metavar="KIND",
             help="baselines, planners, trainers, networks, losses, samplers, transforms, augmentations, "
-            "normalizations, registrations, similarities, regularizers, metrics, settings (keys for --set), or specs "
-            "(published challenges).",
+            "normalizations, registrations, similarities, regularizers, pretrainings, metrics, settings (keys for "
+            "--set), or specs (published challenges).",
         ),
     ],
 ) -> None:

@@ -36,6 +36,8 @@ from autoseg.cli.plan import plan
 from autoseg.cli.plan_and_train import plan_and_train
 from autoseg.cli.predict import predict
 from autoseg.cli.preprocess import preprocess
+from autoseg.cli.pretrain import pretrain
+from autoseg.cli.probe import probe
 from autoseg.cli.propagate_labels import propagate_labels
 from autoseg.cli.raters import raters
 from autoseg.cli.register import register
@@ -59,6 +61,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "raters": raters,
     "compare": compare,
     "reproduce": reproduce,
+    "pretrain": pretrain,
+    "probe": probe,
     "register": register,
     "propagate-labels": propagate_labels,
     "build-atlas": build_atlas,
@@ -68,7 +72,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "list": list_names,
 }
 
-_RESUMABLE = ("plan-and-train", "train", "compare", "reproduce", "propagate-labels", "build-atlas")
+_RESUMABLE = ("plan-and-train", "train", "compare", "reproduce", "pretrain", "propagate-labels", "build-atlas")
 """Verbs that go on with `--resume` where they were stopped."""
 
 INTERRUPTED = 130

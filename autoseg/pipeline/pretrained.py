@@ -1,7 +1,8 @@
-"""A trained run as the start of another: its plan, fitted to other data, and the weights of each fold."""
+"""A trained or pretrained run as the start of another: its plan, fitted to other data, and the weights of each fold."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -10,13 +11,19 @@ from autoseg.errors import ConfigurationError, PlanError, WorkspaceError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.inference.model import trained_folds
 from autoseg.log import logger
-from autoseg.pipeline.stages import load_dataset
-from autoseg.plan.record import Plan
+from autoseg.pipeline.choices import count_workers
+from autoseg.pipeline.pretraining.collect import shared_images
+from autoseg.pipeline.stages import load_dataset, load_plan
+from autoseg.plan.record import SEGMENTATION, Plan
+from autoseg.trainers.pretraining.options import TASK as PRETRAINING
+from autoseg.trainers.pretraining.sources import Sources, sources_file
 from autoseg.workspace import ALL_DATA, Run
 
 
 def trained_plan(folder: Path) -> Plan:
     """The plan of a run with the configurations alone that have final weights, and in a cascade their first stages.
+
+    That of a pretraining becomes one for segmentation, for which it was made.
 
     Raises:
         WorkspaceError: no plan, or no configuration is trained.
@@ -33,7 +40,29 @@ def trained_plan(folder: Path) -> Plan:
             remedy="train it, or give a run that `autoseg import-nnunet` made",
         )
     linked = {name: one if one.next_stage in kept else one.with_(next_stage=None) for name, one in kept.items()}
-    return plan.with_(configurations=linked)
+    return plan.with_(configurations=linked, task=SEGMENTATION if plan.task == PRETRAINING else plan.task)
+
+
+def is_pretraining(folder: Path) -> bool:
+    """Whether a folder is a run of self-supervised pretraining."""
+    return folder.is_dir() and Run(folder).plan.exists() and load_plan(Run(folder)).task == PRETRAINING
+
+
+def adopted_run(pretrained: Path | None, *, planner: str | None, memory: float | Literal["auto"] | None) -> Path | None:
+    """The run whose plan is taken over; None where the data are planned by themselves.
+
+    A run of pretraining may be continued with another plan, for which a planner or an amount of memory is named.
+
+    Raises:
+        WorkspaceError, ConfigurationError: as `check_adoption`.
+    """
+    if pretrained is None or not pretrained.is_dir():
+        return None
+    if is_pretraining(pretrained) and (planner is not None or memory is not None):
+        trained_plan(pretrained)
+        return None
+    check_adoption(pretrained, planner=planner, memory=memory)
+    return pretrained
 
 
 def check_adoption(folder: Path, *, planner: str | None, memory: float | Literal["auto"] | None) -> None:
@@ -50,6 +79,63 @@ def check_adoption(folder: Path, *, planner: str | None, memory: float | Literal
             "a pretrained run brings its plan, so that its weights fit",
             got=" and ".join(given),
             remedy=f"leave it out, or {_own_plan(folder)}",
+        )
+
+
+def adopts(out: Path, pretrained: Path) -> bool:
+    """Whether a plan is to be taken over: always, but where a pretraining's images had other channels.
+
+    Args:
+        out: run folder with a data set.
+        pretrained: trained run.
+    """
+    theirs, ours = trained_plan(pretrained).channels, load_dataset(Run(out)).channels
+    if len(theirs) == len(ours) or not is_pretraining(pretrained):
+        return True
+    logger.info(
+        "note: %s saw images with %d channels and these have %d: they are planned by themselves", pretrained,
+        len(theirs), len(ours),
+    )  # fmt: skip
+    return False
+
+
+def keep_pretrained(out: Path, pretrained: Path) -> None:
+    """Leaves in the plan of a run only the configurations that a pretraining has an encoder for.
+
+    Raises:
+        PlanError: there is none.
+    """
+    plan, known = load_plan(Run(out)), trained_plan(pretrained).configurations
+    kept = {name: one.with_(next_stage=None) for name, one in plan.configurations.items() if name in known}
+    if not kept:
+        raise PlanError(
+            "the plan has no configuration that is pretrained",
+            where=pretrained,
+            got=", ".join(plan.configurations),
+            expected=", ".join(known),
+            remedy="pretrain for this plan: autoseg pretrain ... --for RUN",
+        )
+    plan.with_(configurations=kept).save(Run(out).plan)
+
+
+def refuse_leakage(pretrained: Path | None, out: Path, validation: Collection[str], workers: int | None = None) -> None:
+    """Refuses to validate on images that a pretraining has seen, whatever their names.
+
+    Raises:
+        ConfigurationError: there are any.
+    """
+    if pretrained is None or not validation or not is_pretraining(pretrained):
+        return
+    sources = Sources.load(sources_file(Run(pretrained)))
+    seen = shared_images(sources, load_dataset(Run(out)), validation, workers=count_workers(workers))
+    if seen:
+        raise ConfigurationError(
+            "the pretraining has seen images that are to be validated on",
+            where=pretrained,
+            got=f"{len(seen)} of {len(validation)}: {', '.join(seen[:5])}",
+            expected="a pretraining without them" + (f"; it held out {sources.hold_out}" if sources.hold_out else ""),
+            remedy=f"pretrain with --hold-out {Run(out).splits}:FOLD and train that fold, or train on all data with "
+            "--folds all-data, which validates on none",
         )
 
 
@@ -108,7 +194,7 @@ def starting_weights(pretrained: Path, configuration: str, fold: str) -> Path:
             remedy="name a configuration that is trained there, or give a checkpoint file",
         )
     taken = fold if fold in folds else next(iter(folds))
-    if fold not in (taken, ALL_DATA):
+    if fold not in (taken, ALL_DATA) and not is_pretraining(pretrained):
         logger.warning(
             "%s fold %s starts from fold %s of %s: if that was trained on these data, it has seen this fold's "
             "validation cases and the scores will be too good", configuration, fold, taken, pretrained,

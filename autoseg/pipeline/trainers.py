@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autoseg import plugins
 from autoseg.errors import ConfigurationError
-from autoseg.plan.record import Plan
+from autoseg.plan.record import PRETRAINING, Plan
 from autoseg.records import unknown_name
 from autoseg.trainers.context import Traits, traits_of
 from autoseg.training.config import TrainingConfig
@@ -24,7 +24,9 @@ def trainer_of(plan: Plan, wanted: str | None) -> str:
             f"the trainer {name!r} does not fit the plan",
             got=f"a plan for {plan.task}, made by the planner {plan.planner!r}",
             expected=f"a plan for {traits.task}",
-            remedy=f"plan with `autoseg plan RUN --planner {planner}`, or leave out --trainer",
+            remedy="pretrain with `autoseg pretrain DATASET... --out OTHER`, or leave out --trainer"
+            if traits.task == PRETRAINING
+            else f"plan with `autoseg plan RUN --planner {planner}`, or leave out --trainer",
         )
     return name
 

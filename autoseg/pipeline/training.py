@@ -19,13 +19,14 @@ from autoseg.pipeline.choices import (
     split_of,
     training_config,
 )
-from autoseg.pipeline.pretrained import starting_weights
+from autoseg.pipeline.pretrained import refuse_leakage, starting_weights
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.stages import load_dataset, load_plan
 from autoseg.pipeline.trainers import check_options, trainer_of
 from autoseg.plan.sharing import store_of
 from autoseg.records import unknown_name
 from autoseg.trainers.context import FoldContext, Trainer, Validated, traits_of
+from autoseg.trainers.pretraining.adaptation import starting_tensors
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.config import TrainingConfig
 from autoseg.training.distributed import joined_ranks, on_leader, ranks
@@ -94,6 +95,7 @@ def train_fold(
         keep_probabilities=keep_probabilities,
     )
     with joined_ranks(device):
+        on_leader(lambda: refuse_leakage(pretrained, out, context.split.validation, workers))
         context = on_leader(lambda: _with_length(context, started, budget, begun))
         made = plugins.resolve("trainer", trainer)(context)
         _train(made, context, pretrained, resume)
@@ -198,14 +200,16 @@ def _train(made: Trainer, context: FoldContext, pretrained: Path | None, resume:
         logger.info("%s fold %s is trained already", context.configuration_name, context.fold)
         return
     task = made.task()
+    loaded: tuple[str, ...] = ()
     if pretrained is not None:
         file = starting_weights(pretrained, context.configuration_name, context.fold)
-        moved = transfer_weights(task.network, load_checkpoint(file)["network"], where=file)
+        moved = transfer_weights(task.network, starting_tensors(load_checkpoint(file)), where=file)
         for line in moved.lines():
             logger.info("%s", line)
+        loaded = (*moved.loaded, *moved.adapted)
     training = Training(
         task, context.config, context.runtime, context.folder, dimension=context.configuration.dimension, hooks=(),
-        trainer=context.trainer,
+        trainer=context.trainer, loaded=loaded,
     )  # fmt: skip
     if resume:
         training.resume()

@@ -22,11 +22,19 @@ from autoseg.pipeline.choices import (
     choose_folds,
     count_jobs,
     default_seconds,
+    split_of,
     training_config,
     wants_cascade,
 )
 from autoseg.pipeline.jobs import Job, announce, estimated, list_jobs, shares
-from autoseg.pipeline.pretrained import adopt_plan, check_adoption
+from autoseg.pipeline.pretrained import (
+    adopt_plan,
+    adopted_run,
+    adopts,
+    is_pretraining,
+    keep_pretrained,
+    refuse_leakage,
+)
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.stages import fingerprint_dataset, load_dataset, load_plan, make_plan, preprocess
 from autoseg.pipeline.summary import summarise
@@ -96,9 +104,7 @@ def plan_and_train(
     """
     config = training_config(settings, steps=steps, seed=seed, loss=loss)
     check_length(budget, config)
-    adopted = pretrained if pretrained is not None and pretrained.is_dir() else None
-    if adopted is not None:
-        check_adoption(adopted, planner=planner, memory=memory)
+    adopted = adopted_run(pretrained, planner=planner, memory=memory)
     device = find_device(device)
     for kind, name in (("planner", planner), ("trainer", trainer), ("loss", loss)):
         if name is not None:
@@ -115,7 +121,7 @@ def plan_and_train(
             _note(journal, f"no --budget and no --steps: on this CPU every fold trains for {duration(CPU_SECONDS)}")
         traits = named_traits(trainer)
         wanted = _Wanted(
-            configurations, folds, planner or traits.planner, memory, device, workers, settings, adopted,
+            configurations, folds, planner or traits.planner, memory, device, workers, settings, pretrained, adopted,
             traits.needs_labels,
         )  # fmt: skip
         share = None if length else deadline
@@ -124,6 +130,8 @@ def plan_and_train(
         trainer = trainer_of(plan, trainer)
         names = choose_configurations(plan, configurations, budget=budget is not None)
         jobs = list_jobs(run, plan, names, choose_folds(run, folds), all_folds(run))
+        validated = {case for job in jobs for case in split_of(run, load_dataset(run), job.fold).validation}
+        on_leader(lambda: refuse_leakage(pretrained, out, validated, workers))
         train = partial(
             train_fold, out, steps=steps, device=device, trainer=trainer, loss=loss, pretrained=pretrained, seed=seed,
             workers=workers, resume=resume, settings=settings, keep_probabilities=len(names) > 1,
@@ -135,8 +143,8 @@ def plan_and_train(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What the user asks of the stages before training; `adopted` is the run whose plan is taken, `labelled` whether
-    each image must have a label."""
+    """What the user asks of the stages before training; `adopted` is the run whose plan is taken if it fits, `labelled`
+    whether each image must have a label."""
 
     configurations: str
     folds: str
@@ -145,6 +153,7 @@ class _Wanted:
     device: str
     workers: int | None
     settings: Settings | None
+    pretrained: Path | None
     adopted: Path | None
     labelled: bool
 
@@ -172,7 +181,7 @@ def _prepare(
 
 def _plan(run: Run, wanted: _Wanted, deadline: Deadline | None) -> None:
     """The plan of the run that is started from, or one that the planner makes for each training's share of the time."""
-    if wanted.adopted is not None:
+    if wanted.adopted is not None and adopts(run.root, wanted.adopted):
         adopt_plan(run.root, wanted.adopted)
         return
     share = None
@@ -188,6 +197,8 @@ def _plan(run: Run, wanted: _Wanted, deadline: Deadline | None) -> None:
         memory=wanted.memory,
         cascade=wants_cascade(wanted.configurations),
     )
+    if wanted.pretrained is not None and is_pretraining(wanted.pretrained):
+        keep_pretrained(run.root, wanted.pretrained)
 
 
 def _conclude(run: Run, jobs: Sequence[Job], journal: Journal, workers: int | None) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from autoseg.records import Record
 SEGMENTATION = "segmentation"
 """The task whose networks label voxels."""
 
+PRETRAINING = "pretraining"
+"""The task whose networks are encoders, trained on images without labels."""
+
 
 class SamplerPlan(Record):
     """Which places of the images make a batch.

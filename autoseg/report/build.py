@@ -22,6 +22,7 @@ from autoseg.report.overlays import PREDICTION, REFERENCE, overlays
 from autoseg.report.pairs_section import pairs_section
 from autoseg.report.pitfalls_section import pitfalls_section
 from autoseg.report.plan_section import plan_section
+from autoseg.report.pretraining_section import pretraining_section
 from autoseg.report.reproduction_section import reproduction_section
 from autoseg.report.results import results
 from autoseg.report.theme import inline_svg
@@ -97,6 +98,7 @@ def render(records: RunRecords) -> str:
         results=results(records),
         segments=records.segments,
         pairs=pairs_section(records),
+        pretraining=pretraining_section(records),
         beware=pitfalls_section(records),
         reproduction=reproduction_section(records),
         uncertainty=uncertainty_section(records),
@@ -173,5 +175,7 @@ def _next_commands(records: RunRecords) -> dict[str, str]:
         "fingerprint": f"autoseg fingerprint {data} --out {root}",
         "plan": f"autoseg plan {root}",
         "train": f"autoseg train {root} --configuration {shlex.quote(untrained)} --fold 0",
-        "all": f"autoseg plan-and-train {data} --out {root} --resume",
+        "all": f"autoseg plan-and-train DATASET --out OTHER --pretrained {root}"
+        if records.pretrains
+        else f"autoseg plan-and-train {data} --out {root} --resume",
     }

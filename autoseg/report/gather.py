@@ -15,7 +15,7 @@ from autoseg.errors import AutosegError
 from autoseg.evaluation.uncertainty import Cases, summarise_uncertainty, uncertainty_cases
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.inference.estimate import Reliability, reliability_of
-from autoseg.plan.record import SEGMENTATION, Plan
+from autoseg.plan.record import PRETRAINING, SEGMENTATION, Plan
 from autoseg.postprocessing.choose import Decision
 from autoseg.records import read_mapping
 from autoseg.training.curves import Row, read_metrics
@@ -96,6 +96,11 @@ class RunRecords:
     def segments(self) -> bool:
         """Whether its networks label images."""
         return self.plan is None or self.plan.task == SEGMENTATION
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether its networks are encoders, trained without labels."""
+        return self.plan is not None and self.plan.task == PRETRAINING
 
     @cached_property
     def evaluated(self) -> dict[str, tuple[CaseScores, ...]]:

@@ -74,6 +74,8 @@ def verdict(records: RunRecords) -> Verdict:
 
 
 def _words(dice: float | None, records: RunRecords) -> str:
+    if records.pretrains:
+        return "This run holds an encoder, trained without labels; to judge is a segmentation that starts from it."
     if dice is None and records.evaluated:
         return "The data have no labels that would tell how good this is; the tables have what is known of the pairs."
     if dice is None:

@@ -79,10 +79,30 @@ class ScheduleConfig(Record):
     warm_up: float = Field(default=0.0, ge=0, lt=1)
 
 
+class FineTuningConfig(Record):
+    """How a network that starts from pretrained weights is trained on; fresh weights are those that were not loaded.
+
+    Shares are of the training. Where no weights were loaded, nothing of this counts.
+
+    Attributes:
+        name: "usual", the schedule as it is; "warm-up", all rates rise linearly from zero first; "sawtooth", first the
+            fresh weights alone are trained by a rising rate, then all by rates that rise from zero once more (Wald et
+            al., 2024, arXiv:2410.23132).
+        decoder_first: share in which a sawtooth trains the fresh weights alone, after a pretraining the decoder.
+        warm_up: share over which the rates of all weights rise.
+        encoder_rate: rate of the weights that were loaded, after a pretraining the encoder, over that of the others.
+    """
+
+    name: Literal["usual", "warm-up", "sawtooth"] = "usual"
+    decoder_first: float = Field(default=0.1, gt=0, lt=1)
+    warm_up: float = Field(default=0.1, gt=0, lt=1)
+    encoder_rate: float = Field(default=1.0, ge=0, le=1)
+
+
 class TrainingConfig(Record):
     """What the user chose about a training: its length and its method. None leaves a choice to the software.
 
-    Optimizer, schedule and sampler may be given as a name alone, and so may a single loss.
+    Optimizer, schedule, fine-tuning and sampler may be given as a name alone, and so may a single loss.
 
     Attributes:
         steps: optimiser steps; None trains for `seconds` instead.
@@ -90,6 +110,7 @@ class TrainingConfig(Record):
         seed: of the initial weights and of every random draw.
         optimizer: None takes SGD as suits the length (`optimizer_for`).
         schedule: of the learning rate; None takes what suits the trainer, for segmentation the polynomial.
+        fine_tuning: of pretrained weights; None as they are trained without.
         losses: plug-ins of kind "loss" and their weights in the sum; empty takes the task's own. A loss is a
             function of (logits, target, batch_dice=...).
         batch_dice: Dice over the whole batch as one image; None as planned.
@@ -115,6 +136,7 @@ class TrainingConfig(Record):
     seed: int = Field(default=0, ge=0)
     optimizer: Annotated[OptimizerConfig | None, BeforeValidator(_by_name)] = None
     schedule: Annotated[ScheduleConfig | None, BeforeValidator(_by_name)] = None
+    fine_tuning: Annotated[FineTuningConfig | None, BeforeValidator(_by_name)] = None
     losses: Annotated[dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]], BeforeValidator(_one_loss)] = {}
     batch_dice: bool | None = None
     deep_supervision: bool | None = None

@@ -23,6 +23,10 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b8860b", "#3399cc", "#7a
 """Colours of curves and classes; the first four are told apart by colour-blind eyes (Okabe and Ito)."""
 
 
+_SMALL_MEASURES = ("deviation", "alignment")
+"""Measures of embeddings that fit one axis: 0 where all images look alike."""
+
+
 def read_metrics(path: str | Path) -> list[Row]:
     """The rows of a metrics.jsonl, one a round of training, in the order of steps.
 
@@ -59,7 +63,10 @@ def learning_curves(rows: Sequence[Row], *, title: str = "") -> Figure:
         figure.suptitle(title, x=0.075, y=0.975, ha="left", fontsize=11, color=INK, fontweight="bold")
     panels = figure.subplots(2, 2).ravel()
     _loss(plain_axes(panels[0], "Loss"), rows)
-    _dice(plain_axes(panels[1], "Online validation Dice"), rows)
+    if any(row.get("measures") for row in rows):
+        _measures(plain_axes(panels[1], "Embeddings"), rows)
+    else:
+        _dice(plain_axes(panels[1], "Online validation Dice"), rows)
     _learning_rate(plain_axes(panels[2], "Learning rate"), rows)
     _time(plain_axes(panels[3], "Seconds a step"), rows)
     last = max([row["step"] for row in rows], default=1)
@@ -125,6 +132,19 @@ def _dice(axes: Axes, rows: Sequence[Row]) -> None:
         _draw(axes, rows, lambda row: row.get("validation_foreground_dice"), INK, label="mean", linewidth=2)
     axes.set_ylim(0, 1)
     plain_legend(axes, loc="lower right")
+
+
+def _measures(axes: Axes, rows: Sequence[Row]) -> None:
+    names = dict.fromkeys(name for row in rows for name in row.get("measures") or {})
+    shown = [name for name in names if name in _SMALL_MEASURES]
+    for name, color in zip(shown, SERIES, strict=False):
+        _draw(axes, rows, partial(_measure, name), color, label=name, linewidth=1.4)
+    axes.set_ylim(bottom=0)
+    plain_legend(axes)
+
+
+def _measure(name: str, row: Row) -> float | None:
+    return (row.get("measures") or {}).get(name)
 
 
 def _class_dice(label: str, row: Row) -> float | None:

@@ -24,6 +24,7 @@ class RoundReport(Record):
         validation_foreground_dice: their mean.
         step_seconds: mean wall-clock seconds of a step.
         waiting_for_data: share of the round spent waiting for batches.
+        measures: numbers that the task has beside scores, by name.
     """
 
     step: int
@@ -37,6 +38,7 @@ class RoundReport(Record):
     validation_foreground_dice: float | None
     step_seconds: float
     waiting_for_data: float
+    measures: dict[str, float | None] = {}
 
 
 class Hook(Protocol):
@@ -56,11 +58,11 @@ class Console:
     def round(self, report: RoundReport) -> None:
         if not self._titled:
             self._titled = True
-            labels = "  ".join(name[:12] for name in report.validation_dice)
             logger.info(
-                "%14s %9s %9s %9s %8s  %8s  %s", "step", "loss", "val loss", "lr", "s/step", "eta", f"dice: {labels}"
+                "%14s %9s %9s %9s %8s  %8s  %s", "step", "loss", "val loss", "lr", "s/step", "eta", _titles(report)
             )
-        scores = "  ".join(_number(score) for score in report.validation_dice.values())
+        numbers = {**report.validation_dice, **report.measures}
+        scores = "  ".join(_number(number) for number in numbers.values())
         logger.info(
             "%14s %9.4f %9s %9.2e %8.3f  %8s  %s",
             f"{report.step}/{report.steps}",
@@ -121,6 +123,7 @@ class TensorBoard:
         scalars = {"loss/training": report.loss, "loss/validation": report.validation_loss}
         scalars |= {"learning_rate": report.learning_rate, "seconds_a_step": report.step_seconds}
         scalars |= {f"dice/{name}": score for name, score in report.validation_dice.items()}
+        scalars |= {f"measure/{name}": value for name, value in report.measures.items()}
         for name, value in scalars.items():
             if value is not None:
                 self._writer.add_scalar(name, value, report.step)
@@ -141,6 +144,12 @@ def default_hooks(fold: Fold, first_step: int) -> tuple[Hook, ...]:
     if tensorboard_installed():
         hooks.append(TensorBoard(fold.root / "tensorboard"))
     return tuple(hooks)
+
+
+def _titles(report: RoundReport) -> str:
+    labels = "  ".join(name[:12] for name in report.validation_dice)
+    measures = "  ".join(name.replace("_", " ") for name in report.measures)
+    return "  ".join(part for part in ("" if measures and not labels else f"dice: {labels}", measures) if part)
 
 
 def _lines(path: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,8 @@ from autoseg.training.interrupt import deferred_interrupt
 from autoseg.training.optimizer import Descent
 from autoseg.training.plateau import Plateau
 from autoseg.training.runtime import Runtime
-from autoseg.training.schedule import Clock, learning_rate
-from autoseg.training.task import TRAINING, VALIDATION, Task
+from autoseg.training.schedule import Clock, fine_tuning_rates, learning_rate
+from autoseg.training.task import TRAINING, VALIDATION, FollowedTask, MeasuredTask, Task
 from autoseg.workspace import Fold
 
 _ENDLESS = 10**9
@@ -64,6 +64,7 @@ class Training:
         dimension: spatial dimensions of the images, for the memory layout.
         hooks: called in this order after every round and at the end, by the leading process.
         trainer: name of the plug-in that made the task, for the checkpoints.
+        loaded: names of the weights that were loaded from another training, for `config.fine_tuning`.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Training:
         dimension: int,
         hooks: tuple[Hook, ...],
         trainer: str | None = None,
+        loaded: Collection[str] = (),
     ) -> None:
         self.trainer = trainer
         self.task, self.config, self.runtime, self.fold, self.hooks = task, config, runtime, fold, hooks
@@ -87,8 +89,10 @@ class Training:
         self.forward: Any = runtime.compile(parallel)
         self.method = config.optimizer or OptimizerConfig()
         self.schedule = config.schedule or ScheduleConfig()
-        self.descent = Descent(self.network, self.method, runtime, clip=config.gradient_clip)
+        self.loaded = frozenset(loaded) if config.fine_tuning is not None else frozenset()
+        self.descent = self._descent()
         self.average = None if config.ema_decay is None else WeightAverage(self.network, config.ema_decay)
+        self.follower = task.follower(self.network) if isinstance(task, FollowedTask) else None
         self.clock = Clock(config)
         self.plateau = Plateau()
         self.round_steps = config.round_steps
@@ -137,10 +141,14 @@ class Training:
             return False
         state = load_checkpoint(self.fold.last)
         self.network.load_state_dict(state["network"])
+        self.loaded = frozenset(state.get("loaded", ()))
+        self.descent = self._descent()
         self.descent.load_state(state)
         self.task.load_state(state["task"])
         if self.average is not None and state["average"] is not None:
             self.average.load_state(state["average"])
+        if self.follower is not None:
+            self.follower.load_state(state["follower"])
         self.clock = Clock(self.config, step=state["step"], seconds=state["seconds"])
         self.plateau = Plateau(**state["plateau"])
         self.round_steps = state["round_steps"]
@@ -150,6 +158,18 @@ class Training:
     def averaged(self) -> Any:
         """A context in which the network has its averaged weights, if an average is kept."""
         return self.average.applied() if self.average is not None else nullcontext()
+
+    def _descent(self) -> Descent:
+        return Descent(self.network, self.method, self.runtime, clip=self.config.gradient_clip, loaded=self.loaded)
+
+    def _rates(self) -> tuple[float | None, float]:
+        """Learning rates now: of loaded weights, None where they have none of their own, and of the others."""
+        tuning, progress = self.config.fine_tuning, self.clock.progress
+        if tuning is None or not self.loaded:
+            return None, learning_rate(self.method.rate, progress, self.schedule)
+        if tuning.name == "sawtooth" and self.loaded >= {name for name, _ in self.network.named_parameters()}:
+            tuning = tuning.with_(name="warm-up")  # nothing is fresh
+        return fine_tuning_rates(self.method.rate, progress, self.schedule, tuning)
 
     def _over(self) -> bool:
         return self.finished or self._interrupted or self.clock.step >= self._stop_at
@@ -179,8 +199,8 @@ class Training:
         waited, start = batches.waited, time.perf_counter()
         rate, complete = 0.0, False
         while not complete and not self._over():
-            rate = learning_rate(self.method.rate, self.clock.progress, self.schedule)
-            losses.append(self._step(batches, rate))
+            loaded_rate, rate = self._rates()
+            losses.append(self._step(batches, rate, loaded_rate))
             self.clock.step += 1
             self._look()
             if self.round_steps is None and self.clock.step >= 10:
@@ -190,7 +210,7 @@ class Training:
         self._check_losses()
         seconds = time.perf_counter() - start
         loss = float(torch.stack(losses).mean())
-        validation_loss, scores = self._validate(len(losses))
+        validation_loss, scores, measures = self._validate(len(losses))
         known = [score for score in scores.values() if score is not None]
         mean = sum(known) / len(known) if known else None
         # A round that was cut short goes on after resuming; only whole ones count, so that they are the same ones.
@@ -208,13 +228,14 @@ class Training:
             validation_foreground_dice=mean,
             step_seconds=round(seconds / len(losses), 4),
             waiting_for_data=round((batches.waited - waited) / seconds, 4),
+            measures=measures,
         )
         if self.ranks.leads:
             for hook in self.hooks:
                 hook.round(report)
         return complete
 
-    def _step(self, batches: _Stream, rate: float) -> Tensor:
+    def _step(self, batches: _Stream, rate: float, loaded_rate: float | None) -> Tensor:
         """One optimiser step; returns the mean loss of its batches, still on the device."""
         losses = []
         for left in reversed(range(self.config.accumulation)):
@@ -230,9 +251,11 @@ class Training:
                     self._check_losses()
                 self.descent.add_gradient(loss / self.config.accumulation)
             losses.append(loss.detach())
-        self.descent.step(rate)
+        self.descent.step(rate, loaded_rate)
         if self.average is not None:
             self.average.update()
+        if self.follower is not None:
+            self.follower.update(self.clock.progress)
         return torch.stack(losses).mean()
 
     def _place(self, batch: Any) -> Any:
@@ -252,11 +275,14 @@ class Training:
                 )
 
     @torch.no_grad()
-    def _validate(self, steps: int) -> tuple[float | None, dict[str, float | None]]:
-        """Mean loss and scores over patches of the validation cases; the same patches after equal steps."""
+    def _validate(self, steps: int) -> tuple[float | None, dict[str, float | None], dict[str, float | None]]:
+        """Mean loss, scores and the task's measures over patches of the validation cases.
+
+        The patches are the same ones after equal steps.
+        """
         share = steps * self.config.accumulation * self.config.validation_share
         if share == 0:
-            return None, {}
+            return None, {}, {}
         numbers = range(self.clock.step, self.clock.step + max(1, round(share)))
         losses, counts = [], None
         self.network.eval()
@@ -268,7 +294,9 @@ class Training:
                 counts = found if counts is None else counts + found
         self.network.train()
         assert counts is not None
-        return float(torch.stack(losses).mean()), self.task.scores(self.ranks.total(counts).cpu())
+        total = self.ranks.total(counts).cpu()
+        measures = self.task.measures(total) if isinstance(self.task, MeasuredTask) else {}
+        return float(torch.stack(losses).mean()), self.task.scores(total), measures
 
     def _summary(self) -> dict[str, Any]:
         return {
@@ -289,9 +317,11 @@ class Training:
                 "network": self.network.state_dict(),
                 **self.descent.state(),
                 "average": None if self.average is None else self.average.state(),
+                "follower": None if self.follower is None else self.follower.state(),
                 "task": self.task.state(),
                 "plateau": self.plateau.state(),
                 "round_steps": self.round_steps,
+                "loaded": sorted(self.loaded),
                 **self._summary(),
             },
         )

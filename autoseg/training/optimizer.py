@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -11,10 +12,24 @@ from autoseg.training.config import OptimizerConfig
 from autoseg.training.runtime import Runtime
 
 
-def make_optimizer(network: nn.Module, config: OptimizerConfig, device: str) -> torch.optim.Optimizer:
-    """The optimiser that the configuration names, fused where the device has a fused kernel."""
+def make_optimizer(
+    network: nn.Module, config: OptimizerConfig, device: str, *, loaded: Collection[str] = ()
+) -> torch.optim.Optimizer:
+    """The optimiser that the configuration names, fused where the device has a fused kernel.
+
+    Args:
+        network: whose weights it moves.
+        config: its name and numbers.
+        device: where the weights are.
+        loaded: names of parameters that form a first group of their own, before that of the others.
+    """
     fused = torch.device(device).type in ("cpu", "cuda")
-    weights = network.parameters()
+    weights: Any = network.parameters()
+    if loaded:
+        parts: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+        for name, weight in network.named_parameters():
+            parts[name not in loaded].append(weight)
+        weights = [{"params": part} for part in parts]
     if config.name == "adamw":
         return torch.optim.AdamW(
             weights, lr=config.rate, betas=(0.9, 0.999), weight_decay=config.weight_decay, fused=fused
@@ -37,21 +52,42 @@ class Descent:
         config: optimiser and its numbers.
         runtime: where; in float16 the loss is scaled up, so that small gradients do not become zero.
         clip: largest norm of the gradient; larger ones are scaled down.
+        loaded: names of parameters that have a rate of their own.
     """
 
-    def __init__(self, network: nn.Module, config: OptimizerConfig, runtime: Runtime, *, clip: float) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        config: OptimizerConfig,
+        runtime: Runtime,
+        *,
+        clip: float,
+        loaded: Collection[str] = (),
+    ) -> None:
         self._weights, self._clip = list(network.parameters()), clip
-        self._optimizer = make_optimizer(network, config, runtime.device)
+        self._optimizer = make_optimizer(network, config, runtime.device, loaded=loaded)
         self._scaler = torch.amp.GradScaler(runtime.device, enabled=runtime.precision == "float16")
 
     def add_gradient(self, loss: Tensor) -> None:
         """Adds a loss's gradient to that of the step."""
         self._scaler.scale(loss).backward()
 
-    def step(self, rate: float) -> None:
-        """Moves the weights along the gradient added so far, and forgets it."""
-        for group in self._optimizer.param_groups:
+    def step(self, rate: float, loaded_rate: float | None = None) -> None:
+        """Moves the weights along the gradient added so far, and forgets it.
+
+        Args:
+            rate: learning rate.
+            loaded_rate: that of the loaded weights, where they have one of their own; 0 leaves them and their momentum
+                as they are.
+        """
+        groups = self._optimizer.param_groups
+        for group in groups:
             group["lr"] = rate
+        if loaded_rate is not None:
+            groups[0]["lr"] = loaded_rate
+            if loaded_rate == 0:
+                for weight in groups[0]["params"]:
+                    weight.grad = None
         self._scaler.unscale_(self._optimizer)
         torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
         self._scaler.step(self._optimizer)

@@ -7,20 +7,34 @@ import time
 from dataclasses import dataclass, field
 
 from autoseg.errors import ConfigurationError
-from autoseg.training.config import ScheduleConfig, TrainingConfig
+from autoseg.training.config import FineTuningConfig, ScheduleConfig, TrainingConfig
 
 _LEAST_ROUND_SECONDS = 4.0
+_LEAST_SHARE = 1e-3  # of the rate, where it rises from zero: so that the first step moves at all
 
 
 def learning_rate(base: float, progress: float, schedule: ScheduleConfig) -> float:
     """The learning rate at a progress in [0, 1]; beyond the end it stays at the last value."""
     p = min(max(progress, 0.0), 1.0)
     if schedule.warm_up and p < schedule.warm_up:
-        # A tiny first rate rather than zero, so that the first step moves at all.
-        return base * max(p / schedule.warm_up, 1e-3)
+        return base * max(p / schedule.warm_up, _LEAST_SHARE)
     if schedule.name == "cosine":
         return base * (1 + math.cos(math.pi * p)) / 2
     return base * (1 - p) ** schedule.power
+
+
+def fine_tuning_rates(
+    base: float, progress: float, schedule: ScheduleConfig, tuning: FineTuningConfig
+) -> tuple[float, float]:
+    """The learning rates of loaded and of fresh weights at a progress in [0, 1]; 0 leaves weights as they are."""
+    p = min(max(progress, 0.0), 1.0)
+    alone = tuning.decoder_first if tuning.name == "sawtooth" else 0.0
+    if p < alone:
+        return 0.0, base * max(p / alone, _LEAST_SHARE)
+    rate = learning_rate(base, p, schedule)
+    if tuning.name != "usual":
+        rate *= min(1.0, max((p - alone) / tuning.warm_up, _LEAST_SHARE))
+    return rate * tuning.encoder_rate, rate
 
 
 @dataclass

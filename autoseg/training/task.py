@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -62,4 +62,38 @@ class Task(Protocol):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """From a checkpoint."""
+        ...
+
+
+class Follower(Protocol):
+    """Something that follows the network's weights, such as a momentum teacher."""
+
+    def update(self, progress: float) -> Any:
+        """After each optimiser step, with the share of the training that is done."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        ...
+
+
+@runtime_checkable
+class FollowedTask(Task, Protocol):
+    """A task with something that follows its network; the loop keeps it up to date, and in its checkpoints."""
+
+    def follower(self, network: nn.Module) -> Follower:
+        """Called once, with the network on its device and with its initial weights."""
+        ...
+
+
+@runtime_checkable
+class MeasuredTask(Task, Protocol):
+    """A task with numbers of its own beside scores."""
+
+    def measures(self, counts: Tensor) -> dict[str, float | None]:
+        """Numbers by name from added counts of `validation`, for the metrics of the round."""
         ...

@@ -81,6 +81,34 @@ CONTRACT = {
         },
         ["SPEC"],
     ),
+    "pretrain": (
+        {
+            "--out",
+            "--method",
+            "--hold-out",
+            "--for",
+            "--configuration",
+            "--planner",
+            *(TRAINING - {"--trainer", "--loss", "--pretrained"}),
+        },
+        ["DATASET..."],
+    ),
+    "probe": (
+        {
+            "--pretrained",
+            "--out",
+            "--fold",
+            "--budget",
+            "--steps",
+            "--device",
+            "--splits",
+            "--config",
+            "--set",
+            "--seed",
+            "--workers",
+        },
+        ["DATASET"],
+    ),
     "register": (
         {
             "--out",

@@ -196,3 +196,43 @@ def test_patience_is_the_same_whether_a_training_was_interrupted_or_not(tmp_path
 
 def test_a_score_that_grows_ends_nothing_early(tmp_path: Path) -> None:
     assert _run(tmp_path, steps=60, patience=2).steps == 60
+
+
+class Trail:
+    """Follows a network by a sum of its weight and of the progress after every step."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.network, self.weights, self.progress = network, torch.zeros(()), 0.0
+
+    def update(self, progress: float) -> None:
+        self.weights = self.weights + next(self.network.parameters()).detach().sum()
+        self.progress += progress
+
+    def state(self) -> dict[str, object]:
+        return {"weights": self.weights, "progress": self.progress}
+
+    def load_state(self, state: dict[str, object]) -> None:
+        self.weights, self.progress = state["weights"], state["progress"]  # type: ignore[assignment]
+
+
+class FollowedToyTask(ToyTask):
+    """The toy task with a follower and a measure."""
+
+    def follower(self, network: torch.nn.Module) -> Trail:
+        return Trail(network)
+
+    def measures(self, counts: torch.Tensor) -> dict[str, float | None]:
+        return {"total": float(counts.sum())}
+
+
+def test_what_follows_the_network_is_updated_each_step_and_resumed(tmp_path: Path) -> None:
+    _run(tmp_path / "whole", FollowedToyTask())
+    _run(tmp_path / "parts", FollowedToyTask(), stop_after=13)
+    _run(tmp_path / "parts", FollowedToyTask(), resume=True)
+    whole, parts = (load_checkpoint(Fold(tmp_path / name).last)["follower"] for name in ("whole", "parts"))
+    assert torch.equal(whole["weights"], parts["weights"])
+    assert whole["progress"] == parts["progress"] == pytest.approx(sum(step / 40 for step in range(40)))
+    rows = [json.loads(line) for line in Fold(tmp_path / "whole").metrics.read_text().splitlines()]
+    assert all(row["measures"]["total"] > 0 for row in rows)
+    _run(tmp_path / "plain", ToyTask())
+    assert load_checkpoint(Fold(tmp_path / "plain").last)["follower"] is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -14,11 +15,12 @@ from autoseg.errors import ConfigurationError, WorkspaceError
 from autoseg.training import runtime as runtime_module
 from autoseg.training.averaging import WeightAverage
 from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
-from autoseg.training.config import ScheduleConfig, TrainingConfig, optimizer_for
+from autoseg.training.config import FineTuningConfig, OptimizerConfig, ScheduleConfig, TrainingConfig, optimizer_for
 from autoseg.training.distributed import Ranks, on_leader, rank_from_environment, ranks, start_ranks
+from autoseg.training.optimizer import Descent
 from autoseg.training.plateau import Plateau
 from autoseg.training.runtime import Runtime, find_device, seconds_of, tune_runtime
-from autoseg.training.schedule import Clock, learning_rate
+from autoseg.training.schedule import Clock, fine_tuning_rates, learning_rate
 
 
 def test_the_polynomial_schedule_equals_pytorchs() -> None:
@@ -226,3 +228,37 @@ def test_a_candidate_of_long_steps_is_timed_once() -> None:
     assert len(done) == 2  # one to warm up
     seconds_of(lambda: step(Runtime()), 5)
     assert len(done) == 2 + 6
+
+
+def test_a_sawtooth_trains_fresh_weights_alone_and_then_all() -> None:
+    tuning = FineTuningConfig(name="sawtooth", decoder_first=0.2, warm_up=0.1, encoder_rate=0.5)
+    rates = {p: fine_tuning_rates(1.0, p, ScheduleConfig(power=1.0), tuning) for p in (0.1, 0.2, 0.25, 0.3, 0.6, 1.0)}
+    assert rates[0.1] == (0.0, pytest.approx(0.5))
+    assert 0 < rates[0.2][1] < 0.01
+    assert rates[0.25] == (pytest.approx(0.5 * 0.75 / 2), pytest.approx(0.75 / 2))
+    assert rates[0.3][1] == pytest.approx(0.7)
+    assert rates[0.6] == (pytest.approx(0.2), pytest.approx(0.4))
+    assert rates[1.0] == (0.0, 0.0)
+
+
+def test_a_warm_up_rises_into_the_schedule_and_the_usual_way_is_the_schedule() -> None:
+    schedule = ScheduleConfig()
+    for p in (0.0, 0.3, 0.9):
+        assert fine_tuning_rates(0.1, p, schedule, FineTuningConfig())[1] == learning_rate(0.1, p, schedule)
+    warm = FineTuningConfig(name="warm-up", warm_up=0.5)
+    assert fine_tuning_rates(0.1, 0.25, schedule, warm)[1] == pytest.approx(learning_rate(0.1, 0.25, schedule) / 2)
+    assert fine_tuning_rates(0.1, 0.75, schedule, warm)[0] == learning_rate(0.1, 0.75, schedule)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_loaded_weights_have_a_rate_of_their_own_and_rest_at_zero(name: Literal["sgd", "adamw"]) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 1))
+    before = [weight.detach().clone() for weight in network.parameters()]
+    loaded = ("0.weight", "0.bias")
+    descent = Descent(network, OptimizerConfig(name=name), Runtime(), clip=12.0, loaded=loaded)
+    for loaded_rate, moves in ((0.0, False), (0.01, True)):
+        descent.add_gradient(network(torch.ones(2, 3)).square().mean())
+        descent.step(0.01, loaded_rate)
+        first, bias, *others = [not torch.equal(a, b) for a, b in zip(network.parameters(), before, strict=True)]
+        assert (first, bias) == (moves, moves)
+        assert all(others)

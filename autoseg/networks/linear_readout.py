@@ -1,0 +1,80 @@
+"""A linear read-out on the features of an encoder that stays as it is: how much the encoder knows already."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from autoseg import plugins
+from autoseg.errors import ConfigurationError
+from autoseg.networks.blocks import convolution
+from autoseg.plan.record import ConfigurationPlan
+
+ENCODER = "encoder"
+"""Option of a configuration: plug-in of kind "network" whose encoder is read out."""
+
+_INTERPOLATION = {2: "bilinear", 3: "trilinear"}
+
+
+class LinearReadout(nn.Module):
+    """Logits (B, outputs, *patch) as a linear function of the features of all stages, enlarged to full resolution.
+
+    The features of a voxel are its hypercolumn (Hariharan et al., 2015, arXiv:1411.5752). Since enlarging is linear
+    too, it is the logits of each stage that are enlarged, which are fewer. Nothing but these 1x1 convolutions is
+    trained, as in the linear evaluation of Zhang et al., 2016 (arXiv:1603.08511).
+
+    Args:
+        encoder: a stage a module, highest resolution first; its weights are frozen.
+        configuration: widths of its stages.
+        outputs: channels of the logits.
+    """
+
+    def __init__(self, encoder: nn.ModuleList, configuration: ConfigurationPlan, outputs: int) -> None:
+        super().__init__()
+        plan, one = configuration, (1,) * configuration.dimension
+        self.encoder = encoder.requires_grad_(False)
+        self.readouts = nn.ModuleList(
+            convolution(plan.dimension, width, outputs, one, one, bias=stage == 0)
+            for stage, width in enumerate(plan.features_per_stage)
+        )
+        for readout in self.readouts:
+            for weight in readout.parameters():
+                nn.init.zeros_(weight)
+        self.deep_supervision = False  # as every network has it; there are no logits of lower resolutions
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The logits of an image (B, C, *patch)."""
+        mode, features = _INTERPOLATION[image.ndim - 2], image
+        logits: list[Tensor] = []
+        for stage, readout in zip(self.encoder, self.readouts, strict=True):
+            with torch.no_grad():
+                features = stage(features)
+            found = readout(features)
+            if found.shape[2:] != image.shape[2:]:
+                found = functional.interpolate(found, size=image.shape[2:], mode=mode, align_corners=False)
+            logits.append(found)
+        return torch.stack(logits).sum(0)
+
+
+def linear_readout(configuration: ConfigurationPlan, channels: int, outputs: int) -> LinearReadout:
+    """A linear read-out on the frozen encoder of another network, for `autoseg probe`.
+
+    Args:
+        configuration: topology and widths; the option "encoder" names the other network.
+        channels: input channels.
+        outputs: channels of the logits.
+
+    Raises:
+        ConfigurationError: no such option, or a network without an encoder.
+    """
+    name = configuration.options.get(ENCODER)
+    if name is None:
+        raise ConfigurationError(
+            "a linear read-out needs an encoder", expected=f"the option {ENCODER!r} in the configuration's options"
+        )
+    whole = plugins.resolve("network", name)(configuration, channels, outputs)
+    encoder = getattr(whole, "encoder", None)
+    if not isinstance(encoder, nn.ModuleList) or len(encoder) != configuration.stages:
+        raise ConfigurationError(f"the network {name!r} has no encoder that can be read out")
+    return LinearReadout(encoder, configuration, outputs)

@@ -1,0 +1,133 @@
+"""The task of pretraining: what is watched, when it stops, what follows the network, pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autoseg.errors import ConfigurationError, TrainingError
+from autoseg.pretraining.methods.build import build_method
+from autoseg.pretraining.network import build_pretraining_network
+from autoseg.pretraining.watch import look
+from autoseg.trainers.pretraining.gallery import Gallery
+from autoseg.trainers.pretraining.options import chosen_method, options_of
+from autoseg.trainers.pretraining.pictures import nearest
+from autoseg.trainers.pretraining.task import PATIENCE, Follower, PretrainingTask
+from tests.unit.pretraining.blob_images import batch_of, setting
+
+
+def bare_task() -> PretrainingTask:
+    """A task that has only its memory."""
+    task = object.__new__(PretrainingTask)
+    task._health, task._collapsed = None, 0
+    return task
+
+
+def test_a_training_whose_images_all_look_alike_stops() -> None:
+    task, alike = bare_task(), torch.ones(2, 32, 8) + 1e-4 * torch.randn(2, 32, 8)
+    for round_number in range(1, PATIENCE + 1):
+        assert task.measures(alike)["deviation"] < 0.01
+        if round_number < PATIENCE:
+            assert task.adapt(torch.nn.Identity(), round_number, None) is False
+    with pytest.raises(TrainingError, match="collapsed: the encoder no longer tells images apart"):
+        task.adapt(torch.nn.Identity(), PATIENCE, None)
+
+
+def test_one_bad_round_does_not_stop_it_and_the_count_is_resumed() -> None:
+    task, alike = bare_task(), torch.ones(1, 32, 8)
+    spread = torch.randn(1, 32, 8, generator=torch.Generator().manual_seed(0))
+    for embeddings in (alike, alike, spread, alike, alike):
+        task.measures(embeddings)
+        task.adapt(torch.nn.Identity(), 0, None)
+    again = bare_task()
+    again.load_state(task.state())
+    again.measures(alike)
+    with pytest.raises(TrainingError):
+        again.adapt(torch.nn.Identity(), 0, None)
+
+
+def test_measures_are_those_of_all_batches_together() -> None:
+    generator = torch.Generator().manual_seed(1)
+    first, second = torch.randn(2, 32, 6, generator=generator)
+    parts = []
+    for start in (0, 16):
+        part = torch.zeros(2, 32, 6)
+        part[0, start : start + 16], part[1, start : start + 16] = first[start : start + 16], second[start : start + 16]
+        parts.append(part)
+    found, expected = bare_task().measures(parts[0] + parts[1]), look(first, second)
+    assert found["effective_rank"] == expected.effective_rank
+    assert found["alignment"] == expected.alignment
+
+
+def test_the_teacher_follows_by_its_momentum_and_is_resumed() -> None:
+    made = setting()
+    method = build_method("byol", made, {"teacher_momentum": 0.75, "hidden": 8, "outputs": 4, "norm": "layer"})
+    network = build_pretraining_network(made, method, seed=0)
+    follower = Follower(network, method)
+    assert follower.teacher is not None
+    before = [weight.clone() for weight in follower.teacher.network.parameters()]
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(1.0)
+    follower.remember(follower.target(batch_of(method, (24, 24))))
+    follower.update(0.0)
+    for old, new in zip(before, follower.teacher.network.parameters(), strict=True):
+        torch.testing.assert_close(new, old + 0.25)
+    other = Follower(build_pretraining_network(made, method, seed=5), method)
+    other.load_state(follower.state())
+    assert other.teacher is not None
+    for one, two in zip(follower.teacher.network.parameters(), other.teacher.network.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_dino_s_centre_moves_after_the_step_and_not_before() -> None:
+    made = setting()
+    options = {"prototypes": 8, "hidden": 8, "bottleneck": 4, "local_views": 1, "centre_momentum": 0.5}
+    method = build_method("dino", made, options)
+    network = build_pretraining_network(made, method, seed=0)
+    follower = Follower(network, method)
+    target = follower.target(batch_of(method, (24, 24)))
+    follower.remember(target)
+    assert not network.heads["head"].centre.any()
+    follower.update(0.0)
+    expected = 0.5 * target["logits"].mean((0, 1))
+    torch.testing.assert_close(network.heads["head"].centre.flatten(), expected)
+    assert follower.teacher is not None
+    assert torch.equal(follower.teacher.network.heads["head"].centre, network.heads["head"].centre)
+
+
+def test_options_choose_method_views_and_batch() -> None:
+    configuration = setting().configuration
+    chosen = configuration.with_(options={"method": "byol", "batch_size": 6, "parameters": {"outputs": 5}})
+    made, method = chosen_method(chosen, ("CT",))
+    assert (made.samples, made.views.disregards[:4], method.momentum) == (6, "pose", 0.996)
+    assert chosen_method(chosen, ("CT",))[0].views != chosen_method(chosen, ("T1",))[0].views
+    other = configuration.with_(options={"views": "mr"})
+    assert chosen_method(other, ("CT",))[0].views == chosen_method(chosen, ("T1",))[0].views
+    with pytest.raises(ConfigurationError, match="did you mean 'method'"):
+        options_of(configuration.with_(options={"methd": "byol"}))
+    with pytest.raises(ConfigurationError, match="did you mean 'outputs'"):
+        chosen_method(chosen.with_(options={"method": "byol", "parameters": {"output": 5}}), ("CT",))
+
+
+def test_neighbours_are_of_other_cases_and_in_order() -> None:
+    angles = torch.deg2rad(torch.tensor([0.0, 1.0, 10.0, 90.0, 30.0]))
+    embeddings = torch.stack([angles.cos(), angles.sin()], dim=1)
+    rows = nearest(embeddings, ["a", "a", "b", "c", "d"], count=2)
+    assert rows == [[0, 2, 4], [2, 1, 4], [3, 4, 2], [4, 2, 1]]
+    assert nearest(embeddings, ["a"] * 5, count=2) == []
+
+
+def test_a_gallery_comes_back_as_it_was(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shapes = ((2, 3, 5, 6), (0, 1, 1, 1), (2, 5, 6, 3), (2, 5, 6))
+    restored, neighbours, features, images = (rng.integers(0, 255, shape, dtype=np.uint8) for shape in shapes)
+    gallery = Gallery(restored, neighbours, np.zeros((0, 1), np.str_), features, images)
+    gallery.save(tmp_path / "pictures.npz")
+    found = Gallery.load(tmp_path / "pictures.npz")
+    assert np.array_equal(found.restored, restored)
+    assert np.array_equal(found.features, features)
+    assert len(found.neighbours) == 0
