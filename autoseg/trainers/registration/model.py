@@ -28,7 +28,7 @@ from autoseg.training.runtime import Runtime
 
 METHOD = "learned"
 CORRELATION = "correlation"
-UPDATES = 5
+UPDATES = 3
 """Of a pair after a network that learnt from images alone. Most of what can be gained is gained by so many."""
 
 _MUCH_LARGER = 1.25
