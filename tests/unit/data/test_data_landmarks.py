@@ -23,7 +23,7 @@ POINTS = np.array([[3.0, 2.0, 1.0], [-6.5, 5.0, 4.25]])  # (z, y, x) of x, y, z 
 
 
 def written(path: Path, text: str) -> Path:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
