@@ -24,7 +24,6 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
     images = torch.randn((plan.batch_size, channels, *plan.patch_size), generator=generator)
     labels = torch.randint(0, max(2, outputs), (plan.batch_size, 1, *plan.patch_size), generator=generator)
     loss = deep_supervision(lambda x, y: dice_cross_entropy(x, y, batch_dice=plan.batch_dice), plan.strides)
-    made: dict[Runtime, Callable[[], None]] = {}
 
     def prepare(runtime: Runtime) -> Callable[[], None]:
         network = build_network(plan, channels, max(2, outputs), seed=0)
@@ -40,16 +39,23 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
                 value = loss(logits if isinstance(logits, list) else [logits], target)
             descent.add_gradient(value)
             descent.step(OptimizerConfig().rate)
-            if torch.device(runtime.device).type == "cuda":
-                torch.cuda.synchronize()
 
         return work
+
+    return under_any_runtime(prepare)
+
+
+def under_any_runtime(prepare: Callable[[Runtime], Callable[[], None]]) -> Callable[[Runtime], None]:
+    """A step to be timed, from what makes it ready for a runtime: once for calls in a row, and done when it returns."""
+    made: dict[Runtime, Callable[[], None]] = {}
 
     def step(runtime: Runtime) -> None:
         if runtime not in made:
             made.clear()  # one network at a time in memory
             made[runtime] = prepare(runtime)
         made[runtime]()
+        if torch.device(runtime.device).type == "cuda":
+            torch.cuda.synchronize()
 
     return step
 

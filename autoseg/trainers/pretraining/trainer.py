@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 
 from autoseg.errors import ConfigurationError
 from autoseg.plan.record import ConfigurationPlan
@@ -17,6 +16,7 @@ from autoseg.trainers.context import FoldContext, Traits, Validated
 from autoseg.trainers.pretraining.options import TASK, PretrainingOptions, chosen_method
 from autoseg.trainers.pretraining.task import Follower, PretrainingTask
 from autoseg.training.config import OptimizerConfig, ScheduleConfig, TrainingConfig
+from autoseg.training.measure import under_any_runtime
 from autoseg.training.optimizer import Descent
 from autoseg.training.runtime import Runtime
 
@@ -37,7 +37,6 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
     """A whole step of the configuration's method on random images, to be timed under different runtimes."""
     setting, chosen = chosen_method(configuration, [f"image{number}" for number in range(channels)])
     batch = _random_batch(chosen, setting.frame.size, channels, setting.samples)
-    made: dict[Runtime, Callable[[], None]] = {}
 
     def prepare(runtime: Runtime) -> Callable[[], None]:
         dimension = configuration.dimension
@@ -55,18 +54,10 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
             descent.add_gradient(value)
             descent.step(1e-4)
             follower.update(0.0)
-            if torch.device(runtime.device).type == "cuda":
-                torch.cuda.synchronize()
 
         return work
 
-    def step(runtime: Runtime) -> None:
-        if runtime not in made:
-            made.clear()  # one network at a time in memory
-            made[runtime] = prepare(runtime)
-        made[runtime]()
-
-    return step
+    return under_any_runtime(prepare)
 
 
 class PretrainingTrainer:

@@ -24,6 +24,7 @@ from autoseg.trainers.registration.validation import mean_dice, validate_pairs
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.choices import chosen_configuration
 from autoseg.training.config import OptimizerConfig, ScheduleConfig, TrainingConfig
+from autoseg.training.measure import under_any_runtime
 from autoseg.training.optimizer import Descent
 from autoseg.training.runtime import Runtime
 from autoseg.workspace import Fold
@@ -72,7 +73,6 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
         flow = torch.zeros((plan.batch_size, plan.dimension, *plan.shape))
         batch = PairBatch(batch.fixed, batch.moving, known_flow=flow)
     loss = objective(plan)
-    made: dict[Runtime, Callable[[], None]] = {}
 
     def prepare(runtime: Runtime) -> Callable[[], None]:
         network = runtime.place(build(plan, channels), plan.dimension)
@@ -85,18 +85,10 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
                 value = loss(flow, placed, swapped=swapped)[0]
             descent.add_gradient(value)
             descent.step(1e-4)
-            if torch.device(runtime.device).type == "cuda":
-                torch.cuda.synchronize()
 
         return work
 
-    def step(runtime: Runtime) -> None:
-        if runtime not in made:
-            made.clear()  # one network at a time in memory
-            made[runtime] = prepare(runtime)
-        made[runtime]()
-
-    return step
+    return under_any_runtime(prepare)
 
 
 class RegistrationTrainer:
