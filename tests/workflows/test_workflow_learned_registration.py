@@ -27,13 +27,21 @@ SMALL = ("--device", "cpu", "--workers", "0", "--set", "training.options.feature
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    """The console handler keeps the standard error of its first use, which pytest replaces for each test."""
-    logger = logging.getLogger("autoseg")
+    """The console handler keeps the standard error of its first use, which pytest replaces for each test.
+
+    Fixtures of the module may have used it before a test begins.
+    """
+    _close_handlers()
     yield
+    _close_handlers()
+    logging.getLogger("autoseg").propagate = True
+
+
+def _close_handlers() -> None:
+    logger = logging.getLogger("autoseg")
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
-    logger.propagate = True
 
 
 def blobs(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
