@@ -80,7 +80,7 @@ def nnunetv2(context: BaselineContext) -> FittedPeer:
     if "configuration" in context.options:
         training += ["--configuration", context.options["configuration"]]
     log = context.folder / "training.log"
-    with log.open("w") as stream:
+    with log.open("w", encoding="utf-8") as stream:
         code = subprocess.run(
             [*command, *map(str, training)], stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
         ).returncode
@@ -157,7 +157,7 @@ class _Server:
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self._log = log
-        with log.open("w") as stream:
+        with log.open("w", encoding="utf-8") as stream:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, text=True
             )
@@ -228,4 +228,4 @@ def _label_table(scheme: LabelScheme) -> dict[str, int | list[int]]:
 
 
 def _tail(log: Path) -> str:
-    return log.read_text(errors="replace")[-_TAIL:].strip() or "an empty log"
+    return log.read_text(errors="replace", encoding="utf-8")[-_TAIL:].strip() or "an empty log"

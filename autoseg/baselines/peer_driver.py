@@ -76,12 +76,12 @@ def _train(options: argparse.Namespace, ends_at: float) -> None:
     extract_fingerprints([NUMBER], num_processes=options.processes)
     plan_experiments([NUMBER])
     prepared = options.root / "preprocessed" / NAME
-    plans = json.loads((prepared / "nnUNetPlans.json").read_text())
+    plans = json.loads((prepared / "nnUNetPlans.json").read_text(encoding="utf-8"))
     usual = "3d_fullres" if "3d_fullres" in plans["configurations"] else "2d"
     configuration = options.configuration or usual
     preprocess([NUMBER], configurations=[configuration], num_processes=[options.processes])
     plans["continue_training"] = False
-    dataset = json.loads((prepared / "dataset.json").read_text())
+    dataset = json.loads((prepared / "dataset.json").read_text(encoding="utf-8"))
     trainer = nnUNetTrainer(plans, configuration, FOLD, dataset, device=device)
     steps = _fit(trainer, ends_at)
     report = {
@@ -90,7 +90,7 @@ def _train(options: argparse.Namespace, ends_at: float) -> None:
         "epochs": trainer.current_epoch,
         "steps": steps,
     }
-    (options.root / REPORT).write_text(json.dumps(report))
+    (options.root / REPORT).write_text(json.dumps(report), encoding="utf-8")
 
 
 def _fit(trainer: Any, ends_at: float) -> int:

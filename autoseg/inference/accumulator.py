@@ -22,7 +22,7 @@ _MEMINFO = Path("/proc/meminfo")
 def memory_bound() -> int:
     """Half of the memory that is available now, in bytes; without Linux's figures of it a quarter of a gigabyte."""
     if _MEMINFO.exists():
-        for line in _MEMINFO.read_text().splitlines():
+        for line in _MEMINFO.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024 // 2
     return 2**28

@@ -49,7 +49,7 @@ def write_raw(dataset: Dataset, raw: Path, name: str = NAME) -> Path:
         "numTraining": len(dataset.training),
         "file_ending": dataset.file_ending,
     }
-    (folder / "dataset.json").write_text(json.dumps(description))
+    (folder / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
     return folder
 
 

@@ -152,7 +152,7 @@ class _MemoryWatch:
 def _memory_kb(pid: int) -> int:
     """0 for a process that ended while it was looked at."""
     with suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1])
     return 0

@@ -76,7 +76,7 @@ class Peer:
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory()
-        with self._log.open("w") as log:
+        with self._log.open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,

@@ -76,7 +76,7 @@ def write_summary(run_folder: Path) -> None:
     run_folder.mkdir(parents=True, exist_ok=True)
     best = {"configurations": ["2d"], "postprocessing": []}
     values = {"configurations": {"2d": scores, "3d_fullres": scores}, "best": best}
-    Run(run_folder).summary.write_text(json.dumps(values))
+    Run(run_folder).summary.write_text(json.dumps(values), encoding="utf-8")
 
 
 def test_plan_and_train_hands_every_option_on(pipeline: Calls, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_results_are_shown_after_a_run(pipeline: Calls, tmp_path: Path, capsys: 
 def test_messages_of_a_run_go_to_its_log(pipeline: Calls, tmp_path: Path) -> None:
     pipeline.answers["fingerprint_dataset"] = DatasetError("two channels are missing", where="case_7")
     assert run(["fingerprint", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
-    assert "case_7: two channels are missing" in Run(tmp_path / "run").log.read_text()
+    assert "case_7: two channels are missing" in Run(tmp_path / "run").log.read_text(encoding="utf-8")
 
 
 def test_an_error_of_the_users_is_said_on_standard_error(
@@ -170,7 +170,7 @@ def test_a_bug_keeps_its_traceback(pipeline: Calls, tmp_path: Path) -> None:
     pipeline.answers["preprocess"] = ZeroDivisionError("a bug")
     with pytest.raises(ZeroDivisionError):
         run(["preprocess", str(tmp_path)])
-    assert "ZeroDivisionError: a bug" in Run(tmp_path).log.read_text()
+    assert "ZeroDivisionError: a bug" in Run(tmp_path).log.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def test_a_missing_folder_is_a_wrong_argument(tmp_path: Path, capsys: pytest.Cap
 
 def test_a_bug_exits_with_1(tmp_path: Path) -> None:
     plugin = tmp_path / "plugin.py"
-    plugin.write_text("import autoseg.plugins\nautoseg.plugins.names = lambda kind: 1 / 0\n")
+    plugin.write_text("import autoseg.plugins\nautoseg.plugins.names = lambda kind: 1 / 0\n", encoding="utf-8")
     command = [sys.executable, "-m", "autoseg", "--plugin", str(plugin), "list", "loss"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -261,7 +261,9 @@ def test_a_bug_exits_with_1(tmp_path: Path) -> None:
 
 def test_a_plug_in_file_takes_effect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plugin = tmp_path / "my_loss.py"
-    plugin.write_text("from autoseg.plugins import register\n\n@register('loss', 'my-own')\ndef build(): ...\n")
+    plugin.write_text(
+        "from autoseg.plugins import register\n\n@register('loss', 'my-own')\ndef build(): ...\n", encoding="utf-8"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "autoseg", "--plugin", str(plugin), "list", "loss"],
         capture_output=True,

@@ -47,7 +47,7 @@ def test_public_names_exist() -> None:
 def test_the_plug_in_of_one_file_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "_registered", {})
     file = tmp_path / "wide.py"
-    file.write_text(next(block for block in BLOCKS if block.startswith("# wide.py")))
+    file.write_text(next(block for block in BLOCKS if block.startswith("# wide.py")), encoding="utf-8")
     plugins.load_file(file)
     plain, wide = (plugins.resolve("planner", name)(*planner_input()) for name in ("default", "wide"))
     assert wide.planner == "wide"

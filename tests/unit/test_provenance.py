@@ -23,7 +23,7 @@ def test_a_journal_adds_up_calls_stages_and_notes(tmp_path: Path) -> None:
     with second.stage("train"):
         pass
     second.note("a choice")
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     assert content["command"][-1] == "--resume"
     assert len(content["commands"]) == 2
     stages = [(stage["name"], stage["finished"]) for stage in content["stages"]]

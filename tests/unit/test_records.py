@@ -41,7 +41,9 @@ def test_records_go_through_json_unchanged(tmp_path: Path) -> None:
 
 
 def test_records_load_toml(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text('steps = 7\n[optimizer]\nname = "adamw"\nlearning_rate = 1e-3\n')
+    (tmp_path / "config.toml").write_text(
+        'steps = 7\n[optimizer]\nname = "adamw"\nlearning_rate = 1e-3\n', encoding="utf-8"
+    )
     config = TrainingConfig.load(tmp_path / "config.toml")
     assert (config.steps, config.optimizer.name, config.optimizer.learning_rate) == (7, "adamw", 1e-3)
 
@@ -93,10 +95,10 @@ def test_records_are_frozen_and_changed_copies_are_validated() -> None:
 def test_json_has_no_nan_and_is_never_half_written(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"a": float("nan"), "b": [float("inf"), 1.5]})
-    assert json.loads(path.read_text()) == {"a": None, "b": [None, 1.5]}
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": None, "b": [None, 1.5]}
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
-    assert json.loads(path.read_text())["b"] == [None, 1.5]
+    assert json.loads(path.read_text(encoding="utf-8"))["b"] == [None, 1.5]
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
@@ -105,7 +107,7 @@ def test_json_has_no_nan_and_is_never_half_written(tmp_path: Path) -> None:
     [("x.json", "{", "is not valid JSON"), ("x.toml", "a =", "is not valid TOML"), ("x.json", "[]", "does not hold")],
 )
 def test_files_that_hold_no_mapping(tmp_path: Path, name: str, content: str, words: str) -> None:
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=words):
         read_mapping(tmp_path / name)
     with pytest.raises(ConfigurationError, match="cannot be read"):
@@ -126,7 +128,9 @@ def test_every_built_in_plug_in_can_be_imported(kind: str) -> None:
 def test_a_plug_in_of_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "_registered", {})
     file = tmp_path / "mine.py"
-    file.write_text("from autoseg.plugins import register\n@register('loss', 'mine')\ndef mine(): return 42\n")
+    file.write_text(
+        "from autoseg.plugins import register\n@register('loss', 'mine')\ndef mine(): return 42\n", encoding="utf-8"
+    )
     plugins.load_file(file)
     assert "mine" in plugins.names("loss")
     assert plugins.resolve("loss", "mine")() == 42
@@ -134,7 +138,7 @@ def test_a_plug_in_of_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         plugins.load_file(file)
     with pytest.raises(ConfigurationError, match="did you mean 'mine'"):
         plugins.resolve("loss", "mien")
-    file.write_text("1 / 0")
+    file.write_text("1 / 0", encoding="utf-8")
     with pytest.raises(PluginError, match="ZeroDivisionError"):
         plugins.load_file(file)
     with pytest.raises(ConfigurationError, match="unknown kind of plug-in"):

@@ -77,7 +77,7 @@ def share(run: Path, out: Path) -> None:
     resumed = training(run, out / "resumed", **METHODS["plain"])
     assert resumed.resume()
     resumed.run()
-    (out / f"rank_{own.rank}.json").write_text(json.dumps(seen))
+    (out / f"rank_{own.rank}.json").write_text(json.dumps(seen), encoding="utf-8")
 
 
 def _refuse() -> None:

@@ -130,4 +130,4 @@ def test_a_whole_run_trains_the_first_stage_on_every_fold(planned: Run, phantom:
     )
     assert [run.fold(FIRST, fold).validation_summary.is_file() for fold in (0, 1)] == [True, True]
     assert [run.fold(SECOND, fold).validation_summary.is_file() for fold in (0, 1)] == [False, True]
-    assert SECOND in run.summary.read_text()
+    assert SECOND in run.summary.read_text(encoding="utf-8")

@@ -64,15 +64,15 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_methods_are_compared_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out, plugin = tmp_path / "data", tmp_path / "compared", tmp_path / "fragile.py"
     write_phantom(data, PhantomOptions(cases=12, shape=(10, 20, 20)))
-    plugin.write_text(FRAGILE)
+    plugin.write_text(FRAGILE, encoding="utf-8")
     bright = tmp_path / "bright.py"  # the example that the document shows
     blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), flags=re.DOTALL)
-    bright.write_text(next(block for block in blocks if block.startswith("# bright.py")))
+    bright.write_text(next(block for block in blocks if block.startswith("# bright.py")), encoding="utf-8")
     identifiers = [file.name.removesuffix(".nii.gz") for file in (data / "labelsTr").glob("*.nii.gz")]
     validated = k_fold(identifiers)[0].validation
     assert len(validated) == 3
     out.mkdir()
-    (out / "broken.txt").write_text(" ".join(validated[:2]))
+    (out / "broken.txt").write_text(" ".join(validated[:2]), encoding="utf-8")
     command = ["--plugin", str(plugin), "--plugin", str(bright), "compare", str(data), "--out", str(out)]
     command += ["--methods", "empty,otsu,bright,fragile", "--predictions", f"given={data / 'labelsTr'}"]
     command += ["--workers", "1"]
@@ -142,7 +142,7 @@ def test_the_trained_model_takes_part_as_its_run_validated_it(phantom: Path, tra
 
 
 def read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
 
 

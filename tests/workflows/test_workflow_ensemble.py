@@ -32,13 +32,13 @@ def crossvalidated(phantom: Path, prepared: Run, tmp_path_factory: pytest.TempPa
 
 
 def test_the_ensemble_is_validated_beside_its_configurations(crossvalidated: Run) -> None:
-    summary = json.loads(crossvalidated.summary.read_text())
+    summary = json.loads(crossvalidated.summary.read_text(encoding="utf-8"))
     assert set(summary["configurations"]) == set(BOTH)
     assert set(summary["ensembles"]) == {"2d+3d_fullres"}
-    cases = json.loads(crossvalidated.splits.read_text())[0]["val"]
+    cases = json.loads(crossvalidated.splits.read_text(encoding="utf-8"))[0]["val"]
     folder = crossvalidated.ensemble(BOTH).validation
     assert {path.name for path in folder.glob("*.nii.gz")} == {f"{case}.nii.gz" for case in cases}
-    assert sorted(json.loads((folder / "summary.json").read_text())["cases"]) == cases
+    assert sorted(json.loads((folder / "summary.json").read_text(encoding="utf-8"))["cases"]) == cases
     best = summary["best"]
     assert best["predict"] == f"autoseg predict {crossvalidated.root} IMAGES --out DIR"
     labels = set(summary["configurations"]["2d"]["mean"])
@@ -65,7 +65,7 @@ def test_its_prediction_is_the_mean_of_the_configurations_probabilities(
 
 def test_choosing_again_changes_nothing(crossvalidated: Run, copy_run: Callable[[Run], Run]) -> None:
     run = copy_run(crossvalidated)
-    before = json.loads(run.summary.read_text())
+    before = json.loads(run.summary.read_text(encoding="utf-8"))
     made = run.ensemble(BOTH).validation_summary.stat().st_mtime_ns
     after = choose(run.root, device="cpu", workers=1)
     assert run.ensemble(BOTH).validation_summary.stat().st_mtime_ns == made
@@ -76,7 +76,7 @@ def test_choosing_again_changes_nothing(crossvalidated: Run, copy_run: Callable[
 
 def test_a_run_without_saved_probabilities_is_made_up_for(crossvalidated: Run, copy_run: Callable[[Run], Run]) -> None:
     run = copy_run(crossvalidated)
-    before = json.loads(run.summary.read_text())
+    before = json.loads(run.summary.read_text(encoding="utf-8"))
     shutil.rmtree(run.root / "ensembles")
     for name in BOTH:
         fold = run.fold(name, 0)

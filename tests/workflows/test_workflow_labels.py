@@ -47,7 +47,7 @@ def _write(folder: Path, labels: dict[str, np.ndarray], names: dict[str, Any], o
     }
     if order is not None:
         description["regions_class_order"] = order
-    (folder / "dataset.json").write_text(json.dumps(description))
+    (folder / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
     return folder
 
 

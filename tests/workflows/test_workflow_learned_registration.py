@@ -89,21 +89,21 @@ def weights(folder: Run) -> dict[str, torch.Tensor]:
 
 
 def test_a_run_is_planned_validated_and_reported_like_any_other(trained: Run) -> None:
-    plan = json.loads(trained.plan.read_text())
+    plan = json.loads(trained.plan.read_text(encoding="utf-8"))
     assert (plan["planner"], plan["task"]) == ("registration", "registration")
     config = load_checkpoint(trained.fold("3d_fullres", 0).final)["config"]
     assert (config["optimizer"]["name"], config["schedule"]["name"]) == ("adamw", "cosine")
-    summary = json.loads(trained.fold("3d_fullres", 0).validation_summary.read_text())
-    pairs = json.loads(trained.fold("3d_fullres", 0).pairs.read_text())
+    summary = json.loads(trained.fold("3d_fullres", 0).validation_summary.read_text(encoding="utf-8"))
+    pairs = json.loads(trained.fold("3d_fullres", 0).pairs.read_text(encoding="utf-8"))
     assert set(summary["cases"]) == set(pairs["moving"])
     assert all(moving in summary["cases"] for moving in pairs["moving"].values())
     assert {"dice", "hd95", "dice_before", "hd95_before"} <= summary["mean"]["1"].keys()
     assert {"folded_percent", "log_jacobian_std", "seconds"} <= summary["mean"]["deformation"].keys()
-    best = json.loads(trained.summary.read_text())["best"]
+    best = json.loads(trained.summary.read_text(encoding="utf-8"))["best"]
     assert best["predict"] == f"autoseg register FIXED MOVING --model {trained.root} --out DIR"
     assert "postprocessing" not in best
     assert not trained.postprocessing.exists()
-    page = trained.report.read_text()
+    page = trained.report.read_text(encoding="utf-8")
     assert "Registered pairs" in page
     assert "Trust in new cases" not in page
 
@@ -178,10 +178,12 @@ def test_planes_without_labels_and_a_weight_that_is_chosen_afterwards(
     )
     folder = Run(tmp_path / "run")
     fold = folder.fold("2d", 0)
-    assert json.loads(fold.metrics.read_text().splitlines()[-1])["validation_dice"].keys() == {"agreement"}
-    assert json.loads(folder.summary.read_text())["best"]["foreground_mean_dice"] is None
-    assert "Registered pairs" in folder.report.read_text()
-    chosen = json.loads(fold.regularization.read_text())
+    assert json.loads(fold.metrics.read_text(encoding="utf-8").splitlines()[-1])["validation_dice"].keys() == {
+        "agreement"
+    }
+    assert json.loads(folder.summary.read_text(encoding="utf-8"))["best"]["foreground_mean_dice"] is None
+    assert "Registered pairs" in folder.report.read_text(encoding="utf-8")
+    chosen = json.loads(fold.regularization.read_text(encoding="utf-8"))
     assert str(chosen["weight"]) in {str(float(weight)) for weight in chosen["tried"]}
     sides = [str(tmp_path / "data" / "images" / f"p{seed}.nii.gz") for seed in (0, 1)]
     used = ["--model", str(folder.root), "--device", "cpu", "--regularization"]
@@ -226,7 +228,7 @@ def test_a_model_of_all_data_is_taken_first(volumes: Path, tmp_path: Path) -> No
 def test_only_trained_runs_of_registration_register(trained: Run, tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="has no trained fold 3"):
         LearnedRegistration.load(trained.root, fold="3", device="cpu")
-    plan = json.loads(trained.plan.read_text())
-    (tmp_path / "plan.json").write_text(json.dumps({**plan, "task": "segmentation"}))
+    plan = json.loads(trained.plan.read_text(encoding="utf-8"))
+    (tmp_path / "plan.json").write_text(json.dumps({**plan, "task": "segmentation"}), encoding="utf-8")
     with pytest.raises(ConfigurationError, match="does not register images"):
         LearnedRegistration.load(tmp_path)

@@ -37,7 +37,9 @@ def _add_nnunets_validation(model: Path, labels: int) -> None:
     metrics = {str(label): {"Dice": 0.8, "IoU": 0.7} for label in range(1, labels + 1)}
     rows = [{"prediction_file": f"/data/case_{i}.nii.gz", "metrics": metrics} for i in range(3)]
     (model / "fold_0" / "validation").mkdir()
-    (model / "fold_0" / "validation" / "summary.json").write_text(json.dumps({"metric_per_case": rows}))
+    (model / "fold_0" / "validation" / "summary.json").write_text(
+        json.dumps({"metric_per_case": rows}), encoding="utf-8"
+    )
     result = {"foreground_mean": {"Dice": 0.85}, "mean": {label: {"Dice": 0.85} for label in metrics}}
     content = {
         "input_folder": result,
@@ -46,7 +48,7 @@ def _add_nnunets_validation(model: Path, labels: int) -> None:
         "postprocessing_kwargs": [{"labels_or_regions": list(range(1, labels + 1))}],
     }
     (model / "crossval_results_folds_0").mkdir()
-    (model / "crossval_results_folds_0" / "postprocessing.json").write_text(json.dumps(content))
+    (model / "crossval_results_folds_0" / "postprocessing.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def test_a_run_survives_the_way_to_nnunet_and_back(
@@ -114,9 +116,9 @@ def test_nothing_is_left_where_an_import_fails(
 ) -> None:
     model = tmp_path / "model"
     pipeline.export_nnunet(imported.root, model)
-    plans = json.loads((model / "plans.json").read_text())
+    plans = json.loads((model / "plans.json").read_text(encoding="utf-8"))
     plans["configurations"]["3d_fullres"]["preprocessor_name"] = "Mine"
-    (model / "plans.json").write_text(json.dumps(plans))
+    (model / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
     assert autoseg(["import-nnunet", str(model), "--out", str(tmp_path / "run")]) == 2
     assert "3d_fullres: preprocessor Mine" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

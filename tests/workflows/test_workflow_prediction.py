@@ -164,10 +164,10 @@ def test_2d_colour_pictures_of_several_sizes(tmp_path: Path) -> None:
 def test_regions_and_an_ignore_label(phantom: Path, tmp_path: Path) -> None:
     dataset, run = tmp_path / "dataset", Run(tmp_path / "run")
     shutil.copytree(phantom, dataset)
-    description = json.loads((dataset / "dataset.json").read_text())
+    description = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
     description["labels"] = {"background": 0, "whole": [1, 2], "inner": [2], "vessel": [3], "ignore": 4}
     description["regions_class_order"] = [1, 2, 3]
-    (dataset / "dataset.json").write_text(json.dumps(description))
+    (dataset / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
     for path in (dataset / "labelsTr").iterdir():
         labels = sitk.ReadImage(str(path))
         array = sitk.GetArrayFromImage(labels)

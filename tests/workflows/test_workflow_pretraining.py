@@ -70,7 +70,7 @@ def held_out(data: Path, target: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def fold_of(target: Path, case: str) -> int:
-    splits = json.loads(Run(target).splits.read_text())
+    splits = json.loads(Run(target).splits.read_text(encoding="utf-8"))
     return next(number for number, split in enumerate(splits) if case in split["val"])
 
 
@@ -116,7 +116,7 @@ def test_planes_are_pretrained_by_their_own_plan(method: str, tmp_path: Path) ->
 
 
 def test_a_fold_is_held_out_with_every_copy(data: Path, target: Path, held_out: Path) -> None:
-    fold = json.loads(Run(target).splits.read_text())[fold_of(target, "v3")]
+    fold = json.loads(Run(target).splits.read_text(encoding="utf-8"))[fold_of(target, "v3")]
     (source,) = Sources.load(sources_file(Run(held_out))).sources
     assert set(source.held_out) == set(fold["val"])
     assert source.copies == ("copy",)
@@ -127,7 +127,7 @@ def test_a_fold_is_held_out_with_every_copy(data: Path, target: Path, held_out: 
 
 def test_copies_in_another_folder_are_held_out_too(data: Path, target: Path, tmp_path: Path) -> None:
     fold = fold_of(target, "v3")
-    victim = json.loads(Run(target).splits.read_text())[fold]["val"][0]
+    victim = json.loads(Run(target).splits.read_text(encoding="utf-8"))[fold]["val"][0]
     other = tmp_path / "other" / "images"
     other.mkdir(parents=True)
     shutil.copy(data / "images" / f"{victim}.nii.gz", other / "anonymous.nii.gz")
@@ -170,7 +170,7 @@ def test_a_segmentation_starts_from_the_encoder_and_takes_the_plan(
     content = load_checkpoint(Run(out).fold(NAME, fold).final)
     assert content["trainer"] == "segmentation"
     assert all(torch.equal(content["network"][name], tensor) for name, tensor in encoder(held_out).items())
-    ours, theirs = (json.loads(Run(folder).plan.read_text()) for folder in (out, held_out))
+    ours, theirs = (json.loads(Run(folder).plan.read_text(encoding="utf-8")) for folder in (out, held_out))
     assert (ours["task"], theirs["task"]) == ("segmentation", "pretraining")
     assert ours["configurations"] == theirs["configurations"]
 
@@ -199,16 +199,16 @@ def test_images_with_other_channels_are_planned_by_themselves_and_the_stem_is_ad
                 shutil.copy(file, two / role / f"v{seed}{ending}.nii.gz")
     description = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "shell": 1, "core": 2},
                    "file_ending": ".nii.gz", "numTraining": 5}  # fmt: skip
-    (two / "dataset.json").write_text(json.dumps(description))
+    (two / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
     words = ["plan-and-train", str(two), "--out", str(tmp_path / "run"), "--pretrained", str(held_out)]
     assert run([*words, "--folds", "all-data", "--steps", "1", *QUICK, "--planner", "default"]) == 2
     assert "not one pretrained weight fits" in capsys.readouterr().err  # the planned network is wider
     plan = Run(tmp_path / "run").plan
-    content = json.loads(plan.read_text())
+    content = json.loads(plan.read_text(encoding="utf-8"))
     assert list(content["configurations"]) == [NAME]
-    theirs = json.loads(Run(held_out).plan.read_text())["configurations"][NAME]
+    theirs = json.loads(Run(held_out).plan.read_text(encoding="utf-8"))["configurations"][NAME]
     content["configurations"][NAME]["features_per_stage"] = theirs["features_per_stage"]
-    plan.write_text(json.dumps(content))
+    plan.write_text(json.dumps(content), encoding="utf-8")
     assert run([*words, "--folds", "all-data", "--steps", "1", *QUICK, "--resume"]) == 0
     assert "1 image channels made 2" in capsys.readouterr().err
 
@@ -220,7 +220,7 @@ def test_a_probe_reads_out_the_frozen_encoder(data: Path, target: Path, held_out
     weights = load_checkpoint(Run(out).fold(NAME, fold).final)["network"]
     assert all(torch.equal(weights[name], tensor) for name, tensor in encoder(held_out).items())
     assert {name.partition(".")[0] for name in weights} == {"encoder", "readouts"}
-    summary = json.loads(Run(out).fold(NAME, fold).validation_summary.read_text())
+    summary = json.loads(Run(out).fold(NAME, fold).validation_summary.read_text(encoding="utf-8"))
     assert summary["mean"]["1"]["dice"] > 0.3  # bright on dark: even a few features read out linearly tell
     assert Run(out).report.exists()
 
@@ -270,7 +270,7 @@ def test_what_does_not_fit_is_said(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "others.json").write_text(json.dumps([{"train": ["x"], "val": ["y"]}]))
+    (tmp_path / "others.json").write_text(json.dumps([{"train": ["x"], "val": ["y"]}]), encoding="utf-8")
     places = {"DATA": data, "OUT": tmp_path / "out", "PRETRAINED": held_out, "SPLITS": Run(target).splits,
               "TARGET": target}  # fmt: skip
     for name, place in {**places, "OTHERS": tmp_path / "others.json"}.items():

@@ -44,7 +44,7 @@ def started(mode: str, run: Run, out: Path) -> Iterator[list[subprocess.Popen]]:
     for rank in range(RANKS):
         command = [sys.executable, one_rank.__file__, mode, str(run.root), str(out)]
         environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        with (out / f"errors_{rank}.txt").open("w") as errors:
+        with (out / f"errors_{rank}.txt").open("w", encoding="utf-8") as errors:
             processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors))
     try:
         yield processes
@@ -71,14 +71,16 @@ def together(uneven: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("together")
     with started("share", uneven, out) as processes:
         codes = [process.wait(timeout=PATIENCE) for process in processes]
-        assert codes == [0] * RANKS, "\n".join((out / f"errors_{rank}.txt").read_text() for rank in range(RANKS))
+        assert codes == [0] * RANKS, "\n".join(
+            (out / f"errors_{rank}.txt").read_text(encoding="utf-8") for rank in range(RANKS)
+        )
     return out
 
 
 @pytest.fixture(scope="module")
 def seen(together: Path) -> list[dict[str, Any]]:
     """What each process saw."""
-    return [json.loads((together / f"rank_{rank}.json").read_text()) for rank in range(RANKS)]
+    return [json.loads((together / f"rank_{rank}.json").read_text(encoding="utf-8")) for rank in range(RANKS)]
 
 
 def test_ranks_agree_gather_and_wait(seen: list[dict[str, Any]]) -> None:
@@ -107,7 +109,9 @@ def test_two_processes_train_the_weights_of_one(
     assert alone.keys() == shared.keys()
     furthest = max(float((weight - shared[key]).abs().max()) for key, weight in alone.items())
     assert furthest < TOLERANCE
-    metrics = [(folder / "metrics.jsonl").read_text().splitlines() for folder in (tmp_path, together / name)]
+    metrics = [
+        (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines() for folder in (tmp_path, together / name)
+    ]
     for row, other in zip(*(map(json.loads, lines) for lines in metrics), strict=True):
         assert row["step"] == other["step"]
         assert row["loss"] == pytest.approx(other["loss"], abs=1e-4)
@@ -133,4 +137,4 @@ def test_a_killed_rank_ends_the_others(uneven: Run, tmp_path: Path) -> None:
             time.sleep(0.05)
         os.kill(other.pid, signal.SIGKILL)
         assert leader.wait(timeout=30) == 2
-    assert "another process of this training died" in (tmp_path / "errors_0.txt").read_text()
+    assert "another process of this training died" in (tmp_path / "errors_0.txt").read_text(encoding="utf-8")

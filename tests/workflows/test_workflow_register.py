@@ -73,7 +73,7 @@ def test_the_default_method_lays_one_image_on_the_other(tmp_path: Path) -> None:
 
 def test_a_method_of_the_user_s_in_several_processes(tmp_path: Path) -> None:
     """The processes are new ones, which must load the user's file themselves."""
-    (tmp_path / "shift.py").write_text(example_in_docs())
+    (tmp_path / "shift.py").write_text(example_in_docs(), encoding="utf-8")
     for name in ("a", "b", "c"):
         write_case(tmp_path / "atlases", name, (0, 0, 0))
     write_case(tmp_path / "new", "t", (0, 0, 0), origin=300.0)

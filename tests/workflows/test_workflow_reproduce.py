@@ -73,7 +73,7 @@ source = "paper"
 @pytest.fixture(scope="module")
 def specification(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("challenge") / "phantom.toml"
-    path.write_text(SPECIFICATION)
+    path.write_text(SPECIFICATION, encoding="utf-8")
     return path
 
 
@@ -92,7 +92,7 @@ def test_a_benchmark_is_reproduced_in_one_command(
         logging.getLogger("autoseg").removeHandler(handler)
     assert code == 0
 
-    content = json.loads((made.root / "reproduction.json").read_text())
+    content = json.loads((made.root / "reproduction.json").read_text(encoding="utf-8"))
     verdict = content["verdict"]
     assert verdict["outcome"] == "not comparable"
     assert verdict["reasons"] == ["the training had 2 steps of the published 1000", "one fold of five"]
@@ -102,7 +102,7 @@ def test_a_benchmark_is_reproduced_in_one_command(
     assert load_splits(made.splits, identifiers) == k_fold(identifiers)
 
     validation = made.fold("3d_fullres", 0).validation
-    scored = json.loads((validation / "summary.json").read_text())["mean"]
+    scored = json.loads((validation / "summary.json").read_text(encoding="utf-8"))["mean"]
     dice, nsd = content["comparisons"]
     for row in dice["labels"]:
         assert row["reproduced"] == pytest.approx(scored[row["name"]]["dice"])

@@ -41,7 +41,7 @@ def test_a_run_has_every_file_of_the_contract(trained: Run) -> None:
     fold = trained.fold("3d_fullres", 0)
     for path in (fold.last, fold.best, fold.final, fold.metrics, fold.progress, fold.validation_summary):
         assert path.is_file(), path
-    configuration = json.loads(trained.plan.read_text())["configurations"]["3d_fullres"]
+    configuration = json.loads(trained.plan.read_text(encoding="utf-8"))["configurations"]["3d_fullres"]
     assert {
         "spacing", "median_shape", "patch_size", "batch_size", "strides", "kernel_sizes", "features_per_stage",
         "normalization", "use_mask_for_norm", "batch_dice",
@@ -49,9 +49,9 @@ def test_a_run_has_every_file_of_the_contract(trained: Run) -> None:
 
 
 def test_the_summary_is_that_of_an_independent_evaluation(trained: Run, phantom: Path) -> None:
-    summary = json.loads(trained.summary.read_text())
-    fold = json.loads(trained.fold("3d_fullres", 0).validation_summary.read_text())
-    split = json.loads(trained.splits.read_text())[0]
+    summary = json.loads(trained.summary.read_text(encoding="utf-8"))
+    fold = json.loads(trained.fold("3d_fullres", 0).validation_summary.read_text(encoding="utf-8"))
+    split = json.loads(trained.splits.read_text(encoding="utf-8"))[0]
     assert sorted(fold["cases"]) == split["val"]
     again = evaluate(
         trained.fold("3d_fullres", 0).validation, phantom / "labelsTr", spec=phantom / "dataset.json", workers=1
@@ -115,7 +115,7 @@ def test_kill_9_and_resume_gives_the_same_bits(prepared: Run, copy_run: Callable
     metrics = killed.fold("3d_fullres", 0).metrics
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
-        lines = metrics.read_text().splitlines() if metrics.exists() else []
+        lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
         if lines and lines[-1].endswith("}") and json.loads(lines[-1])["step"] >= target:
             break
         time.sleep(0.005)
@@ -128,7 +128,7 @@ def test_kill_9_and_resume_gives_the_same_bits(prepared: Run, copy_run: Callable
     found = load_checkpoint(killed.fold("3d_fullres", 0).final)["network"]
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-    steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
+    steps = [json.loads(line)["step"] for line in metrics.read_text(encoding="utf-8").splitlines()]
     assert steps == sorted(set(steps))
     assert steps[-1] == 60
 
@@ -164,7 +164,7 @@ def test_an_image_of_nan_in_the_store_names_step_and_case(prepared: Run, copy_ru
     import blosc2
 
     run = copy_run(prepared)
-    for case in json.loads(run.splits.read_text())[0]["train"]:
+    for case in json.loads(run.splits.read_text(encoding="utf-8"))[0]["train"]:
         path = run.preprocessed("3d_fullres") / f"{case}.image.b2nd"
         array = blosc2.open(str(path))[:]
         blosc2.asarray(np.full_like(array, np.nan), urlpath=str(path), mode="w")

@@ -39,14 +39,16 @@ def main() -> None:
     parser.add_argument("reference", type=Path)
     parser.add_argument("planner", choices=PLANNERS)
     options = parser.parse_args()
-    reference = json.loads(options.reference.read_text())
+    reference = json.loads(options.reference.read_text(encoding="utf-8"))
     with contextlib.redirect_stdout(sys.stderr):
         _pretend_dataset(reference)
         start = time.perf_counter()
         planner = PLANNERS[options.planner](NAME)
         planner.plan_experiment()
         seconds = time.perf_counter() - start
-        plans = json.loads(Path(join(nnUNet_preprocessed, NAME, f"{planner.plans_identifier}.json")).read_text())
+        plans = json.loads(
+            Path(join(nnUNet_preprocessed, NAME, f"{planner.plans_identifier}.json")).read_text(encoding="utf-8")
+        )
     configurations = {name: _reduced(found) for name, found in plans["configurations"].items()}
     made = {"transpose_forward": plans["transpose_forward"], "configurations": configurations}
     print(json.dumps({"seconds": seconds, "plan": made}))
@@ -71,7 +73,7 @@ def _pretend_dataset(reference: dict[str, Any]) -> None:
     ):
         folder = Path(join(root, NAME))
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(json.dumps(content))
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
 
 
 _LABELS = "number_of_labels_with_background"

@@ -65,8 +65,8 @@ def main() -> None:
     """Trains, reports, validates."""
     options = _arguments()
     torch.set_num_threads(options.cores)
-    plans = json.loads((options.preprocessed / "nnUNetPlans.json").read_text())
-    dataset = json.loads((options.preprocessed / "dataset.json").read_text())
+    plans = json.loads((options.preprocessed / "nnUNetPlans.json").read_text(encoding="utf-8"))
+    dataset = json.loads((options.preprocessed / "dataset.json").read_text(encoding="utf-8"))
     configuration = _with_inherited(plans, options.configuration)
     _halve(configuration)
     planned = configuration["batch_size"]
@@ -97,7 +97,7 @@ def main() -> None:
         "training_seconds": time.time() - begun,
         "predictions": str(Path(trainer.output_folder) / "validation"),
     }
-    options.report.write_text(json.dumps(report))
+    options.report.write_text(json.dumps(report), encoding="utf-8")
     trainer.perform_actual_validation(False)
     print(json.dumps(report))
 

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="holds array.npy (C, Z, Y, X) and setting.json")
     folder = parser.parse_args().folder
     array = np.load(folder / "array.npy")
-    setting = json.loads((folder / "setting.json").read_text())
+    setting = json.loads((folder / "setting.json").read_text(encoding="utf-8"))
     start = time.perf_counter()
     result = resample_data_or_seg_to_shape(
         array,

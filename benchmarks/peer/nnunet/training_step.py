@@ -44,9 +44,9 @@ def main() -> None:
 
 def _trainer(options: argparse.Namespace) -> Any:
     """nnUNetTrainer, initialised, with the given weights."""
-    plans = json.loads(options.plans.read_text())
+    plans = json.loads(options.plans.read_text(encoding="utf-8"))
     plans["continue_training"] = False
-    dataset = json.loads(options.dataset.read_text())
+    dataset = json.loads(options.dataset.read_text(encoding="utf-8"))
     # The kind of the files of a preprocessed data set is of no meaning to a step.
     with patch.object(trainer_module, "infer_dataset_class", return_value=None):
         trainer = trainer_module.nnUNetTrainer(plans, options.configuration, 0, dataset, torch.device(options.device))

@@ -74,9 +74,9 @@ def _peer(context: Context, labels: LabelSet, out: Path) -> Finished:
 
 def _differences(labels: LabelSet, ours: Path, peer: Path) -> tuple[int, float, bool]:
     """Compares Dice of every case and label: how many, the largest difference, and whether that is small enough."""
-    found = json.loads(ours.read_text())["cases"]
+    found = json.loads(ours.read_text(encoding="utf-8"))["cases"]
     differences = []
-    for row in json.loads(peer.read_text())["metric_per_case"]:
+    for row in json.loads(peer.read_text(encoding="utf-8"))["metric_per_case"]:
         case = found[stem_of(row["prediction_file"])]
         for name, value in labels.labels.items():
             mine, theirs = case[name]["dice"], row["metrics"][str(value)]["Dice"]

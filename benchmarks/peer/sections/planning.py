@@ -55,7 +55,7 @@ def largest_patch(folder: Path) -> _Task:
     """
     found: list[tuple[int, str, str]] = []
     for path in sorted(folder.glob("*.json")):
-        for planner, plan in json.loads(path.read_text())["plans"].items():
+        for planner, plan in json.loads(path.read_text(encoding="utf-8"))["plans"].items():
             patches = [one["patch_size"] for one in plan["configurations"].values() if "patch_size" in one]
             found.append((max(prod(patch) for patch in patches), path.name, planner))
     if not found:
@@ -109,5 +109,5 @@ def _reference_of(context: Context) -> Path:
         },
     }
     path = context.folder("planning") / "fingerprint.json"
-    path.write_text(json.dumps(values))
+    path.write_text(json.dumps(values), encoding="utf-8")
     return path

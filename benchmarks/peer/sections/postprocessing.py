@@ -41,7 +41,7 @@ def measure(context: Context) -> Section:
 
 def _rows(context: Context, labels: LabelSet, ours: list[Finished], peer: list[Finished]) -> tuple[Row, Row]:
     mine = Decision.model_validate(ours[-1].answer()["decision"])
-    content = json.loads((_peer_folder(context) / "postprocessing.json").read_text())
+    content = json.loads((_peer_folder(context) / "postprocessing.json").read_text(encoding="utf-8"))
     theirs = read_postprocessing(content, read_scheme(labels.dataset), PEER_FUNCTION)
     row = Row(
         setting=f"{labels.name}, whole",

@@ -154,7 +154,7 @@ def _run_peer(
     words = ("-d", NUMBER, "-c", name, *processes)
     ended.append(clock.run([context.peer_command("nnUNetv2_preprocess"), *words], environment))
     content = [{"train": split.train, "val": split.validation} for split in splits]
-    (prepared / "splits_final.json").write_text(json.dumps(content))
+    (prepared / "splits_final.json").write_text(json.dumps(content), encoding="utf-8")
     limits = ("--fold", FOLD, "--ends-at", str(clock.end), "--cores", str(context.cores))
     ended.append(clock.run([*context.peer_script("quality"), prepared, name, *limits, "--report", report], environment))
     return ended

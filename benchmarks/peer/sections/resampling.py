@@ -62,7 +62,7 @@ def _row(context: Context, setting: Setting) -> Row:
     folder = context.folder("resampling") / setting.name.replace(" ", "_").replace(",", "")
     folder.mkdir(exist_ok=True)
     np.save(folder / "array.npy", array_of(setting))
-    (folder / "setting.json").write_text(json.dumps(asdict(setting)))
+    (folder / "setting.json").write_text(json.dumps(asdict(setting)), encoding="utf-8")
     environment = {"OMP_NUM_THREADS": "1"}
     ours_command = (context.python, "-m", "benchmarks.peer.sections.resampling_ours", folder)
     peer_command = (*context.peer_script("resampling"), folder)

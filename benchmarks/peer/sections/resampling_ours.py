@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="holds array.npy (C, Z, Y, X) and setting.json")
     folder = parser.parse_args().folder
     array = np.load(folder / "array.npy")
-    setting = json.loads((folder / "setting.json").read_text())
+    setting = json.loads((folder / "setting.json").read_text(encoding="utf-8"))
     shape, spacings = setting["shape"], {name: setting[name] for name in ("spacing_from", "spacing_to")}
     start = time.perf_counter()
     if setting["labels"]:

@@ -94,14 +94,14 @@ def _prepared(context: Context, name: str, *, divisor: int, batch: int | None, *
     source = prepared_peer(context) / "preprocessed" / NAME
     folder = context.folder("training_step") / name
     folder.mkdir(exist_ok=True)
-    plans = json.loads((source / "nnUNetPlans.json").read_text())
-    dataset = json.loads((source / "dataset.json").read_text())
+    plans = json.loads((source / "nnUNetPlans.json").read_text(encoding="utf-8"))
+    dataset = json.loads((source / "dataset.json").read_text(encoding="utf-8"))
     chosen = plans["configurations"][CONFIGURATION]
     network = chosen["architecture"]["arch_kwargs"]
     network["features_per_stage"] = [features // divisor for features in network["features_per_stage"]]
     chosen["batch_size"] = batch or chosen["batch_size"]
-    (folder / "plans.json").write_text(json.dumps(plans))
-    (folder / "dataset.json").write_text(json.dumps(dataset))
+    (folder / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
+    (folder / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
     plan = read_plan(plans, dataset, [CONFIGURATION], {}, folder)
     plan.save(folder / "plan.json")
     one = plan.configurations[CONFIGURATION]

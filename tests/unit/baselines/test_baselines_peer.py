@@ -57,7 +57,7 @@ def drawn(value: float = 100.0) -> Drawn:
 @pytest.fixture
 def context(tmp_path: Path) -> BaselineContext:
     python = tmp_path / "python"
-    python.write_text(FAKE)
+    python.write_text(FAKE, encoding="utf-8")
     python.chmod(0o755)
     work = tmp_path / "work"
     work.mkdir()
@@ -70,7 +70,7 @@ def test_trains_and_predicts_case_after_case(context: BaselineContext, tmp_path:
     for name in ("a", "b"):
         found = fitted.predict(draw_case(tmp_path, name, drawn()))
         np.testing.assert_array_equal(found.labels, drawn()[1])
-    log = (context.folder / "training.log").read_text()
+    log = (context.folder / "training.log").read_text(encoding="utf-8")
     assert f"device cpu raw {context.folder / 'raw'}" in log
     assert (context.folder / "driver" / "drive_nnunet.py").read_bytes() == Path(peer_driver.__file__).read_bytes()
 
@@ -100,7 +100,7 @@ def test_an_interpreter_is_needed(context: BaselineContext, options: dict[str, s
 
 def test_an_environment_without_nnunet_is_refused(context: BaselineContext, tmp_path: Path) -> None:
     python = tmp_path / "bare_python"
-    python.write_text("#!/bin/sh\necho 'PackageNotFoundError: nnunetv2' >&2\nexit 1\n")
+    python.write_text("#!/bin/sh\necho 'PackageNotFoundError: nnunetv2' >&2\nexit 1\n", encoding="utf-8")
     python.chmod(0o755)
     with pytest.raises(ConfigurationError, match=r"not installed(.|\n)*PackageNotFoundError"):
         nnunetv2(replace(context, options={"peer_python": python}))
@@ -121,7 +121,7 @@ def test_raw_layout_is_one_that_is_read_back(context: BaselineContext, tmp_path:
     dataset = made.dataset.with_(labels=labels, channels=("r", "g", "b"))
     folder = write_raw(dataset, [case], tmp_path / "raw")
 
-    written = json.loads((folder / "dataset.json").read_text())
+    written = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert written["labels"] == {"background": 0, "whole": [1, 2], "core": [1]}
     assert written["regions_class_order"] == [2, 1]
     found = discover(folder)

@@ -38,7 +38,7 @@ def test_all_challenges_are_there(loaded: dict[str, Specification]) -> None:
 def test_each_specification_is_sound(name: str, loaded: dict[str, Specification]) -> None:
     made = loaded[name]
     assert made.name == name
-    text = datasets_spec.path_of(name).read_text()
+    text = datasets_spec.path_of(name).read_text(encoding="utf-8")
     unused = [key for key in made.sources if f'"{key}"' not in text]
     assert not unused, "a source that nothing is said to be from"
     ending = made.layout.ending or ".nii.gz"
@@ -112,7 +112,7 @@ def test_the_example_of_the_documentation_is_complete(tmp_path: Path) -> None:
     page = Path(__file__).parents[3] / "docs" / "benchmarks-catalogue.md"
     examples = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     path = tmp_path / "toy_lesions.toml"
-    path.write_text(examples[0])
+    path.write_text(examples[0], encoding="utf-8")
     made = Specification.load(path)
     assert made.name == "toy_lesions"
     assert made.labels.scored == ("lesion", "core")

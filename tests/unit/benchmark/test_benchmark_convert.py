@@ -210,7 +210,7 @@ def test_folders_with_a_dataset_json_are_read_as_they_are(form: str, tmp_path: P
     if form == "msd":
         paths = [{"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in CASES]
         description["training"] = paths
-    (data / "dataset.json").write_text(json.dumps(description))
+    (data / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
     dataset = converted(specification({"form": form}), data, tmp_path / "out")
     assert dataset.identifiers == CASES
     assert all(path.is_symlink() for case in dataset.training for path in case.images)

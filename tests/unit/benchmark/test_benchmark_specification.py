@@ -157,12 +157,12 @@ title = "p"
 doi = "10.1/1"
 """
     path = tmp_path / "toy.toml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     assert Specification.load(path).label_hashes == {}
-    (tmp_path / "toy.sha256").write_text(f"{'a' * 64}  c1\n{'b' * 64}  c2\n")
+    (tmp_path / "toy.sha256").write_text(f"{'a' * 64}  c1\n{'b' * 64}  c2\n", encoding="utf-8")
     loaded = Specification.load(path)
     assert loaded.label_hashes == {"c1": "a" * 64, "c2": "b" * 64}
     assert loaded.sources["p"].address == "https://doi.org/10.1/1"
-    (tmp_path / "toy.sha256").write_text("nonsense\n")
+    (tmp_path / "toy.sha256").write_text("nonsense\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match="line 1"):
         Specification.load(path)

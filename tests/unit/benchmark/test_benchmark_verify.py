@@ -117,7 +117,7 @@ def test_a_decathlon_folder_says_which_cases_it_lacks(tmp_path: Path) -> None:
         volume(tmp_path / "labelsTr" / f"{name}.nii.gz", blobs())
         training.append({"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"})
     description = {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "a", "2": "b"}, "training": training}
-    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    (tmp_path / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
     for folder in ("imagesTr", "labelsTr"):
         (tmp_path / folder / "case_2.nii.gz").unlink()
     (tmp_path / "labelsTr" / "case_4.nii.gz").unlink()

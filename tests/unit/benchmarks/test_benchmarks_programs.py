@@ -37,7 +37,7 @@ def test_a_late_program_is_killed_with_its_children(tmp_path):
     with pytest.raises(ProgramFailed, match="more than 2 s"):
         run([sys.executable, "-c", parent], timeout=2)
     deadline = time.monotonic() + 5
-    while _runs(int(note.read_text())):
+    while _runs(int(note.read_text(encoding="utf-8"))):
         assert time.monotonic() < deadline, "the child lives on"
         time.sleep(0.1)
 
@@ -45,7 +45,7 @@ def test_a_late_program_is_killed_with_its_children(tmp_path):
 def _runs(pid: int) -> bool:
     """A killed process whose parent is gone stays in the table (Z) until the system collects it."""
     stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return stat.exists() and stat.read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def test_sides_take_turns_and_change_who_is_first():

@@ -64,7 +64,7 @@ def moved_by(shift: tuple[float, float, float]) -> Registered:
 def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A worker that moves everything by one voxel along z, in place of the tools."""
     script = tmp_path / "stub.py"
-    script.write_text(STUB)
+    script.write_text(STUB, encoding="utf-8")
     monkeypatch.setattr("benchmarks.registration.peers._WORKER", script)
     return tmp_path
 

@@ -37,7 +37,8 @@ def test_a_plug_in_of_a_file_is_described_too(
     file = tmp_path / "mine.py"
     file.write_text(
         "from autoseg.plugins import register\n\n\n@register('baseline', 'mine')\ndef mine(context):\n"
-        "    '''Always right.\n\n    Or so it says.'''\n"
+        "    '''Always right.\n\n    Or so it says.'''\n",
+        encoding="utf-8",
     )
     assert run(["--plugin", str(file), "list", "baselines"]) == 0
     assert ["mine", "Always", "right"] in [line.split() for line in capsys.readouterr().out.splitlines()]

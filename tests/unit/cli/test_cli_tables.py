@@ -41,7 +41,7 @@ def summary() -> dict[str, Any]:
 
 
 def printed(run: Run, content: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
-    run.summary.write_text(json.dumps(content))
+    run.summary.write_text(json.dumps(content), encoding="utf-8")
     tables.show_results(run)
     return capsys.readouterr().out
 

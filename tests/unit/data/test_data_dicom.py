@@ -72,7 +72,7 @@ def test_missing_slice_is_an_error(tmp_path: Path, array: np.ndarray) -> None:
 
 
 def test_folder_without_dicom_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "readme.txt").write_text("nothing")
+    (tmp_path / "readme.txt").write_text("nothing", encoding="utf-8")
     assert not is_dicom_folder(tmp_path)
     with pytest.raises(ImageError, match="not hold exactly one DICOM series"):
         read_image(tmp_path)

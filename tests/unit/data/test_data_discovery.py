@@ -36,7 +36,7 @@ def picture(path: Path, values: Iterable[int] = (0, 1, 2), *, colour: bool = Fal
 
 def describe(folder: Path, description: dict[str, Any], **more: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dataset.json").write_text(json.dumps({**description, **more}))
+    (folder / "dataset.json").write_text(json.dumps({**description, **more}), encoding="utf-8")
 
 
 def decathlon(folder: Path, names: Iterable[str] = ("c", "a", "b")) -> None:
@@ -238,7 +238,7 @@ def test_side_cars_and_data_files_are_no_junk(tmp_path: Path) -> None:
     for name in ("a", "b"):
         picture(other / "images" / f"{name}.tif")
         picture(other / "labels" / f"{name}.png")
-        (other / "images" / f"{name}.json").write_text('{"spacing": [1, 1, 1]}')
+        (other / "images" / f"{name}.json").write_text('{"spacing": [1, 1, 1]}', encoding="utf-8")
     assert discover(other).ignored == ()
 
 
@@ -276,7 +276,7 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
     volume(tmp_path / "labels" / "b.nii.gz")
     with pytest.raises(DatasetError, match="no image has a label of the same name"):
         discover(tmp_path)
-    (tmp_path / "dataset.json").write_text("{")
+    (tmp_path / "dataset.json").write_text("{", encoding="utf-8")
     with pytest.raises(ConfigurationError, match="not valid JSON"):
         discover(tmp_path)
 

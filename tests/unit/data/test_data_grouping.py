@@ -52,16 +52,16 @@ def test_wrong_tables(tmp_path: Path) -> None:
     path = tmp_path / "cases.csv"
     with pytest.raises(ConfigurationError, match="cannot be read"):
         group_cases(IDS, f"{path}:patient")
-    path.write_text("case,patient\npatient1_a,P1\npatient1_b,\n")
+    path.write_text("case,patient\npatient1_a,P1\npatient1_b,\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match="did you mean 'patient'"):
         group_cases(IDS, f"{path}:patent")
     with pytest.raises(DatasetError, match="2 of 3 cases belong to no group") as caught:
         group_cases(IDS, f"{path}:patient")
     assert "patient12_a, patient1_b" in str(caught.value)
-    path.write_text("case,patient\npatient1_a,P1\npatient1_a,P2\n")
+    path.write_text("case,patient\npatient1_a,P1\npatient1_a,P2\n", encoding="utf-8")
     with pytest.raises(DatasetError, match="in two groups"):
         group_cases(IDS, f"{path}:patient")
-    path.write_text("")
+    path.write_text("", encoding="utf-8")
     with pytest.raises(ConfigurationError, match="unknown column"):
         group_cases(IDS, f"{path}:patient")
 

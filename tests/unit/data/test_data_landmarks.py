@@ -121,5 +121,5 @@ def test_landmarks_outside_are_named(tmp_path: Path) -> None:
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     write_landmarks(tmp_path / "a.csv", POINTS)
-    assert (tmp_path / "a.csv").read_text().startswith("x,y,z\n1.000000,2.000000,3.000000\n")
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8").startswith("x,y,z\n1.000000,2.000000,3.000000\n")
     assert read_landmarks(tmp_path / "a.csv", VOLUME) == pytest.approx(POINTS)

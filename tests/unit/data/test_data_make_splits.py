@@ -149,7 +149,7 @@ def test_given_splits_are_taken_as_they_are(tmp_path: Path) -> None:
     assert make_splits(ids, SplitRule(file=tmp_path / "splits_final.json")) == given
     with pytest.raises(DatasetError, match="lacks"):
         make_splits(ids[1:], SplitRule(file=tmp_path / "splits_final.json"))
-    (tmp_path / "splits_final.json").write_text(json.dumps([{"train": ids, "val": ids[:1]}]))
+    (tmp_path / "splits_final.json").write_text(json.dumps([{"train": ids, "val": ids[:1]}]), encoding="utf-8")
     with pytest.raises(DatasetError, match="validates on cases it trains on"):
         make_splits(ids, SplitRule(file=tmp_path / "splits_final.json"))
 

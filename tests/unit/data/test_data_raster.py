@@ -152,10 +152,10 @@ def test_spacing_from_resolution_tags_counts_for_volumes_only(tmp_path: Path) ->
 def test_sidecar_spacing_wins_and_omits_the_channel(tmp_path: Path) -> None:
     metadata = {"spacing": 2.0, "unit": "mm", "axes": "ZYX"}
     tifffile.imwrite(tmp_path / "x_0000.tif", VOLUME, imagej=True, metadata=metadata)
-    (tmp_path / "x.json").write_text(json.dumps({"spacing": [3, 0.7, 0.6]}))
+    (tmp_path / "x.json").write_text(json.dumps({"spacing": [3, 0.7, 0.6]}), encoding="utf-8")
     assert read_image(tmp_path / "x_0000.tif").geometry.spacing == (3, 0.7, 0.6)
     for wrong in ('{"spacing": [1, 2]', '{"spacing": [0, 1, 1]}', '{"spacing": "1"}', '{"space": [1, 1, 1]}', "[]"):
-        (tmp_path / "x.json").write_text(wrong)
+        (tmp_path / "x.json").write_text(wrong, encoding="utf-8")
         with pytest.raises(ImageError, match="side-car of the TIFF does not give a spacing"):
             read_image(tmp_path / "x_0000.tif")
 

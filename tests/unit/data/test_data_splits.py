@@ -45,7 +45,7 @@ def test_identifier_twice_is_refused() -> None:
 def test_saved_in_nnunets_form_and_read_again(tmp_path: Path) -> None:
     splits = k_fold(IDS)
     save_splits(tmp_path / "splits.json", splits)
-    written = json.loads((tmp_path / "splits.json").read_text())
+    written = json.loads((tmp_path / "splits.json").read_text(encoding="utf-8"))
     assert [set(entry) for entry in written] == [{"train", "val"}] * 5
     assert load_splits(tmp_path / "splits.json", IDS) == splits
 
@@ -69,9 +69,9 @@ def test_splits_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be read"):
         load_splits(path, IDS)
     for wrong in ("{}x", '[{"train": ["a"]}]', "3", '["a"]'):
-        path.write_text(wrong)
+        path.write_text(wrong, encoding="utf-8")
         with pytest.raises(DatasetError, match="not understood"):
             load_splits(path, IDS)
-    path.write_text("[]")
+    path.write_text("[]", encoding="utf-8")
     with pytest.raises(DatasetError, match="no folds"):
         load_splits(path, IDS)

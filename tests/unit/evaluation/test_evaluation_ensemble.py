@@ -76,14 +76,14 @@ def test_slabs_and_processes_do_not_show(tmp_path: Path, monkeypatch: pytest.Mon
     run = _two_configurations(tmp_path)
     _ensemble(run)
     expected = _contents(run)
-    dice = json.loads(run.ensemble(("2d", "3d")).expected_dice.read_text())
+    dice = json.loads(run.ensemble(("2d", "3d")).expected_dice.read_text(encoding="utf-8"))
     run.ensemble(("2d", "3d")).validation_summary.unlink()
     monkeypatch.setattr(ensemble, "_SLAB_BYTES", 1)
     _ensemble(run)
     found = _contents(run)
     assert found.keys() == expected.keys()
     assert all(np.array_equal(found[name], expected[name]) for name in found)
-    again = json.loads(run.ensemble(("2d", "3d")).expected_dice.read_text())
+    again = json.loads(run.ensemble(("2d", "3d")).expected_dice.read_text(encoding="utf-8"))
     for case, row in dice.items():
         assert again[case] == pytest.approx(row, rel=1e-5)
 

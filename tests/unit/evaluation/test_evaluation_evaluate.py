@@ -52,7 +52,7 @@ def test_scores_are_those_of_the_arrays(folders: tuple[Path, Path]) -> None:
 def test_the_file_is_the_result(folders: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "deep" / "scores.json"
     result = evaluate(*folders, out=out)
-    assert json.loads(out.read_text()) == result
+    assert json.loads(out.read_text(encoding="utf-8")) == result
 
 
 def test_lists_of_files_and_other_endings(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ SPECS: dict[str, tuple[dict, set[str]]] = {
 @pytest.mark.parametrize("form", SPECS)
 def test_labels_are_named_by_a_spec(folders: tuple[Path, Path], tmp_path: Path, form: str) -> None:
     description, names = SPECS[form]
-    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    (tmp_path / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
     result = evaluate(*folders, spec=tmp_path / "dataset.json")
     plain = evaluate(*folders)
     assert set(result["mean"]) == names
@@ -156,7 +156,7 @@ def test_labels_are_named_by_a_spec(folders: tuple[Path, Path], tmp_path: Path, 
 
 
 def test_a_spec_without_labels_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "dataset.json").write_text("{}")
+    (tmp_path / "dataset.json").write_text("{}", encoding="utf-8")
     with pytest.raises(DatasetError, match="labels are not named"):
         read_scheme(tmp_path / "dataset.json")
 

@@ -75,7 +75,7 @@ def test_the_networks_of_a_cascades_first_stage_count_once(tmp_path: Path) -> No
         for fold in ("0", "1", "all"):
             path = run.fold(name, fold).validation_summary
             path.parent.mkdir(parents=True)
-            path.write_text("{}")
+            path.write_text("{}", encoding="utf-8")
     assert count_networks(run, plan, ("3d",)) == 2
     assert count_networks(run, plan, ("cascade",)) == 4
     assert count_networks(run, plan, ("low", "cascade")) == 4
@@ -85,7 +85,12 @@ def test_the_networks_of_a_cascades_first_stage_count_once(tmp_path: Path) -> No
 def test_configurations_ensemble_and_choice_are_written(tmp_path: Path) -> None:
     run = _validated(tmp_path)
     summary = _summarise(run)
-    assert json.loads(run.summary.read_text()).keys() == {"configurations", "ensembles", "best", "uncertainty"}
+    assert json.loads(run.summary.read_text(encoding="utf-8")).keys() == {
+        "configurations",
+        "ensembles",
+        "best",
+        "uncertainty",
+    }
     assert list(summary["configurations"]) == ["2d", "3d"]
     pair = summary["ensembles"]["2d+3d"]
     assert pair["configurations"] == ["2d", "3d"]
@@ -97,7 +102,7 @@ def test_configurations_ensemble_and_choice_are_written(tmp_path: Path) -> None:
     assert "+".join(best["configurations"]) == max(dice, key=lambda name: dice[name])
     assert best["predict"] == f"autoseg predict {run.root} IMAGES --out DIR"
     assert best["folds"] == ["0", "1"]
-    content = json.loads(run.postprocessing.read_text())
+    content = json.loads(run.postprocessing.read_text(encoding="utf-8"))
     assert content["configurations"] == best["configurations"]
     assert content["steps"] == best["postprocessing"]
     assert content["cases"] == 4
@@ -116,9 +121,9 @@ def test_the_choice_is_what_is_predicted_with(tmp_path: Path) -> None:
 def test_an_older_file_of_post_processing_names_one_configuration(tmp_path: Path) -> None:
     run = _validated(tmp_path)
     _summarise(run)
-    content = json.loads(run.postprocessing.read_text())
+    content = json.loads(run.postprocessing.read_text(encoding="utf-8"))
     del content["configurations"]
-    run.postprocessing.write_text(json.dumps({"configuration": "3d", **content}))
+    run.postprocessing.write_text(json.dumps({"configuration": "3d", **content}), encoding="utf-8")
     decision = chosen_postprocessing(run, ("3d",))
     assert decision is not None
     assert decision.cases == 4

@@ -226,7 +226,7 @@ def test_reliability_belongs_to_its_model(tmp_path: Path) -> None:
     run = Run(tmp_path)
     assert reliability_of(run, ("2d",)) is None
     content = summarise_uncertainty(simulated(30), configurations=("2d", "3d_fullres"))
-    run.summary.write_text(json.dumps({"best": {}, "uncertainty": content}))
+    run.summary.write_text(json.dumps({"best": {}, "uncertainty": content}), encoding="utf-8")
     found = reliability_of(run, ("3d_fullres", "2d"))
     assert found is not None
     assert found.cases == 30
@@ -237,8 +237,8 @@ def write_fold(folder: Path, cases: dict[str, tuple[float | None, float | None]]
     folder.mkdir(parents=True)
     expected = {case: {"x": pair[0]} for case, pair in cases.items()}
     scores = {case: {"x": {"dice": pair[1]}} for case, pair in cases.items()}
-    (folder / "expected_dice.json").write_text(json.dumps(expected))
-    (folder / "summary.json").write_text(json.dumps({"cases": scores}))
+    (folder / "expected_dice.json").write_text(json.dumps(expected), encoding="utf-8")
+    (folder / "summary.json").write_text(json.dumps({"cases": scores}), encoding="utf-8")
 
 
 def test_cases_are_read_from_folds_and_ensembles(tmp_path: Path) -> None:

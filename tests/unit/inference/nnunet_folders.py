@@ -174,8 +174,8 @@ def write_folder(
 ) -> Path:
     """A model's folder; `checkpoints` are named "0", "all" or with the file, "0/checkpoint_best"."""
     root.mkdir(parents=True, exist_ok=True)
-    (root / "plans.json").write_text(json.dumps(plans))
-    (root / "dataset.json").write_text(json.dumps(dataset))
+    (root / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
+    (root / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
     for key, content in checkpoints.items():
         fold, _, file = key.partition("/")
         (root / f"fold_{fold}").mkdir(exist_ok=True)

@@ -68,7 +68,7 @@ def test_a_graph_is_the_mean_of_the_folds(tmp_path: Path, dimension: int, networ
         assert np.abs(one.eval()(torch.from_numpy(image)).numpy() - expected).max() > 1e-2  # one fold is not the mean
     graph = onnx.load(model.path)
     assert [(item.domain, item.version) for item in graph.opset_import] == [("", exporter.OPSET)]
-    described = json.loads(model.description.read_text())
+    described = json.loads(model.description.read_text(encoding="utf-8"))
     assert described.pop("check")["batches"] == [1, 2]
     assert json.loads(next(item.value for item in graph.metadata_props if item.key == "autoseg")) == described
     assert described["input"]["shape"] == ["N", 1, *(8,) * dimension]
@@ -83,7 +83,7 @@ def test_the_description_has_what_stands_around_the_network(tmp_path: Path) -> N
     plan = configuration(2, spacing=(0.8, 0.8), mirror_axes=(0, 1), normalization=("ct",), use_mask_for_norm=(True,))
     run = random_run(tmp_path / "run", {"2d": plan}, {"2d": ["all"]}, labels=REGIONS)
     (model,) = write_onnx(run, tmp_path / "folder" / "model.onnx")
-    described = json.loads(model.description.read_text())
+    described = json.loads(model.description.read_text(encoding="utf-8"))
     assert model.description.name == "model.json"
     assert described["folds"] == ["all"]
     assert described["output"]["channels"] == [{"name": "whole", "value": 2}, {"name": "core", "value": 1}]
@@ -104,7 +104,7 @@ def test_a_cascade_of_a_model_file_gives_a_graph_a_stage(tmp_path: Path) -> None
     write_archive(run, tmp_path / "model.zip")
     models = write_onnx(Run(model_folder(tmp_path / "model.zip")), tmp_path / "model.onnx")
     assert [model.path.name for model in models] == ["model_3d_lowres.onnx", "model_3d_cascade.onnx"]
-    second = json.loads(models[1].description.read_text())
+    second = json.loads(models[1].description.read_text(encoding="utf-8"))
     assert second["preprocessing"]["previous_stage"] == "3d_lowres"
     assert second["input"]["channels"] == ["CT", "3d_lowres label 1", "3d_lowres label 2"]
     image = np.random.default_rng(1).normal(size=(1, 3, 8, 8, 8)).astype(np.float32)

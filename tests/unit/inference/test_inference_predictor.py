@@ -182,7 +182,7 @@ def test_the_validation_of_both_stages_of_a_cascade(tmp_path: Path) -> None:
 
     saved = SavedProbabilities.open(fold.probabilities / "a.b2nd").rows(slice(None)).astype(float) / 255
     assert (saved.argmax(0) == written).mean() > 0.99
-    expected = json.loads(fold.expected_dice.read_text())["a"]
+    expected = json.loads(fold.expected_dice.read_text(encoding="utf-8"))["a"]
     for value, name in ((1, "liver"), (2, "tumour")):
         inside = written == value
         dice = 2 * saved[value][inside].sum() / (inside.sum() + saved[value].sum())

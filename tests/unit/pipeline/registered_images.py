@@ -48,7 +48,7 @@ def write_pair(folder: Path) -> dict[str, Path]:
         z, y, x = np.add((13.0, 17.0, 2.0), shift)
         files[f"{name}_landmarks"] = folder / f"{name}.csv"
         rows = [f"{x + a},{y + b},{z}" for a, b in ((0, 0), (2, 1), (-1, 3))]
-        files[f"{name}_landmarks"].write_text("\n".join(["x,y,z", *rows]))
+        files[f"{name}_landmarks"].write_text("\n".join(["x,y,z", *rows]), encoding="utf-8")
     return files
 
 

@@ -42,7 +42,9 @@ def test_jobs_tell_where_they_stand(tmp_path: Path) -> None:
     run.fold("2d", 0).validation_summary.touch()
     run.fold("2d", 1).final.touch()
     run.fold("2d", 2).last.touch()
-    run.fold("2d", 2).metrics.write_text(json.dumps({"step": 3, "steps": 4, "seconds": 30.0, "remaining": 10.0}))
+    run.fold("2d", 2).metrics.write_text(
+        json.dumps({"step": 3, "steps": 4, "seconds": 30.0, "remaining": 10.0}), encoding="utf-8"
+    )
     run.fold("2d", "all").root.mkdir()
     run.fold("2d", "all").final.touch()
     jobs = list_jobs(run, LARGE, ("2d", "3d_fullres"), ("0", "1", "2", "all"), EVERY)

@@ -155,7 +155,7 @@ def test_no_way_to_a_target_makes_the_exit_code_2(
     arguments = ["propagate-labels", str(atlases), str(plane.parent), "--out", str(tmp_path / "out")]
     assert run([*arguments, "--method", "still", "--workers", "1", "--device", "cpu"]) == 2
     assert "error: p: no atlas could be registered" in capsys.readouterr().err
-    assert json.loads((tmp_path / "out" / "t.json").read_text())["target"] == "t"
+    assert json.loads((tmp_path / "out" / "t.json").read_text(encoding="utf-8"))["target"] == "t"
 
 
 def test_wrong_numbers_are_refused(atlases: Path, target: Path, tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def folders(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def spec(tmp_path: Path) -> Path:
     path = tmp_path / "dataset.json"
-    path.write_text(json.dumps({"labels": LABELS, "channel_names": {"0": "CT"}, "file_ending": ".nii.gz"}))
+    path.write_text(
+        json.dumps({"labels": LABELS, "channel_names": {"0": "CT"}, "file_ending": ".nii.gz"}), encoding="utf-8"
+    )
     return path
 
 

@@ -90,7 +90,7 @@ def test_simpleitk_reads_the_transform_and_gets_our_image(files: dict[str, Path]
     assert register(files, out, given=("moving_labels",)) == 0
     library = itk.library()
     images = [library.ReadImage(str(files[name])) for name in ("fixed", "moving", "moving_labels")]
-    outside = json.loads((out / "metrics.json").read_text())["outside"]
+    outside = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["outside"]
     field = library.Cast(library.ReadImage(str(out / "displacement.nii.gz")), library.sitkVectorFloat64)
     for transform in (library.ReadTransform(str(out / "transform.h5")), library.DisplacementFieldTransform(field)):
         theirs = library.Resample(images[1], images[0], transform, library.sitkLinear, outside, library.sitkFloat32)
@@ -106,10 +106,10 @@ def test_a_linear_result_is_written_as_text_too_and_the_next_call_replaces_all(
 ) -> None:
     out = tmp_path / "out"
     assert register(files, out, given=ALL) == 0
-    (out / "mine.txt").write_text("stays")
+    (out / "mine.txt").write_text("stays", encoding="utf-8")
     assert register(files, out, "--stages", "translation") == 0
     names = {path.name for path in out.iterdir()}
-    assert "AffineTransform" in (out / "transform.tfm").read_text()
+    assert "AffineTransform" in (out / "transform.tfm").read_text(encoding="utf-8")
     assert "mine.txt" in names
     assert not names & {"warped_labels.nii.gz", "warped_landmarks.csv"}, "of the call before"
     assert not [name for name in names if name.startswith(".")]
@@ -120,9 +120,9 @@ def test_the_report_of_a_training_is_not_replaced(
 ) -> None:
     out = tmp_path / "run"
     out.mkdir()
-    (out / "report.html").write_text("mine")
+    (out / "report.html").write_text("mine", encoding="utf-8")
     assert "a report that is not of a registration" in refusal(capsys, register(files, out))
-    assert (out / "report.html").read_text() == "mine"
+    assert (out / "report.html").read_text(encoding="utf-8") == "mine"
 
 
 def test_the_optimised_similarity_alone_is_no_evidence(
@@ -138,7 +138,9 @@ def test_the_optimised_similarity_alone_is_no_evidence(
 def test_names_of_labels_and_a_mask(files: dict[str, Path], tmp_path: Path) -> None:
     spec = tmp_path / "dataset.json"
     labels = {"background": 0, "core": 1, "shell": 2}
-    spec.write_text(json.dumps({"labels": labels, "channel_names": {"0": "MR"}, "file_ending": ".nii.gz"}))
+    spec.write_text(
+        json.dumps({"labels": labels, "channel_names": {"0": "MR"}, "file_ending": ".nii.gz"}), encoding="utf-8"
+    )
     more = ("--spec", str(spec), "--mask", str(files["fixed_labels"]), "--label-interpolation", "linear")
     assert register(files, tmp_path / "out", *more, given=ALL[:2]) == 0
     record = RegistrationRecord.load(tmp_path / "out" / "metrics.json")
@@ -155,7 +157,7 @@ def test_pictures_are_planes_of_1_mm(tmp_path: Path) -> None:
         paths.append(tmp_path / f"{name}.png")
         write_image(paths[-1], Image(generator.integers(0, 255, (3, 1, 30, 40)).astype(np.uint8), Geometry.plane()))
     marks = tmp_path / "marks.csv"
-    marks.write_text(" ,X,Y\n1,10,12\n2,30,5\n")
+    marks.write_text(" ,X,Y\n1,10,12\n2,30,5\n", encoding="utf-8")
     files = {"fixed": paths[0], "moving": paths[1], "fixed_landmarks": marks, "moving_landmarks": marks}
     more = ("--landmark-unit", "voxel")
     assert register(files, tmp_path / "out", *more, given=ALL[2:]) == 0
@@ -165,7 +167,7 @@ def test_pictures_are_planes_of_1_mm(tmp_path: Path) -> None:
     assert any("farther apart than before" in text for text in record.warnings)
     assert record.quality.landmarks is not None
     assert record.quality.landmarks.after.median == pytest.approx(5.0, abs=0.21)
-    assert (tmp_path / "out" / "warped_landmarks.csv").read_text().startswith("x,y\n13.9")
+    assert (tmp_path / "out" / "warped_landmarks.csv").read_text(encoding="utf-8").startswith("x,y\n13.9")
 
 
 def refusal(capsys: pytest.CaptureFixture[str], code: int) -> str:
@@ -197,10 +199,10 @@ def test_bad_input_is_refused_with_what_to_do(
     assert "the fixed labels' shape is not the fixed image's" in said
     assert "to do:" in said
     marks = tmp_path / "marks.csv"
-    marks.write_text("x,y,z\n2,17,13\n2,17,900\n")
+    marks.write_text("x,y,z\n2,17,13\n2,17,900\n", encoding="utf-8")
     said = refusal(capsys, register({**files, "fixed_landmarks": marks}, out, given=ALL[2:]))
     assert "landmarks lie outside of their image" in said
-    marks.write_text("x,y,z\n2,17,13\n")
+    marks.write_text("x,y,z\n2,17,13\n", encoding="utf-8")
     said = refusal(capsys, register({**files, "fixed_landmarks": marks}, out, given=ALL[2:]))
     assert "different numbers of landmarks" in said
     said = refusal(capsys, register(files, out, given=("fixed_labels",)))

@@ -64,7 +64,8 @@ def test_assignments_win_over_the_file_and_options_over_both(tmp_path: Path) -> 
     file = tmp_path / "choices.toml"
     file.write_text(
         "[training]\nsteps = 100\noptimizer = 'adamw'\n[training.schedule]\nname = 'cosine'\nwarm_up = 0.1\n"
-        "[splits]\nfolds = 3\ngroup_by = 'p(\\d+)'\n"
+        "[splits]\nfolds = 3\ngroup_by = 'p(\\d+)'\n",
+        encoding="utf-8",
     )
     settings = read_settings(
         file,
@@ -115,7 +116,7 @@ def test_a_value_has_no_fields() -> None:
 
 def test_all_problems_are_told_together(tmp_path: Path) -> None:
     file = tmp_path / "choices.toml"
-    file.write_text("[training]\nsteps = 0\nlosses = {focul = 1.0}\n[plan]\nx = 1\n")
+    file.write_text("[training]\nsteps = 0\nlosses = {focul = 1.0}\n[plan]\nx = 1\n", encoding="utf-8")
     with pytest.raises(ErrorGroup) as caught:
         read_settings(file, ["training.seconds=60", "training.sampler=best", "nonsense"])
     message = str(caught.value)
@@ -132,7 +133,7 @@ def test_steps_and_seconds_are_refused_together() -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_settings(tmp_path / "none.toml")
-    (tmp_path / "bad.toml").write_text("[training\n")
+    (tmp_path / "bad.toml").write_text("[training\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match="not valid TOML"):
         read_settings(tmp_path / "bad.toml")
 

@@ -264,19 +264,19 @@ def test_preprocessing_goes_on_where_it_stopped(dataset, plan, tmp_path, monkeyp
 def test_another_plan_makes_a_store_stale_and_other_files_stay(dataset, plan, make_plan, tmp_path):
     folder = tmp_path / "store"
     preprocess_dataset(dataset, plan, "test", folder, workers=1)
-    (folder / "notes.txt").write_text("mine")
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
 
     other = make_plan((1.0, 2.0, 2.0), (0, 1, 2), ("ct", "z-score"), (False, True))
     store = preprocess_dataset(dataset, other, "test", folder, workers=1)
 
     assert store.properties("case0").spacing == (1.0, 2.0, 2.0)
-    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 
 def test_a_store_of_another_version_is_redone(dataset, plan, tmp_path):
     folder = tmp_path / "store"
     preprocess_dataset(dataset, plan, "test", folder, workers=1)
-    (folder / "store.json").write_text('{"format": 99, "unheard": "of"}')
+    (folder / "store.json").write_text('{"format": 99, "unheard": "of"}', encoding="utf-8")
     before = times(folder)
 
     preprocess_dataset(dataset, plan, "test", folder, workers=1)

@@ -146,7 +146,7 @@ def test_a_nifti_field_has_its_vectors_along_the_fifth_axis(tmp_path: Path) -> N
 def test_affine_maps_are_joined_when_read(tmp_path: Path) -> None:
     transform = Composite((Affine.identity(3), Affine.identity(3)))
     write_transform(tmp_path / "x.tfm", transform)
-    assert "AffineTransform_double_3_3" in (tmp_path / "x.tfm").read_text()
+    assert "AffineTransform_double_3_3" in (tmp_path / "x.tfm").read_text(encoding="utf-8")
     back = read_transform(tmp_path / "x.tfm")
     assert isinstance(back, Affine)
     assert back.matrix.dtype == torch.float64

@@ -39,7 +39,7 @@ def row_values(source: str, model: str, fold: int | None = None) -> list[float]:
 
 
 def write(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
 
 
 def test_every_model_has_its_mean_and_its_folds(crossvalidated_run: Run) -> None:
@@ -82,7 +82,7 @@ def test_ties_and_unfinished_models_are_explained(changeable_crossvalidation: Ru
     for model in (*summary["configurations"].values(), *summary["ensembles"].values()):
         model["foreground_mean"]["dice"] = 0.81231
     summary["best"]["configurations"] = ["3d_fullres"]
-    run.summary.write_text(json.dumps(summary))
+    run.summary.write_text(json.dumps(summary), encoding="utf-8")
     run.fold("2d", 2).validation_summary.unlink()
     found = results(gather(run))
     assert found is not None
@@ -129,7 +129,7 @@ def test_a_summary_without_uncertainty_is_made_good_from_the_folds(changeable_cr
 
 def test_few_cases_are_not_judged(finished_run: Run) -> None:
     expected = {f"case_{letter}": {"organ": 0.9, "lesion": None} for letter in "abcd"}
-    finished_run.fold("3d_fullres", 0).expected_dice.write_text(json.dumps(expected))
+    finished_run.fold("3d_fullres", 0).expected_dice.write_text(json.dumps(expected), encoding="utf-8")
     section = uncertainty_section(gather(finished_run))
     assert section is not None
     assert section.judgement == "cannot be judged: too few validated cases with a value (4)"

@@ -13,11 +13,11 @@ from autoseg.workspace import Run
 
 def test_the_page_says_what_applies_to_the_scores(finished_run: Run) -> None:
     path = finished_run.fold("3d_fullres", 0).validation_summary
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     for scores in content["cases"].values():
         scores["organ"] |= {"n_ref": 160, "n_pred": 150, "hole_voxels_pred": 6, "hole_voxels_ref": 0}
         scores["organ"] |= {"centroid_distance": 9.0, "shift_z": 9.0, "shift_y": 0.0, "shift_x": 0.0}
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     records = gather(finished_run)
     section = pitfalls_section(records)
     assert section is not None

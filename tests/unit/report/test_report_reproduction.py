@@ -28,7 +28,7 @@ CONTENT: dict[str, Any] = {
 
 
 def test_the_section_says_what_was_compared(tmp_path: Path) -> None:
-    (tmp_path / "reproduction.json").write_text(json.dumps(CONTENT))
+    (tmp_path / "reproduction.json").write_text(json.dumps(CONTENT), encoding="utf-8")
     records = gather(Run(tmp_path))
     section = reproduction_section(records)
     assert section is not None

@@ -104,7 +104,7 @@ def _validated(context: FoldContext, labels: Callable[[str], np.ndarray], folds:
         for case in SPLITS[fold].validation:
             write_previous(folder.next_stage, case, labels(case), PATCH)
         folder.validation.mkdir(parents=True)
-        folder.validation_summary.write_text("{}")
+        folder.validation_summary.write_text("{}", encoding="utf-8")
 
 
 def test_other_configurations_have_no_previous_labels(context: FoldContext) -> None:

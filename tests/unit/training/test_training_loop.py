@@ -66,9 +66,9 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path, settings: di
 
 def test_every_round_leaves_a_line_and_a_repeated_one_replaces_its_own(tmp_path: Path) -> None:
     _run(tmp_path, stop_after=20)
-    (tmp_path / "metrics.jsonl").open("a").write('{"step": 30, "loss": 9}\n{"half a li')
+    (tmp_path / "metrics.jsonl").open("a", encoding="utf-8").write('{"step": 30, "loss": 9}\n{"half a li')
     _run(tmp_path, resume=True)
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [10, 20, 30, 40]
     assert lines[2]["loss"] < 9
     assert {"loss", "validation_loss", "learning_rate", "validation_dice", "step_seconds"} <= lines[0].keys()
@@ -76,7 +76,7 @@ def test_every_round_leaves_a_line_and_a_repeated_one_replaces_its_own(tmp_path:
 
 def test_the_learning_rate_falls_to_zero(tmp_path: Path) -> None:
     _run(tmp_path)
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["learning_rate"] for line in lines] == pytest.approx(
         [0.05 * (1 - step / 40) ** 0.9 for step in (9, 19, 29, 39)]
     )
@@ -232,7 +232,7 @@ def test_what_follows_the_network_is_updated_each_step_and_resumed(tmp_path: Pat
     whole, parts = (load_checkpoint(Fold(tmp_path / name).last)["follower"] for name in ("whole", "parts"))
     assert torch.equal(whole["weights"], parts["weights"])
     assert whole["progress"] == parts["progress"] == pytest.approx(sum(step / 40 for step in range(40)))
-    rows = [json.loads(line) for line in Fold(tmp_path / "whole").metrics.read_text().splitlines()]
+    rows = [json.loads(line) for line in Fold(tmp_path / "whole").metrics.read_text(encoding="utf-8").splitlines()]
     assert all(row["measures"]["total"] > 0 for row in rows)
     _run(tmp_path / "plain", ToyTask())
     assert load_checkpoint(Fold(tmp_path / "plain").last)["follower"] is None
