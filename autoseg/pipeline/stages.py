@@ -11,7 +11,7 @@ from autoseg.data.check import Problem, format_problem
 from autoseg.data.dataset import Dataset
 from autoseg.data.discovery import discover
 from autoseg.data.labels import LabelScheme
-from autoseg.data.splits import SplitRule, check_rule, make_splits, save_splits, suspicious_groups
+from autoseg.data.splits import SplitRule, check_rule, load_splits, make_splits, save_splits, suspicious_groups
 from autoseg.errors import ConfigurationError, DatasetError, WorkspaceError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.fingerprint.scan import scan
@@ -81,6 +81,26 @@ def _split(run: Run, data: Dataset, fingerprint: Fingerprint, rule: SplitRule | 
     save_splits(run.splits, make_splits(data.identifiers, rule, fingerprint.classes))
     if rule.file is None and rule.group_by is None and (text := suspicious_groups(data.identifiers)):
         logger.warning("%s", text)
+
+
+def check_splits(run: Run, rule: SplitRule | None) -> None:
+    """Refuses to go on with a run whose folds are not those that a rule makes.
+
+    Raises:
+        ConfigurationError: they are others.
+    """
+    if rule in (None, SplitRule()) or not run.splits.exists():
+        return
+    assert rule is not None
+    cases = load_dataset(run).identifiers
+    wanted = make_splits(cases, rule, Fingerprint.load(run.fingerprint).classes)
+    if list(load_splits(run.splits, cases)) != list(wanted):
+        raise ConfigurationError(
+            "the run was begun with other folds than those asked for",
+            where=run.splits,
+            got=rule.file or "choices about splits that divide the cases otherwise",
+            remedy="leave the choices about splits out to go on with the run's own folds, or give another --out",
+        )
 
 
 def make_plan(

@@ -36,7 +36,7 @@ from autoseg.pipeline.pretrained import (
     refuse_leakage,
 )
 from autoseg.pipeline.settings import Settings
-from autoseg.pipeline.stages import fingerprint_dataset, load_dataset, load_plan, make_plan, preprocess
+from autoseg.pipeline.stages import check_splits, fingerprint_dataset, load_dataset, load_plan, make_plan, preprocess
 from autoseg.pipeline.summary import summarise
 from autoseg.pipeline.trainers import check_options, named_traits, trainer_of
 from autoseg.pipeline.training import train_fold
@@ -166,9 +166,11 @@ def _prepare(
     Args:
         deadline: whose time the trainings will share; None if something else sets their length.
     """
-    if not (resume and run.fingerprint.exists()):
+    rule = wanted.settings.splits if wanted.settings else None
+    if resume and run.fingerprint.exists():
+        check_splits(run, rule)
+    else:
         with journal.stage("check and fingerprint"):
-            rule = wanted.settings.splits if wanted.settings else None
             fingerprint_dataset(dataset, run.root, workers=wanted.workers, rule=rule, labelled=wanted.labelled)
     if not (resume and run.plan.exists()):
         with journal.stage("plan"):

@@ -19,9 +19,10 @@ import torch
 from autoseg import pipeline
 from autoseg.data.dataset import Dataset
 from autoseg.data.files import read_labels
-from autoseg.data.splits import load_splits
+from autoseg.data.splits import SplitRule, load_splits
 from autoseg.errors import ConfigurationError, TrainingError, WorkspaceError
 from autoseg.evaluation.evaluate import evaluate
+from autoseg.pipeline.settings import Settings
 from autoseg.plan.record import Plan, SamplerPlan
 from autoseg.trainers.context import FoldContext
 from autoseg.trainers.segmentation import SegmentationTrainer
@@ -75,6 +76,20 @@ def test_validation_predictions_lie_on_their_images(trained: Run, phantom: Path)
 def test_a_run_folder_in_use_is_not_overwritten(trained: Run, phantom: Path) -> None:
     with pytest.raises(WorkspaceError, match="in use"):
         pipeline.plan_and_train(phantom, trained.root, steps=1)
+
+
+def test_a_run_is_not_resumed_with_other_folds(phantom: Path, trained: Run, tmp_path: Path) -> None:
+    own = json.loads(trained.splits.read_text(encoding="utf-8"))
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(own[1:]), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="other folds than those asked for"):
+        settings = Settings(splits=SplitRule(file=other))
+        pipeline.plan_and_train(phantom, trained.root, steps=4, resume=True, settings=settings)
+    assert json.loads(trained.splits.read_text(encoding="utf-8")) == own
+    pipeline.plan_and_train(
+        phantom, trained.root, configurations="3d_fullres", folds="0", steps=4, resume=True,
+        settings=Settings(splits=SplitRule(file=trained.splits)),
+    )  # fmt: skip
 
 
 def test_a_run_is_not_resumed_on_other_data(trained: Run, tmp_path: Path) -> None:
