@@ -36,6 +36,9 @@ MANY_CASES = 100
 """From here on images make so many pairs that they need no augmentation. Labels do: there is one map a case, and a
 network that lowers their mismatch learns them by heart."""
 
+RECOGNITION = 1.0
+"""Weight of naming each image's labels, where labels supervise."""
+
 _COARSER = 1.05  # a step of the search for a spacing that fits
 
 
@@ -73,6 +76,7 @@ def plan(fingerprint: Fingerprint, labels: LabelScheme, context: PlanContext) ->
         levels=min(LearnedPlan.model_fields["levels"].default, stages),
         supervision="labels" if foreground else "none",
         labels=foreground,
+        recognition_weight=RECOGNITION if foreground else 0.0,
     )
     target = (full[0], *spacing) if dimension == 2 else spacing
     name = "2d" if dimension == 2 else "3d_lowres" if coarser else "3d_fullres"
@@ -131,10 +135,10 @@ def _configuration(learned: LearnedPlan, fingerprint: Fingerprint, median: tuple
 def _augmentation() -> tuple[TransformPlan, ...]:
     """Small turns, sizes and contrasts of each image by itself: what two scans of one person may differ by."""
     spatial = {
-        "rotation_degrees": 10.0, "rotation_probability": 0.5, "scaling": [0.9, 1.1], "scaling_probability": 0.5
+        "rotation_degrees": 15.0, "rotation_probability": 0.7, "scaling": [0.85, 1.15], "scaling_probability": 0.7
     }  # fmt: skip
     return (
-        TransformPlan(name="spatial", probability=0.5, options=spatial),
+        TransformPlan(name="spatial", probability=0.8, options=spatial),
         TransformPlan(name="brightness", probability=0.15, options={"factor": [0.75, 1.25]}),
         TransformPlan(name="contrast", probability=0.15, options={"factor": [0.75, 1.25]}),
     )

@@ -29,12 +29,15 @@ class Flow:
             grid. Without integration, the displacements themselves.
         levels: what the first network knew at its coarser levels, fine to coarse, each a velocity in voxels of its own
             grid; for the loss.
+        recognized: (2 B, 1 + labels, *S) logits of the labels of the fixed, then of the moving images; None where the
+            network does not name any.
     """
 
     forward: Tensor
     backward: Tensor | None
     velocities: tuple[Tensor, ...]
     levels: tuple[Tensor, ...] = ()
+    recognized: Tensor | None = None
 
 
 def flow_of(velocities: Sequence[Tensor], steps: int, shape: Sequence[int], levels: Sequence[Tensor] = ()) -> Flow:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,7 @@ from autoseg.networks.blocks import convolution
 from autoseg.registration.learned.conditioning import WeightCode
 from autoseg.registration.learned.correlation import offsets
 from autoseg.registration.learned.fields import Flow, flow_of, integrate, resize_flow, warp
+from autoseg.registration.learned.recognition import Recognition, probabilities
 from autoseg.registration.learned.settings import LearnedPlan
 from autoseg.registration.learned.stages import Encoder, Refinement
 
@@ -44,10 +47,13 @@ class VelocityNetwork(nn.Module):
             self.heads.append(_head(plan.dimension, width) if predicts else nn.Identity())
             below = width
 
-    def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None) -> list[Tensor]:
-        """Velocities (B, D, *) of all levels, fine to coarse, each in voxels of its own grid."""
-        code = self._encoded(weight, fixed)
-        pyramids = self._pyramids(fixed, moving)
+    def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None, *, both_ways: bool = False) -> list[Tensor]:
+        """Velocities (B, D, *) of all levels, fine to coarse, each in voxels of its own grid; (2 B, D, *) both ways,
+        the swapped pairs after the others."""
+        if both_ways and weight is not None:
+            weight = torch.cat((weight, weight))
+        pyramids = self._pyramids(fixed, moving, both_ways)
+        code = self._encoded(weight, pyramids[0][0])
         velocity: Tensor | None = None
         state: Tensor | None = None
         velocities: list[Tensor] = []
@@ -65,11 +71,17 @@ class VelocityNetwork(nn.Module):
                 velocities.insert(0, velocity)
         return velocities
 
-    def _pyramids(self, fixed: Tensor, moving: Tensor) -> list[tuple[Tensor, ...]]:
+    def _pyramids(self, fixed: Tensor, moving: Tensor, both_ways: bool) -> list[tuple[Tensor, ...]]:
         """A stage's features of the pair, or of the fixed and the moving image; finest stage first."""
+        images = torch.cat((fixed, moving))
         if self.together:
-            return [(features,) for features in self.encoder(torch.cat((fixed, moving), dim=1))]
-        return [tuple(features.chunk(2)) for features in self.encoder(torch.cat((fixed, moving)))]
+            pairs = torch.cat((fixed, moving), dim=1)
+            if both_ways:
+                pairs = torch.cat((pairs, torch.cat((moving, fixed), dim=1)))
+            return [(features,) for features in self.encoder(pairs)]
+        pyramid = [tuple(features.chunk(2)) for features in self.encoder(images)]
+        # an image's features do not depend on the other one: each image is seen once
+        return [(torch.cat(pair), torch.cat(pair[::-1])) for pair in pyramid] if both_ways else pyramid
 
     def _encoded(self, weight: Tensor | None, like: Tensor) -> Tensor | None:
         if self.code is None:
@@ -91,14 +103,19 @@ class RegistrationNetwork(nn.Module):
     def __init__(self, plan: LearnedPlan, channels: int) -> None:
         super().__init__()
         self.plan = plan
-        self.stacked = nn.ModuleList(VelocityNetwork(plan, channels) for _ in range(plan.stacks))
+        self.recognition = Recognition(plan, channels) if plan.recognizes else None
+        seen = channels + (plan.labels if plan.recognizes else 0)
+        self.stacked = nn.ModuleList(VelocityNetwork(plan, seen) for _ in range(plan.stacks))
 
-    def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None = None) -> Flow:
+    def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None = None, *, both_ways: bool = False) -> Flow:
         """The flow of each pair.
 
         Args:
             fixed, moving: (B, C, *plan.shape), normalised alike, each continued by its border.
             weight: (B,) of the regulariser, for a plan with `hyper_range`; `plan.regularization` by default.
+            both_ways: a single network that predicts velocities is asked both ways round, and half the difference
+                taken: so the way back is the inverse of the way there, and the errors of two looks partly cancel.
+                Other networks are asked once.
 
         Raises:
             ConfigurationError: images of another shape than planned, or a weight for a network that takes none.
@@ -109,6 +126,13 @@ class RegistrationNetwork(nn.Module):
                 got=f"fixed {tuple(fixed.shape)}, moving {tuple(moving.shape)}",
                 expected=f"(pairs, channels, {', '.join(map(str, self.plan.shape))}) each",
             )
+        recognized = None
+        if self.recognition is not None:
+            recognized = self.recognition(torch.cat((fixed, moving)))
+            # what a voxel is, is learnt from labels alone: no loss of the pair reaches this part
+            known = probabilities(recognized.detach()).to(fixed.dtype).chunk(2)
+            fixed, moving = (torch.cat(pair, dim=1) for pair in zip((fixed, moving), known, strict=True))
+        both_ways = both_ways and self.plan.stacks == 1 and self.plan.integration_steps > 0
         velocities: list[Tensor] = []
         levels: list[Tensor] = []
         warped = moving
@@ -116,10 +140,12 @@ class RegistrationNetwork(nn.Module):
             if velocities:
                 flow = flow_of(velocities, self.plan.integration_steps, self.plan.shape)
                 warped = warp(moving, flow.forward)
-            velocity, *coarser = network(fixed, warped, weight)
+            found = network(fixed, warped, weight, both_ways=both_ways)
+            velocity, *coarser = (_half_difference(one) for one in found) if both_ways else found
             velocities.append(velocity)
             levels = levels or coarser
-        return flow_of(velocities, self.plan.integration_steps, self.plan.shape, levels)
+        flow = flow_of(velocities, self.plan.integration_steps, self.plan.shape, levels)
+        return replace(flow, recognized=recognized)
 
 
 def build(plan: LearnedPlan, channels: int, *, seed: int = 0) -> RegistrationNetwork:
@@ -133,6 +159,11 @@ def build(plan: LearnedPlan, channels: int, *, seed: int = 0) -> RegistrationNet
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return RegistrationNetwork(plan, channels)
+
+
+def _half_difference(velocity: Tensor) -> Tensor:
+    there, back = velocity.chunk(2)
+    return (there - back) / 2
 
 
 def _head(dimension: int, width: int) -> nn.Module:

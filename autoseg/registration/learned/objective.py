@@ -13,6 +13,7 @@ from autoseg.registration.learned.comparison import comparison, views
 from autoseg.registration.learned.deformations import random_deformation
 from autoseg.registration.learned.fields import Flow, compose_flows, integrate, warp
 from autoseg.registration.learned.pairs import PairBatch
+from autoseg.registration.learned.recognition import recognition_loss
 from autoseg.registration.learned.settings import LearnedPlan
 from autoseg.registration.regularizers import folding
 
@@ -39,7 +40,8 @@ class Objective(Protocol):
         Returns:
             A float32 scalar to minimise, and its terms without their weights and without gradient: "dissimilarity" (at
             full resolution), "coarse" (at lower ones, added), "overlap" (one minus Dice), "deformation" (voxels
-            squared), "roughness", "folding", "inverse" (voxels squared), as far as the plan has them.
+            squared), "recognition" (`recognition_loss`), "roughness", "folding", "inverse" (voxels squared), as far as
+            the plan has them.
 
         Raises:
             ConfigurationError: what the plan asks for is missing from the batch.
@@ -89,6 +91,10 @@ def objective(plan: LearnedPlan) -> Objective:
                 rough = roughness(flow)
                 terms["roughness"] = rough.mean()
                 loss = loss + (rough * (plan.regularization if batch.weight is None else batch.weight)).mean()
+            if plan.recognizes and flow.recognized is not None:
+                labels = [_needed(getattr(batch, name), name) for name in ("fixed_labels", "moving_labels")]
+                terms["recognition"] = recognition_loss(flow.recognized, torch.cat(labels))
+                loss = loss + plan.recognition_weight * terms["recognition"]
             if plan.folding_weight:
                 terms["folding"] = _mean([folding(one, ones) for one in flow.forward])
                 loss = loss + plan.folding_weight * terms["folding"]

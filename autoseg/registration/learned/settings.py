@@ -42,6 +42,8 @@ class LearnedPlan(Record):
             not 0 doubles the work.
         labels: foreground labels that the loss measures; 0 without label supervision.
         label_weight: of one minus Dice of warped labels.
+        recognition_weight: with label supervision, of the loss of a part of the network that names the labels of each
+            image by itself and hands their probabilities on beside the images; 0: there is no such part.
         amplitude: voxels, standard deviation of known random deformations.
         pairing: "all", every case with every other; "atlas", every case with one.
         atlas: identifier of that one, the moving image of each pair.
@@ -71,6 +73,7 @@ class LearnedPlan(Record):
     inverse_consistency: float = Field(default=0.0, ge=0)
     labels: int = Field(default=0, ge=0)
     label_weight: float = Field(default=4.0, ge=0)
+    recognition_weight: float = Field(default=0.0, ge=0)
     amplitude: float = Field(default=3.0, gt=0)
     pairing: Pairing = "all"
     atlas: str | None = None
@@ -102,6 +105,11 @@ class LearnedPlan(Record):
     def dimension(self) -> int:
         """D: 2 or 3."""
         return len(self.shape)
+
+    @property
+    def recognizes(self) -> bool:
+        """Whether the network names the labels of each image before it compares two."""
+        return self.supervision == "labels" and self.recognition_weight > 0
 
     @property
     def divisor(self) -> int:

@@ -13,7 +13,8 @@ from autoseg.registration.learned.settings import LearnedPlan
 LEAK = 0.1
 """Slope of the leaky ReLU for negative inputs."""
 
-_MODES = {2: "bilinear", 3: "trilinear"}
+MODES = {2: "bilinear", 3: "trilinear"}
+"""How features are enlarged, by the number of axes."""
 
 
 class Block(nn.Module):
@@ -78,7 +79,7 @@ class Refinement(nn.Module):
             parts.append(correlate(features[0], features[1], self.radius))
         if state is not None:
             size = features[0].shape[2:]
-            parts.append(functional.interpolate(state, size=size, mode=_MODES[len(size)], align_corners=False))
+            parts.append(functional.interpolate(state, size=size, mode=MODES[len(size)], align_corners=False))
         inner = self.first(torch.cat(parts, dim=1))
         if self.modulation is not None:
             scale, shift = self.modulation(code).unflatten(1, (2, -1, *[1] * (inner.ndim - 2))).unbind(1)

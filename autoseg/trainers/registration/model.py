@@ -13,7 +13,7 @@ from autoseg.data.image import Image
 from autoseg.errors import ConfigurationError, RegistrationError
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.registration.deformable import DeformableFit, fit_composed
-from autoseg.registration.learned.fields import Flow, flow_of
+from autoseg.registration.learned.fields import Flow
 from autoseg.registration.learned.network import RegistrationNetwork
 from autoseg.registration.learned.objective import PairBatch
 from autoseg.registration.learned.settings import LearnedPlan
@@ -155,22 +155,10 @@ class RegistrationModel:
 
     @torch.no_grad()
     def flow(self, batch: PairBatch) -> Flow:
-        """What the network says of pairs on its device.
-
-        A single network that predicts velocities is asked both ways round, and half the difference taken: so the way
-        back is the inverse of the way there, and the errors of two looks partly cancel.
-        """
-        plan = self.learned
-        both = plan.stacks == 1 and plan.integration_steps > 0
-        pairs = [batch, batch.swapped()] if both else [batch]
-        fixed, moving = (torch.cat([getattr(one, name) for one in pairs]) for name in ("fixed", "moving"))
-        weight = None if batch.weight is None else torch.cat([batch.weight] * len(pairs))
+        """What the network says of pairs on its device, asked both ways round where it can be."""
         with self.runtime.autocast():
-            found: Flow = self.network(fixed, moving, weight)
-        if not both:
-            return found
-        there, back = found.velocities[0].float().chunk(2)
-        return flow_of([(there - back) / 2], plan.integration_steps, plan.shape)
+            found: Flow = self.network(batch.fixed, batch.moving, batch.weight, both_ways=True)
+        return found
 
     def _on_device(self, batch: PairBatch) -> PairBatch:
         """The pairs where the network is, with the weight of its regulariser if it takes one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +13,9 @@ from torch.nn import functional
 
 from autoseg.errors import ConfigurationError
 from autoseg.registration.learned.correlation import correlate, offsets
+from autoseg.registration.learned.fields import warp
 from autoseg.registration.learned.network import RegistrationNetwork, build
+from autoseg.registration.learned.recognition import recognition_loss
 from autoseg.registration.learned.settings import LearnedPlan
 
 SHAPES = [(16, 24), (8, 16, 8)]
@@ -27,6 +30,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"levels": 3, "hyper_range": (0.1, 10.0)},
     {"levels": 2, "flow_stride": 1},
 ]
+
+RECOGNIZING: dict[str, Any] = {"supervision": "labels", "labels": 2, "recognition_weight": 1.0}
 
 
 def plan_of(shape: tuple[int, ...], **options: Any) -> LearnedPlan:
@@ -161,3 +166,62 @@ def test_correlation_of_zeros_is_zero_with_a_finite_gradient() -> None:
     assert not found.any()
     assert fixed.grad is not None
     assert torch.isfinite(fixed.grad).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("options", [{}, {"correlation_radius": 1}, {"levels": 1}, RECOGNIZING], ids=str)
+def test_both_ways_is_half_the_difference_of_asking_twice(shape: tuple[int, ...], options: dict[str, Any]) -> None:
+    network = loud(build(plan_of(shape, **options), 2)).eval()
+    fixed, moving = pair_of(network.plan, channels=2)
+    with torch.no_grad():
+        there, back, both = network(fixed, moving), network(moving, fixed), network(fixed, moving, both_ways=True)
+    expected = (there.velocities[0] - back.velocities[0]) / 2
+    assert expected.abs().max() > 0.1
+    assert torch.allclose(both.velocities[0], expected, atol=1e-4)
+    assert torch.allclose(warp(both.backward, both.forward) + both.forward, torch.zeros(()), atol=2.0)
+
+
+def test_networks_that_have_no_way_back_are_asked_once() -> None:
+    for options in ({"stacks": 2}, {"integration_steps": 0}):
+        network = loud(build(plan_of((16, 16), **options), 1)).eval()
+        fixed, moving = pair_of(network.plan)
+        with torch.no_grad():
+            once, both = network(fixed, moving), network(fixed, moving, both_ways=True)
+        assert torch.equal(once.forward, both.forward)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_labels_are_recognized_in_each_image_by_itself(shape: tuple[int, ...]) -> None:
+    plan = plan_of(shape, **RECOGNIZING)
+    network = loud(build(plan, 1))
+    fixed, moving = pair_of(plan)
+    flow = network(fixed, moving)
+    assert flow.recognized.shape == (4, 3, *shape)
+    with torch.no_grad():
+        other = network(fixed, torch.zeros_like(moving))
+    assert torch.equal(flow.recognized[:2], other.recognized[:2])  # what the fixed images are told does not change
+
+    flow.forward.sum().backward()
+    assert all(weight.grad is None for weight in network.recognition.parameters())
+    labels = torch.randint(0, 3, (4, *shape), generator=torch.Generator().manual_seed(1))
+    recognition_loss(flow.recognized, labels).backward()
+    assert all(weight.grad is not None for weight in network.recognition.parameters())
+
+
+def test_the_loss_of_recognition_is_cross_entropy_and_dice() -> None:
+    logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.randint(0, 3, (2, 4, 5), generator=torch.Generator().manual_seed(1))
+    labels[0, 0, 0] = -1  # counts as background, as does any label that nobody knows
+    labels[0, 0, 1] = 7
+    share = np.exp(logits.numpy())
+    share /= share.sum(axis=1, keepdims=True)
+    known = np.where((labels.numpy() == 1) | (labels.numpy() == 2), labels.numpy(), 0)
+    entropy = -np.log(np.take_along_axis(share, known[:, None], axis=1)).mean()
+    dice = [2 * share[:, k][known == k].sum() / (share[:, k].sum() + (known == k).sum()) for k in (1, 2)]
+    assert float(recognition_loss(logits, labels)) == pytest.approx(entropy + 1 - np.mean(dice), abs=1e-5)
+
+
+def test_recognition_needs_labels_that_supervise() -> None:
+    plan = plan_of((16, 16), recognition_weight=1.0)
+    assert not plan.recognizes
+    assert build(plan, 1).recognition is None

@@ -23,11 +23,11 @@ FLOW = (1.0, -2.0, 0.5)
 
 
 class Constant(nn.Module):
-    """Moves everything by the same voxels, and back where the pair comes the other way round, as the second one."""
+    """Moves everything by the same voxels."""
 
-    def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None = None) -> Flow:
+    def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None = None, *, both_ways: bool = False) -> Flow:
         flow = torch.tensor(FLOW[-(fixed.ndim - 2) :]).reshape(1, -1, *[1] * (fixed.ndim - 2))
-        flow = torch.cat((flow, -flow))[: len(fixed)].expand(-1, -1, *fixed.shape[2:])
+        flow = flow.expand(len(fixed), -1, *fixed.shape[2:])
         return Flow(flow, -flow, (flow,))
 
 
