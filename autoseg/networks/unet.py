@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -41,16 +43,29 @@ class UNet(nn.Module):
         for stage in self.encoder:
             features = stage(features)
             skips.append(features)
-        skips.pop()
         logits: list[Tensor] = []
-        for i, (up, stage, head) in enumerate(zip(self.upsamplings, self.decoder, self.heads, strict=True)):
-            features = stage(torch.cat((upsample(up, features), skips.pop()), dim=1))
+        decoded = decode(self.upsamplings, self.decoder, skips)
+        for i, (features, head) in enumerate(zip(decoded, self.heads, strict=True)):
             resolution = len(self.heads) - 1 - i
             if resolution == 0 and self.headless:
                 return features
             if resolution == 0 or (self.deep_supervision and resolution < self.supervised):
                 logits.insert(0, project(head, features))
         return logits if self.deep_supervision else logits[0]
+
+
+def decode(upsamplings: nn.ModuleList, decoder: nn.ModuleList, skips: list[Tensor]) -> Iterator[Tensor]:
+    """The decoder's features, lowest resolution first, each (B, F_i, *space_i); the last are those at full resolution.
+
+    Args:
+        upsamplings, decoder: of a `UNet`.
+        skips: features of the encoder's stages, full resolution first. Each leaves the list when it is used, so that
+            its memory can be given back.
+    """
+    features = skips.pop()
+    for up, stage in zip(upsamplings, decoder, strict=True):
+        features = stage(torch.cat((upsample(up, features), skips.pop()), dim=1))
+        yield features
 
 
 def plain_unet(configuration: ConfigurationPlan, channels: int, outputs: int) -> UNet:

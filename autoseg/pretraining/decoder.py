@@ -1,4 +1,4 @@
-"""A light decoder from an encoder's features to an image."""
+"""From an encoder's features to an image: by the segmentation network's own decoder, or by a light one."""
 
 from __future__ import annotations
 
@@ -12,24 +12,41 @@ from autoseg.plan.record import ConfigurationPlan
 from autoseg.pretraining.blocks import at_resolution
 
 
+class Tokens(nn.Module):
+    """A learned vector a stage that stands for the features of what is hidden.
+
+    Source: Tian et al. 2023 (SparK), arXiv:2301.03580, section 3.2.
+    """
+
+    def __init__(self, configuration: ConfigurationPlan) -> None:
+        super().__init__()
+        one = (1,) * configuration.dimension
+        self.tokens = nn.ParameterList(
+            torch.randn(1, features, *one) * 0.02 for features in configuration.features_per_stage
+        )
+
+    def forward(self, features: Sequence[Tensor], hidden: Tensor) -> list[Tensor]:
+        """Features of all stages, (B, F_i, *space_i), filled where `hidden`, bool (B, *grid), is true."""
+        return [
+            torch.where(at_resolution(hidden, stage.shape[2:]).unsqueeze(1), token.to(stage.dtype), stage)
+            for token, stage in zip(self.tokens, features, strict=True)
+        ]
+
+
 class LightDecoder(nn.Module):
     """Features of all stages, coarsest last, to an image (B, outputs, *space) at full resolution.
 
-    From the coarsest stage upwards: enlarge, add a 1x1 projection of the encoder's features, one convolution. Where
-    blocks were hidden, a learned vector a stage stands for the features that are missing.
+    From the coarsest stage upwards: enlarge, add a 1x1 projection of the encoder's features, one convolution.
 
-    Source: Tian et al. 2023 (SparK), arXiv:2301.03580, section 3.2: a light hierarchical decoder and mask embeddings.
+    Source: Tian et al. 2023 (SparK), arXiv:2301.03580, section 3.2.
 
     Args:
         configuration: the encoder's topology.
         outputs: channels of the image.
         width: most features of a stage here.
-        masked: whether images will come with hidden blocks; without, there are no vectors to learn.
     """
 
-    def __init__(
-        self, configuration: ConfigurationPlan, outputs: int, *, width: int = 32, masked: bool = False
-    ) -> None:
+    def __init__(self, configuration: ConfigurationPlan, outputs: int, *, width: int = 32) -> None:
         super().__init__()
         plan, dimension = configuration, configuration.dimension
         one = (1,) * dimension
@@ -47,23 +64,14 @@ class LightDecoder(nn.Module):
         self.first = upsampling(dimension, widths[0], widths[0], plan.strides[0]) if max(plan.strides[0]) > 1 else None
         self.head = convolution(dimension, widths[0], outputs, one, one)
         initialise(self)
-        replaced = plan.features_per_stage if masked else ()
-        self.tokens = nn.ParameterList(torch.randn(1, features, *one) * 0.02 for features in replaced)
 
-    def forward(self, features: Sequence[Tensor], hidden: Tensor | None = None) -> Tensor:
-        """The image from a tensor a stage, (B, F_i, *space_i); `hidden` is bool (B, *grid), None where all is seen."""
-        given = [self._filled(stage, level, hidden) for level, stage in enumerate(features)]
-        result: Tensor = self.laterals[-1](given[-1])
-        for level in reversed(range(len(given) - 1)):
-            result = self.upsamplings[level](result) + self.laterals[level](given[level])
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """The image from a tensor a stage, (B, F_i, *space_i), full resolution first."""
+        result: Tensor = self.laterals[-1](features[-1])
+        for level in reversed(range(len(features) - 1)):
+            result = self.upsamplings[level](result) + self.laterals[level](features[level])
             result = self.stages[level](result)
         if self.first is not None:
             result = self.first(result)
         image: Tensor = self.head(result)
         return image
-
-    def _filled(self, features: Tensor, level: int, hidden: Tensor | None) -> Tensor:
-        if hidden is None:
-            return features
-        unseen = at_resolution(hidden, features.shape[2:]).unsqueeze(1)
-        return torch.where(unseen, self.tokens[level].to(features.dtype), features)

@@ -29,6 +29,23 @@ def encoder_of(network: nn.Module, configuration: ConfigurationPlan) -> nn.Modul
     return encoder
 
 
+def decoder_of(network: nn.Module, configuration: ConfigurationPlan) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """The enlarging layers and the stages of a segmentation network's decoder, lowest resolution first.
+
+    Raises:
+        ConfigurationError: the network has no `upsamplings` and `decoder` of that many stages.
+    """
+    up, decoder = (getattr(network, name, None) for name in ("upsamplings", "decoder"))
+    stages = configuration.stages - 1
+    if isinstance(up, nn.ModuleList) and isinstance(decoder, nn.ModuleList) and len(up) == len(decoder) == stages:
+        return up, decoder
+    raise ConfigurationError(
+        f"the decoder of the network {configuration.network!r} cannot be pretrained",
+        expected=f"`upsamplings` and `decoder`, {stages} stages each",
+        remedy="choose plain-unet or residual-encoder-unet, or --set training.options.parameters.decoder=light",
+    )
+
+
 def stage_features(encoder: Iterable[nn.Module], image: Tensor, hidden: Tensor | None = None) -> list[Tensor]:
     """What each stage of an encoder gives, full resolution first, of an image of which blocks may be hidden.
 

@@ -1,4 +1,4 @@
-"""The network of a pretraining: a segmentation network's encoder and a method's heads."""
+"""The network of a pretraining: a segmentation network's encoder, perhaps its decoder, and a method's heads."""
 
 from __future__ import annotations
 
@@ -9,27 +9,39 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.networks.build import build_network
+from autoseg.networks.unet import decode
+from autoseg.plan.record import ConfigurationPlan
 from autoseg.pretraining.batch import ViewBatch
-from autoseg.pretraining.features import encoder_of, pooled_views, stage_features
+from autoseg.pretraining.features import decoder_of, encoder_of, pooled_views, stage_features
 
 if TYPE_CHECKING:
     from autoseg.pretraining.protocol import Method, Setting
 
 
-class PretrainingNetwork(nn.Module):
-    """An encoder with heads; a call gives what the method makes of a batch.
+HANDED_ON = ("encoder.", "upsamplings.", "decoder.")
+"""How names of weights begin that the network of a segmentation has too."""
 
-    The encoder's parameters have the names that they have in the segmentation network (`encoder.<stage>...`), so that
+
+class PretrainingNetwork(nn.Module):
+    """An encoder with heads, and a decoder where the method asks for one; a call gives what it makes of a batch.
+
+    Parameters of encoder and decoder have the names that they have in the segmentation network (`HANDED_ON`), so that
     `networks.transfer` finds them; those of the heads begin with `heads.`.
 
     Args:
-        encoder: the stages, in order; not copied.
+        whole: the segmentation network; its parts are not copied.
         method: whose heads are made, and which the calls go to.
+        configuration: that the network was built from.
+
+    Raises:
+        ConfigurationError: the network has no encoder of its own, or not the decoder that the method asks for.
     """
 
-    def __init__(self, encoder: nn.ModuleList, method: Method) -> None:
+    def __init__(self, whole: nn.Module, method: Method, configuration: ConfigurationPlan) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder = encoder_of(whole, configuration)
+        if method.decodes:
+            self.upsamplings, self.decoder = decoder_of(whole, configuration)
         self.heads = method.heads()
         self._method = method
 
@@ -40,6 +52,11 @@ class PretrainingNetwork(nn.Module):
     def stages(self, image: Tensor, hidden: Tensor | None = None) -> list[Tensor]:
         """Features of each stage, (B, F_i, *space_i), of an image of which blocks may be hidden."""
         return stage_features(self.encoder, image, hidden)
+
+    def decoded(self, features: Sequence[Tensor]) -> Tensor:
+        """The decoder's features at full resolution, (B, F_0, *patch), from those of each stage."""
+        *_, last = decode(self.upsamplings, self.decoder, list(features))
+        return last
 
     def vectors(self, views: Sequence[Tensor]) -> list[Tensor]:
         """One vector (B, 2 F) an image and view."""
@@ -58,8 +75,7 @@ def build_pretraining_network(setting: Setting, method: Method, *, seed: int | N
         ConfigurationError: an unknown network, or one without an encoder of its own.
     """
     whole = build_network(setting.configuration, setting.channels, 1, seed=seed)
-    encoder = encoder_of(whole, setting.configuration)
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
-        return PretrainingNetwork(encoder, method)
+        return PretrainingNetwork(whole, method, setting.configuration)

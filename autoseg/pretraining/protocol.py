@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import prod
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from autoseg.records import Record
 
 Outputs = Mapping[str, Tensor]
 """What the network gives for a batch, by name. "embedding" is among those of the student: (V, B, F) without gradient,
-the encoder's vectors of V views of each image, for `watch.look`."""
+the encoder's vectors of V views of each image, for `watch.look`. A method that sorts images may give "assignment" too:
+(V, B, K) without gradient, the probabilities of its K prototypes as a target."""
 
 
 class Method(Protocol):
@@ -42,10 +43,15 @@ class Method(Protocol):
 
     Attributes:
         momentum: of the teacher at the start of the training; None for a method without teacher.
+        decodes: whether the segmentation network's decoder is trained and handed on beside its encoder
+            (`PretrainingNetwork.decoded`).
     """
 
     @property
     def momentum(self) -> float | None: ...
+
+    @property
+    def decodes(self) -> bool: ...
 
     def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
         """Draws an example from an image of that spatial shape, (Z, Y, X) or (Y, X)."""
@@ -132,12 +138,20 @@ class ViewMethod(Record, ABC):
         setting: what it is made for.
     """
 
+    compares: ClassVar[bool] = False
+    """Whether images of a batch are compared with each other, so that more of them teach more."""
+
     setting: Setting
 
     @property
     def momentum(self) -> float | None:
         """No teacher."""
         return None
+
+    @property
+    def decodes(self) -> bool:
+        """The encoder alone."""
+        return False
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:

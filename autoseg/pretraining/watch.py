@@ -21,11 +21,13 @@ class CollapseRules(Record):
         least_deviation: of `relative_deviation`, which is 1 where directions are spread evenly. Features after a ReLU
             share a positive mean, so that an encoder with fresh weights has about 0.1 already.
         least_rank: effective rank of the embeddings less their mean.
+        least_information: `information` of assignments to prototypes, in nats.
         least_samples: fewer than these give no verdict.
     """
 
     least_deviation: float = Field(default=0.005, ge=0)
     least_rank: float = Field(default=1.5, ge=1)
+    least_information: float = Field(default=0.05, ge=0)
     least_samples: int = Field(default=16, ge=2)
 
 
@@ -41,6 +43,8 @@ class Health:
         alignment: mean squared distance of two views, lower is closer; None without a second view.
         collapsed: whether images can no longer be told apart.
         reason: why so, in words; empty while all is well.
+        information: of the assignments to prototypes; None for a method without.
+        uninformed: whether these say nothing of the image. A training begins so; it must not stay so.
     """
 
     samples: int
@@ -50,11 +54,20 @@ class Health:
     alignment: float | None
     collapsed: bool
     reason: str = ""
+    information: float | None = None
+    uninformed: bool = False
 
 
 @torch.no_grad()
-def look(embeddings: Tensor, second: Tensor | None = None, rules: CollapseRules | None = None) -> Health:
-    """Measures embeddings (N, F) of different images, and those of a second view of each if given, and judges.
+def look(
+    embeddings: Tensor,
+    second: Tensor | None = None,
+    rules: CollapseRules | None = None,
+    *,
+    assignment: Tensor | None = None,
+) -> Health:
+    """Measures embeddings (N, F) of different images, and those of a second view of each if given, and judges; so with
+    the probabilities (N', K) of prototypes, of the same images, where there are any.
 
     Embeddings of several steps are to be laid together until there are `least_samples`, since a small batch has a
     small rank whatever the network does. Values that are not finite count as collapsed.
@@ -72,8 +85,12 @@ def look(embeddings: Tensor, second: Tensor | None = None, rules: CollapseRules 
             reason = f"all images have nearly the same embedding: deviation {deviation:.3g} of the 1 of an even spread"
         elif rank < rules.least_rank:
             reason = f"embeddings vary in few directions: effective rank {rank:.2f} of {embeddings.shape[1]}"
+    known = None if assignment is None else float(information(assignment))
+    enough = len(embeddings) >= rules.least_samples
     return Health(
         samples=len(embeddings),
+        information=known,
+        uninformed=known is not None and enough and not known >= rules.least_information,
         deviation=deviation,
         effective_rank=rank,
         uniformity=float(uniformity(embeddings)) if several else None,
@@ -81,6 +98,15 @@ def look(embeddings: Tensor, second: Tensor | None = None, rules: CollapseRules 
         collapsed=bool(reason),
         reason=reason,
     )
+
+
+def information(probabilities: Tensor) -> Tensor:
+    """What an assignment says of the image, in nats: the entropy of the mean of (N, K) less the mean entropy.
+
+    0 where all images have the same one, be it even or a single prototype; at most log min(N, K).
+    """
+    values = probabilities.double()
+    return torch.special.entr(values.mean(0)).sum() - torch.special.entr(values).sum(1).mean()
 
 
 def deviation_of_unit(embeddings: Tensor) -> Tensor:

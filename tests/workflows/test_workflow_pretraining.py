@@ -25,8 +25,7 @@ NAME = "3d_fullres"
 NARROW = {
     "dino": ("prototypes=16", "hidden=8", "bottleneck=4", "local_views=1"),
     "jepa": ("width=8", "layers=1"),
-    "masked-autoencoder": ("decoder_width=4",),
-    "restoration": ("decoder_width=4",),
+    "restoration": ("decoder=light", "decoder_width=4"),
     "rotation": ("hidden=8",),
 }
 

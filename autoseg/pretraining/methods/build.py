@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from autoseg import plugins
 from autoseg.errors import ConfigurationError
+from autoseg.plan.record import ConfigurationPlan
 from autoseg.pretraining.protocol import Method, Setting
 from autoseg.records import Record
+
+MANY = 16
+"""Images of a batch that are compared with each other, where their voxels allow it."""
+
+MOST_VOXELS = 2**22
+"""Of the views of such a batch: an encoder's memory of them is about that of training the default plan for 8 GB."""
+
+
+def planned_images(name: str, configuration: ConfigurationPlan) -> int:
+    """Images a step where the user names none: the plan's, or as many more as a method that compares them can use.
+
+    Raises:
+        ConfigurationError: an unknown method.
+    """
+    planned = configuration.batch_size
+    if not getattr(plugins.resolve("pretraining", name), "compares", False):
+        return planned
+    return max(planned, min(MANY, MOST_VOXELS // (2 * prod(configuration.patch_size))))
 
 
 def build_method(name: str, setting: Setting, options: Mapping[str, Any] | None = None) -> Method:
@@ -16,7 +36,7 @@ def build_method(name: str, setting: Setting, options: Mapping[str, Any] | None 
 
     Args:
         name: plug-in of kind "pretraining": a record with a field `setting`, or a callable that takes the setting and
-            the options by name.
+            the options by name. If its attribute `compares` is true, batches are larger (`planned_images`).
         setting: network, patch, channels, views and batch size.
         options: of the method, by the names of its fields.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
@@ -23,6 +25,8 @@ class BYOL(ViewMethod):
         hidden, outputs: widths of projector and predictor.
         norm: of both; None takes batch norm, or layer norm for small batches.
     """
+
+    compares: ClassVar[bool] = True
 
     teacher_momentum: float = Field(default=0.996, ge=0, le=1)
     hidden: int = Field(default=512, ge=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from pydantic import Field
@@ -30,6 +32,8 @@ class DINO(ViewMethod):
         prototypes, hidden, bottleneck: widths of the head.
         norm: of the head; the paper has none.
     """
+
+    compares: ClassVar[bool] = True
 
     teacher_momentum: float = Field(default=0.996, ge=0, le=1)
     student_temperature: float = Field(default=0.1, gt=0)
@@ -61,10 +65,12 @@ class DINO(ViewMethod):
         return nn.ModuleDict({"head": head})
 
     def online(self, network: PretrainingNetwork, batch: ViewBatch) -> Outputs:
-        """ "logits" of all views, (V, B, prototypes)."""
-        vectors = network.vectors(batch.views)
-        logits = torch.stack([network.heads["head"](vector) for vector in vectors])
-        return {"logits": logits, "embedding": watched(vectors[:GLOBAL_VIEWS])}
+        """ "logits" of all views, (V, B, prototypes); for the watch, what the large ones would be as targets."""
+        vectors, head = network.vectors(batch.views), network.heads["head"]
+        logits = torch.stack([head(vector) for vector in vectors])
+        large = logits[:GLOBAL_VIEWS].detach().float() - head.centre  # type: ignore[operator]
+        assignment = (large / self.teacher_temperature).softmax(-1)
+        return {"logits": logits, "embedding": watched(vectors[:GLOBAL_VIEWS]), "assignment": assignment}
 
     def target(self, network: PretrainingNetwork, batch: ViewBatch) -> Outputs:
         """ "logits" of the large views, (2, B, prototypes), and the "centre" before this batch."""

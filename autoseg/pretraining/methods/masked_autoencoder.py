@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoseg.pretraining.batch import Drawn, ViewBatch
-from autoseg.pretraining.decoder import LightDecoder
 from autoseg.pretraining.drawing import drawn, one_view
 from autoseg.pretraining.features import pooled_visible
 from autoseg.pretraining.losses.reconstruction import masked_reconstruction
 from autoseg.pretraining.masking import block_mask
 from autoseg.pretraining.network import PretrainingNetwork
-from autoseg.pretraining.protocol import Outputs, ViewMethod, watched
+from autoseg.pretraining.protocol import Outputs, watched
+from autoseg.pretraining.restoring import RestoringMethod
 from autoseg.pretraining.views import Shape
 
 
-class MaskedAutoencoder(ViewMethod):
-    """Most blocks of a patch are hidden, and a light decoder restores them from what the encoder sees of the rest.
+class MaskedAutoencoder(RestoringMethod):
+    """Most blocks of a patch are hidden, and a decoder restores them from what the encoder sees of the rest.
 
     The encoder's features are set to zero where blocks are hidden, stage by stage, so that nothing leaks through its
     convolutions (SparK's sparse convolution in dense form).
@@ -26,12 +28,12 @@ class MaskedAutoencoder(ViewMethod):
     Attributes:
         share: of the blocks that are hidden.
         normalise: restore blocks of mean 0 and variance 1.
-        decoder_width: most features of a decoder's stage.
     """
+
+    masks: ClassVar[bool] = True
 
     share: float = Field(default=0.6, gt=0, lt=1)
     normalise: bool = False
-    decoder_width: int = Field(default=32, ge=1)
 
     def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
         """One view, its values unchanged, and the mask "hidden", bool (*grid)."""
@@ -39,16 +41,11 @@ class MaskedAutoencoder(ViewMethod):
         view = one_view(rng, shape, setting.frame, setting.views, setting.channels)
         return drawn(rng, [view], {"hidden": block_mask(rng, setting.grid, self.share)})
 
-    def heads(self) -> nn.ModuleDict:
-        """The decoder."""
-        plan, channels = self.setting.configuration, self.setting.channels
-        return nn.ModuleDict({"decoder": LightDecoder(plan, channels, width=self.decoder_width, masked=True)})
-
     def online(self, network: PretrainingNetwork, batch: ViewBatch) -> Outputs:
         """The image "restored", (B, C, *patch): hidden blocks count, the others are whatever comes."""
         hidden = batch.extra["hidden"]
         features = network.stages(batch.views[0], hidden)
-        restored = network.heads["decoder"](features, hidden)
+        restored = self.restored(network, features, hidden)
         return {"restored": restored, "embedding": watched([pooled_visible(features[-1], hidden)])}
 
     def loss(self, online: Outputs, target: Outputs, batch: ViewBatch) -> Tensor:

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
-from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoseg.pretraining.batch import Drawn, Example, ViewBatch
 from autoseg.pretraining.cutting import cut
-from autoseg.pretraining.decoder import LightDecoder
 from autoseg.pretraining.drawing import drawn, one_view
 from autoseg.pretraining.features import pooled
 from autoseg.pretraining.losses.reconstruction import restoration
 from autoseg.pretraining.network import PretrainingNetwork
-from autoseg.pretraining.protocol import Outputs, ViewMethod, watched
+from autoseg.pretraining.protocol import Outputs, watched
 from autoseg.pretraining.restoration import Corruption, corrupt
+from autoseg.pretraining.restoring import RestoringMethod
 from autoseg.pretraining.views import Shape
 
 
-class Restoration(ViewMethod):
+class Restoration(RestoringMethod):
     """A patch is shuffled, its values mapped, parts painted over, and the original is to be restored (Models Genesis).
 
     Attributes:
         corruption: how often and how strongly.
-        decoder_width: most features of a decoder's stage.
     """
 
+    masks: ClassVar[bool] = False
+
     corruption: Corruption = Corruption()
-    decoder_width: int = Field(default=32, ge=1)
 
     def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
         """One view, its values unchanged."""
@@ -41,17 +42,10 @@ class Restoration(ViewMethod):
         corrupted = corrupt(image.numpy(), np.random.default_rng(drawn.seed), self.corruption)
         return Example((torch.from_numpy(corrupted),), {"image": image})
 
-    def heads(self) -> nn.ModuleDict:
-        """The decoder."""
-        setting = self.setting
-        return nn.ModuleDict(
-            {"decoder": LightDecoder(setting.configuration, setting.channels, width=self.decoder_width)}
-        )
-
     def online(self, network: PretrainingNetwork, batch: ViewBatch) -> Outputs:
         """The image "restored", (B, C, *patch)."""
         features = network.stages(batch.views[0])
-        return {"restored": network.heads["decoder"](features), "embedding": watched([pooled(features[-1])])}
+        return {"restored": self.restored(network, features), "embedding": watched([pooled(features[-1])])}
 
     def loss(self, online: Outputs, target: Outputs, batch: ViewBatch) -> Tensor:
         """Mean squared error over the whole patch."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
@@ -23,6 +25,8 @@ class SimCLR(ViewMethod):
         hidden, outputs: widths of the projector.
         norm: of the projector; None takes batch norm, or layer norm for small batches.
     """
+
+    compares: ClassVar[bool] = True
 
     temperature: float = Field(default=0.2, gt=0)
     hidden: int = Field(default=512, ge=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
@@ -27,6 +29,8 @@ class Triplet(ViewMethod):
         hidden, outputs: widths of the projector.
         norm: of the projector; None takes batch norm, or layer norm for small batches.
     """
+
+    compares: ClassVar[bool] = True
 
     margin: float = Field(default=0.5, gt=0)
     distance: Distance = "cosine"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from pydantic import Field
@@ -27,6 +29,8 @@ class VolumeContrast(ViewMethod):
         hidden, outputs: widths of the projector.
         norm: of the projector; None takes batch norm, or layer norm for small batches.
     """
+
+    compares: ClassVar[bool] = True
 
     divisions: int = Field(default=2, ge=2)
     spread_weight: float = Field(default=1.0, ge=0)

@@ -11,6 +11,7 @@ from autoseg.networks.build import build_network
 from autoseg.networks.transfer import Transfer, transfer_weights
 from autoseg.plan.layers import input_channels
 from autoseg.plan.record import Plan
+from autoseg.pretraining.network import HANDED_ON
 from autoseg.records import Record
 from autoseg.trainers.pretraining.options import TASK
 
@@ -30,6 +31,7 @@ class Adaptation(Record):
         transpose_forward: order of the array axes.
         strides, kernel_sizes, features_per_stage, blocks_per_stage: a value a stage.
         encoder: names of its tensors in the checkpoint.
+        decoder: those of the decoder; none where the method trains the encoder alone.
         stem: the one that depends on the number of channels.
     """
 
@@ -47,6 +49,7 @@ class Adaptation(Record):
     features_per_stage: tuple[int, ...]
     blocks_per_stage: tuple[int, ...]
     encoder: tuple[str, ...]
+    decoder: tuple[str, ...] = ()
     stem: str
 
 
@@ -60,32 +63,33 @@ def adaptation_of(plan: Plan, name: str, method: str, weights: Mapping[str, Tens
         weights: state dict of a `PretrainingNetwork`.
     """
     configuration = plan.configurations[name]
-    encoder = encoder_weights(weights)
+    handed = handed_on(weights)
     same = set(Adaptation.model_fields) & set(type(configuration).model_fields)
     return Adaptation(
         method=method,
         configuration=name,
         channels=plan.channels,
         transpose_forward=plan.transpose_forward,
-        encoder=tuple(encoder),
-        stem=next(key for key, tensor in encoder.items() if tensor.ndim > 3),
+        encoder=tuple(name for name in handed if name.startswith(_ENCODER)),
+        decoder=tuple(name for name in handed if not name.startswith(_ENCODER)),
+        stem=next(name for name, tensor in handed.items() if tensor.ndim > 3),
         **{field: getattr(configuration, field) for field in same},
     )
 
 
-def encoder_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of the encoder in a pretraining's weights, without those of its heads."""
-    return {name: tensor for name, tensor in weights.items() if name.startswith(_ENCODER)}
+def handed_on(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of encoder and decoder in a pretraining's weights, without those of its heads."""
+    return {name: tensor for name, tensor in weights.items() if name.startswith(HANDED_ON)}
 
 
 def starting_tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights of a checkpoint that another training starts from: of a pretraining those of the encoder alone."""
+    """The weights of a checkpoint that another training starts from: of a pretraining those without its heads."""
     weights: dict[str, Tensor] = checkpoint["network"]
-    return encoder_weights(weights) if checkpoint.get("trainer") == TASK else weights
+    return handed_on(weights) if checkpoint.get("trainer") == TASK else weights
 
 
 def try_adaptation(plan: Plan, name: str, weights: Mapping[str, Tensor], *, where: object = None) -> Transfer:
-    """Loads an encoder into the segmentation network of a plan, to see what becomes of each tensor.
+    """Loads what a pretraining hands on into the segmentation network of a plan, to see what becomes of each tensor.
 
     Raises:
         ConfigurationError: nothing fits.
@@ -93,4 +97,4 @@ def try_adaptation(plan: Plan, name: str, weights: Mapping[str, Tensor], *, wher
     configuration = plan.configurations[name]
     channels = input_channels(configuration, len(plan.channels), plan.labels)
     network: nn.Module = build_network(configuration, channels, max(2, plan.labels.outputs), seed=0)
-    return transfer_weights(network, encoder_weights(weights), where=where)
+    return transfer_weights(network, handed_on(weights), where=where)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from autoseg.plan.record import PRETRAINING, ConfigurationPlan
-from autoseg.pretraining.methods.build import build_method
+from autoseg.pretraining.methods.build import build_method, planned_images
 from autoseg.pretraining.presets import kind_of_image, preset
 from autoseg.pretraining.protocol import Method, Setting
 from autoseg.records import Record
@@ -22,7 +22,7 @@ class PretrainingOptions(Record):
     Attributes:
         method: plug-in of kind "pretraining".
         views: kind of image whose preset says how views may differ; None takes what the channels' names speak for.
-        batch_size: images a step; None as planned.
+        batch_size: images a step; None as planned, more for a method that compares them.
         parameters: of the method, by the names of its fields.
     """
 
@@ -53,7 +53,9 @@ def chosen_method(configuration: ConfigurationPlan, channels: Sequence[str]) -> 
     """
     options = options_of(configuration)
     setting = Setting(
-        configuration=configuration.with_(batch_size=options.batch_size or configuration.batch_size),
+        configuration=configuration.with_(
+            batch_size=options.batch_size or planned_images(options.method, configuration)
+        ),
         channels=len(channels),
         views=preset(options.views or kind_of_image(channels)),
     )

@@ -30,8 +30,14 @@ from autoseg.workspace import ALL_DATA
 MEASURES = ("deviation", "effective_rank", "alignment", "uniformity")
 """What of `pretraining.watch.Health` is written after every round."""
 
+INFORMATION = "information"
+"""Written too by methods that assign images to prototypes."""
+
 PATIENCE = 3
 """Rounds in a row with collapsed embeddings after which a training stops."""
+
+HEAD_PATIENCE = 10
+"""Rounds in a row whose assignments say nothing of the image; every training begins with some."""
 
 _WATCHED = 32  # images looked at after a round
 _VIEWS = 2
@@ -95,7 +101,8 @@ class PretrainingTask:
         self.network: nn.Module = build_pretraining_network(self.setting, self.method, seed=context.config.seed)
         self._follower: Follower | None = None
         self._health: Health | None = None
-        self._collapsed = 0
+        self._collapsed = self._uninformed = 0
+        self._features = 0
 
     def follower(self, network: nn.Module) -> Follower:
         """What follows the network after each step; made once, when the network is on its device."""
@@ -118,11 +125,15 @@ class PretrainingTask:
         return self.method.loss(network(batch), target, batch)
 
     def validation(self, network: nn.Module, batch: ViewBatch) -> tuple[Tensor, Tensor]:
-        """Loss, and embeddings (views, images, F) in which those of other batches are zero, so that they add up."""
+        """Loss, and embeddings (views, images, F) with the method's assignments behind them; those of other batches
+        are zero, so that they add up."""
         assert self._follower is not None
         online = network(batch)
         loss = self.method.loss(online, self._follower.target(batch), batch)
         embedding = online["embedding"][:_VIEWS]
+        self._features = embedding.shape[-1]
+        if "assignment" in online:
+            embedding = torch.cat((embedding, online["assignment"][:_VIEWS].to(embedding)), dim=-1)
         views, images, features = embedding.shape
         first = batch.step * self.setting.samples
         places = embedding.new_zeros((views, self._looks * self.setting.samples, features))
@@ -134,19 +145,24 @@ class PretrainingTask:
         return {}
 
     def measures(self, counts: Tensor) -> dict[str, float | None]:
-        """`MEASURES` of the embeddings."""
-        self._health = look(counts[0], counts[1] if len(counts) > 1 else None)
+        """`MEASURES` of the embeddings, and `INFORMATION` of assignments if there are any."""
+        features = self._features or counts.shape[-1]
+        embedding, assignment = counts[..., :features], counts[..., features:].flatten(0, 1)
+        assigns = assignment.shape[-1] > 0
+        second = embedding[1] if len(embedding) > 1 else None
+        self._health = look(embedding[0], second, assignment=assignment if assigns else None)
         found = asdict(self._health)
-        return {name: found[name] for name in MEASURES}
+        return {name: found[name] for name in (*MEASURES, *([INFORMATION] if assigns else []))}
 
     def adapt(self, network: nn.Module, step: int, place: Any) -> bool:
-        """Stops a training whose embeddings have collapsed.
+        """Stops a training whose embeddings have collapsed, or whose head has.
 
         Raises:
-            TrainingError: they have for `PATIENCE` rounds.
+            TrainingError: they have for `PATIENCE` rounds, or it for `HEAD_PATIENCE`.
         """
         if self._health is not None:
             self._collapsed = self._collapsed + 1 if self._health.collapsed else 0
+            self._uninformed = self._uninformed + 1 if self._health.uninformed else 0
         if self._health is not None and self._collapsed >= PATIENCE:
             raise TrainingError(
                 "the pretraining has collapsed: the encoder no longer tells images apart",
@@ -156,15 +172,24 @@ class PretrainingTask:
                 remedy="lower the learning rate, take larger batches, or choose another method (masked-autoencoder "
                 "does not collapse in this way)",
             )
+        if self._health is not None and self._uninformed >= HEAD_PATIENCE:
+            raise TrainingError(
+                "the pretraining has collapsed: its head gives every image the same answer, from which the encoder "
+                "learns nothing",
+                where=f"step {step}, and {HEAD_PATIENCE} rounds before",
+                got=f"{self._health.information:.3f} nats of information about the image",
+                remedy="take larger batches or fewer prototypes (--set training.options.batch_size=32, --set "
+                "training.options.parameters.prototypes=64), lower the learning rate, or choose another method",
+            )
         return False
 
     def state(self) -> dict[str, Any]:
-        """For how many rounds embeddings have been collapsed."""
-        return {"collapsed": self._collapsed}
+        """For how many rounds embeddings have been collapsed, and the head."""
+        return {"collapsed": self._collapsed, "uninformed": self._uninformed}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """From a checkpoint."""
-        self._collapsed = state["collapsed"]
+        self._collapsed, self._uninformed = state["collapsed"], state.get("uninformed", 0)
 
     @property
     def _looks(self) -> int:

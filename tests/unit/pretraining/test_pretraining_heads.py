@@ -9,7 +9,7 @@ import torch
 from blob_images import plan
 from torch import nn
 
-from autoseg.pretraining.decoder import LightDecoder
+from autoseg.pretraining.decoder import LightDecoder, Tokens
 from autoseg.pretraining.heads import ContextPredictor, DinoHead, byol_mlp, mlp, norm_for, simclr_projector
 
 
@@ -63,11 +63,11 @@ def test_the_predictor_knows_places() -> None:
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_the_decoder_gives_an_image_and_ignores_hidden_features(dimension: int) -> None:
     torch.manual_seed(0)
-    decoder = LightDecoder(plan(dimension), 2, width=6, masked=True)
+    decoder, tokens = LightDecoder(plan(dimension), 2, width=6), Tokens(plan(dimension))
     features = [torch.randn(2, n, *(size,) * dimension) for n, size in ((4, 16), (8, 8), (12, 4))]
     hidden = torch.zeros(2, *(4,) * dimension, dtype=torch.bool)
     hidden[:, 1:3] = True
-    image = decoder(features, hidden)
+    image = decoder(tokens(features, hidden))
     assert image.shape == (2, 2, *(16,) * dimension)
     changed = []
     for stage in features:
@@ -75,9 +75,9 @@ def test_the_decoder_gives_an_image_and_ignores_hidden_features(dimension: int) 
         length = stage.shape[2] // 4
         other[:, :, length : 3 * length] += 5
         changed.append(other)
-    torch.testing.assert_close(decoder(changed, hidden), image)
+    torch.testing.assert_close(decoder(tokens(changed, hidden)), image)
     image.sum().backward()
-    assert all(parameter.grad is not None for parameter in decoder.parameters())
+    assert all(parameter.grad is not None for part in (decoder, tokens) for parameter in part.parameters())
 
 
 def test_a_decoder_of_whole_images_and_of_a_stem_that_strides() -> None:

@@ -19,6 +19,7 @@ from autoseg.pretraining.network import PretrainingNetwork, build_pretraining_ne
 from autoseg.pretraining.protocol import Method, Outputs
 from autoseg.pretraining.teacher import MomentumTeacher
 from autoseg.pretraining.watch import look
+from autoseg.trainers.pretraining.adaptation import handed_on
 
 NAMES = plugins.names("pretraining")
 NETWORKS = [(d, network) for d in (2, 3) for network in ("plain-unet", "residual-encoder-unet")]
@@ -143,6 +144,23 @@ def test_the_encoder_goes_into_the_segmentation_network(network: str) -> None:
     assert set(transfer.loaded) == names == set(encoder)
     image = torch.randn(1, 1, 16, 16)
     torch.testing.assert_close(segmentation.encoder[0](image), pretrained.encoder[0](image))  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["masked-autoencoder", "restoration"])
+@pytest.mark.parametrize("network", ["plain-unet", "residual-encoder-unet"])
+def test_methods_that_restore_hand_the_decoder_on_too(name: str, network: str) -> None:
+    chosen = setting(2, network)
+    pretrained = build_pretraining_network(chosen, build_method(name, chosen), seed=1)
+    segmentation = build_network(plan(2, network), 1, 3, seed=2)
+    transfer = transfer_weights(segmentation, handed_on(pretrained.state_dict()))
+    names = {key for key in segmentation.state_dict() if not key.startswith("heads.")}
+    assert set(transfer.loaded) == names
+    image = torch.randn(2, 1, 16, 16)
+    segmentation.headless = True
+    torch.testing.assert_close(pretrained.decoded(pretrained.stages(image)), segmentation(image))
+
+    light = build_pretraining_network(chosen, build_method(name, chosen, {"decoder": "light"}), seed=1)
+    assert all(key.startswith("encoder.") for key in handed_on(light.state_dict()))
 
 
 def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone() -> None:

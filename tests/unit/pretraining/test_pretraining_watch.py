@@ -17,6 +17,7 @@ from autoseg.pretraining.watch import (
     alignment,
     deviation_of_unit,
     effective_rank,
+    information,
     look,
     relative_deviation,
     uniformity,
@@ -105,3 +106,24 @@ def test_an_encoder_with_fresh_weights_has_not_collapsed(name: str, dimension: i
     assert not health.collapsed
     assert health.effective_rank > 3
     assert look(first[:1].expand(24, -1)).collapsed
+
+
+def test_information_of_assignments() -> None:
+    each = torch.eye(4)
+    assert float(information(each)) == pytest.approx(math.log(4))
+    assert float(information(torch.full((6, 4), 0.25))) == pytest.approx(0, abs=1e-6)
+    assert float(information(each[:1].expand(6, 4))) == pytest.approx(0, abs=1e-6)
+    half = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
+    assert float(information(half)) == pytest.approx(0.5 * math.log(2))  # mean (1/4, 1/2, 1/4)
+
+
+def test_a_head_that_answers_all_alike_is_told_from_one_that_does_not() -> None:
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(32, 8, generator=generator)
+    alike = torch.full((64, 16), 1 / 16)
+    sharp = torch.randn(64, 16, generator=generator).mul(5).softmax(-1)
+    assert look(embeddings, assignment=alike).uninformed
+    assert look(embeddings, assignment=alike * float("nan")).uninformed
+    assert not look(embeddings, assignment=sharp).uninformed
+    assert not look(embeddings).uninformed
+    assert not look(embeddings[:4], assignment=alike).uninformed  # too few to say

@@ -9,20 +9,20 @@ import pytest
 import torch
 
 from autoseg.errors import ConfigurationError, TrainingError
-from autoseg.pretraining.methods.build import build_method
+from autoseg.pretraining.methods.build import MANY, build_method
 from autoseg.pretraining.network import build_pretraining_network
 from autoseg.pretraining.watch import look
 from autoseg.trainers.pretraining.gallery import Gallery
 from autoseg.trainers.pretraining.options import chosen_method, options_of
 from autoseg.trainers.pretraining.pictures import nearest
-from autoseg.trainers.pretraining.task import PATIENCE, Follower, PretrainingTask
+from autoseg.trainers.pretraining.task import HEAD_PATIENCE, INFORMATION, MEASURES, PATIENCE, Follower, PretrainingTask
 from tests.unit.pretraining.blob_images import batch_of, setting
 
 
 def bare_task() -> PretrainingTask:
     """A task that has only its memory."""
     task = object.__new__(PretrainingTask)
-    task._health, task._collapsed = None, 0
+    task._health, task._collapsed, task._uninformed, task._features = None, 0, 0, 0
     return task
 
 
@@ -34,6 +34,23 @@ def test_a_training_whose_images_all_look_alike_stops() -> None:
             assert task.adapt(torch.nn.Identity(), round_number, None) is False
     with pytest.raises(TrainingError, match="collapsed: the encoder no longer tells images apart"):
         task.adapt(torch.nn.Identity(), PATIENCE, None)
+
+
+def test_a_training_whose_head_answers_all_alike_stops_after_a_while() -> None:
+    task, generator = bare_task(), torch.Generator().manual_seed(0)
+    embeddings = torch.randn(2, 32, 8, generator=generator)
+    task._features = 8
+    alike = torch.cat((embeddings, torch.full((2, 32, 4), 0.25)), dim=-1)
+    sharp = torch.cat((embeddings, torch.eye(4).repeat(8, 1).expand(2, 32, 4)), dim=-1)
+    for seen in [alike] * (HEAD_PATIENCE - 1) + [sharp] + [alike] * (HEAD_PATIENCE - 1):
+        assert task.measures(seen).keys() == {*MEASURES, INFORMATION}
+        task.adapt(torch.nn.Identity(), 0, None)
+    again = bare_task()
+    again.load_state(task.state())
+    again._features = 8
+    assert again.measures(alike)[INFORMATION] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(TrainingError, match="its head gives every image the same answer"):
+        again.adapt(torch.nn.Identity(), 0, None)
 
 
 def test_one_bad_round_does_not_stop_it_and_the_count_is_resumed() -> None:
@@ -107,6 +124,10 @@ def test_options_choose_method_views_and_batch() -> None:
     assert chosen_method(chosen, ("CT",))[0].views != chosen_method(chosen, ("T1",))[0].views
     other = configuration.with_(options={"views": "mr"})
     assert chosen_method(other, ("CT",))[0].views == chosen_method(chosen, ("T1",))[0].views
+    assert chosen_method(configuration.with_(options={"method": "simclr"}), ("CT",))[0].samples == MANY
+    assert chosen_method(configuration.with_(options={}), ("CT",))[0].samples == configuration.batch_size
+    large = configuration.with_(patch_size=(1024, 1024), options={"method": "simclr"})
+    assert chosen_method(large, ("CT",))[0].samples == max(2, configuration.batch_size)
     with pytest.raises(ConfigurationError, match="did you mean 'method'"):
         options_of(configuration.with_(options={"methd": "byol"}))
     with pytest.raises(ConfigurationError, match="did you mean 'outputs'"):

@@ -1,0 +1,170 @@
+"""Running the experiment by the command line that users have, stage by stage; what is finished is kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.data.discovery import discover
+from autoseg.data.splits import SplitRule, make_splits, save_splits
+from autoseg.workspace import ALL_DATA, Run
+from benchmarks.pretraining.draws import Draw, draws_of
+
+SCRATCH = "scratch"
+
+FINE_TUNINGS: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "warm-up": ("training.fine_tuning=warm-up",),
+    "sawtooth": ("training.fine_tuning=sawtooth",),
+    "slow-encoder": ("training.fine_tuning.encoder_rate=0.1",),
+}
+"""Name behind a method's colon -> settings of the training on labels."""
+
+
+class StageFailed(Exception):
+    """A command of the experiment ended with an error."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is compared: a method of pretraining, or none, and how it is trained on.
+
+    Attributes:
+        method: plug-in of kind "pretraining", or `SCRATCH`.
+        fine_tuning: of `FINE_TUNINGS`.
+    """
+
+    method: str
+    fine_tuning: str = "plain"
+
+    @classmethod
+    def of(cls, text: str) -> Arm:
+        """From METHOD or METHOD:FINE-TUNING.
+
+        Raises:
+            ValueError: an unknown way of fine-tuning.
+        """
+        method, _, way = text.partition(":")
+        if way and way not in FINE_TUNINGS:
+            raise ValueError(f"{text!r}: {way!r} is none of {', '.join(FINE_TUNINGS)}")
+        return cls(method, way or "plain")
+
+    @property
+    def name(self) -> str:
+        """As it was asked for."""
+        return self.method if self.fine_tuning == "plain" else f"{self.method}:{self.fine_tuning}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A data set, its fold and the lengths of the trainings.
+
+    Attributes:
+        dataset: labelled.
+        out: folder of everything that is made.
+        fold: of the data set's own five, whose validation cases are held out.
+        configuration: what is planned and trained.
+        plan_budget: time that the network is planned for, as the command line has it.
+        pretraining_budget: of each pretraining.
+        steps: of each training on labels.
+        seed: of the trainings.
+        workers: processes beside each.
+    """
+
+    dataset: Path
+    out: Path
+    fold: int = 0
+    configuration: str = "3d_fullres"
+    plan_budget: str = "20m"
+    pretraining_budget: str = "4m"
+    steps: int = 250
+    seed: int = 0
+    workers: int = 1
+
+    @property
+    def base(self) -> Run:
+        """The planned run whose plan all arms share."""
+        return Run(self.out / "planned")
+
+    @property
+    def splits(self) -> Path:
+        """A fold a draw."""
+        return self.out / "draws.json"
+
+    def run_of(self, arm: Arm) -> Run:
+        """The run that trains an arm on labels."""
+        return Run(self.out / "trained" / arm.name.replace(":", "_"))
+
+    def pretrained(self, method: str) -> Run:
+        """The run that pretrains."""
+        return Run(self.out / "pretrained" / method)
+
+    def draws(self) -> list[Draw]:
+        """All draws, in the order of the folds of `splits`."""
+        cases = discover(self.dataset).identifiers
+        return draws_of(make_splits(cases, SplitRule())[self.fold])
+
+    def plan(self, draws: Sequence[Draw]) -> None:
+        """Measures, splits and plans the data set."""
+        if self.base.plan.exists():
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        save_splits(self.splits, [draw.split for draw in draws])
+        self._command("plan", "fingerprint", self.dataset, "--out", self.base.root, "--splits", self.splits)
+        self._command("plan", "plan", self.base.root, "--budget", self.plan_budget)
+
+    def pretrain(self, method: str) -> None:
+        """Pretrains on all images but those with the voxels of a held-out one."""
+        run = self.pretrained(method)
+        if run.fold(self.configuration, ALL_DATA).final.exists():
+            return
+        self._command(
+            f"pretrain_{method}", "pretrain", self.dataset, "--out", run.root, "--method", method,
+            "--for", self.base.root, "--hold-out", f"{self.splits}:0", "--configuration", self.configuration,
+            "--budget", self.pretraining_budget, *self._common, *(["--resume"] if run.dataset.exists() else []),
+        )  # fmt: skip
+
+    def train(self, arm: Arm, folds: Sequence[int]) -> None:
+        """Trains and validates an arm on the labels of some draws."""
+        run = self.run_of(arm)
+        if all(run.fold(self.configuration, fold).validation_summary.exists() for fold in folds):
+            return
+        if arm.method == SCRATCH and not run.plan.exists():
+            shutil.copytree(self.base.root, run.root, dirs_exist_ok=True)
+        start = [] if arm.method == SCRATCH else ["--pretrained", self.pretrained(arm.method).root]
+        settings = [part for setting in FINE_TUNINGS[arm.fine_tuning] for part in ("--set", setting)]
+        self._command(
+            f"train_{run.root.name}", "plan-and-train", self.dataset, "--out", run.root, *start, *settings,
+            "--splits", self.splits, "--folds", ",".join(map(str, folds)), "--configurations", self.configuration,
+            "--steps", self.steps, *self._common, *(["--resume"] if run.dataset.exists() else []),
+        )  # fmt: skip
+
+    @property
+    def _common(self) -> list[str]:
+        return ["--seed", str(self.seed), "--workers", str(self.workers), "--device", "cpu"]
+
+    def _command(self, stage: str, *arguments: object) -> None:
+        """Runs a command of autoseg; what it prints is kept beside the runs.
+
+        Raises:
+            StageFailed: it ended with an error.
+        """
+        log = self.out / "logs" / f"{stage}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        words = [sys.executable, "-m", "autoseg", *map(str, arguments)]
+        root = str(Path(__file__).resolve().parents[2])
+        paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        started = time.monotonic()
+        with log.open("a", encoding="utf-8") as stream:
+            code = subprocess.run(
+                words, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": paths}, check=False
+            ).returncode
+        if code:
+            raise StageFailed(f"{stage} ended with {code}; see {log}")
+        print(f"{stage}: {time.monotonic() - started:.0f} s", flush=True)
