@@ -82,8 +82,8 @@ def test_a_run_is_not_resumed_with_other_folds(phantom: Path, trained: Run, tmp_
     own = json.loads(trained.splits.read_text(encoding="utf-8"))
     other = tmp_path / "other.json"
     other.write_text(json.dumps(own[1:]), encoding="utf-8")
+    settings = Settings(splits=SplitRule(file=other))
     with pytest.raises(ConfigurationError, match="other folds than those asked for"):
-        settings = Settings(splits=SplitRule(file=other))
         pipeline.plan_and_train(phantom, trained.root, steps=4, resume=True, settings=settings)
     assert json.loads(trained.splits.read_text(encoding="utf-8")) == own
     pipeline.plan_and_train(

@@ -13,9 +13,10 @@ from autoseg.data.image import Image
 from autoseg.errors import ConfigurationError, RegistrationError
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.registration.deformable import DeformableFit, fit_composed
-from autoseg.registration.learned.fields import Flow
+from autoseg.registration.learned.fields import Flow, warp
 from autoseg.registration.learned.network import RegistrationNetwork
 from autoseg.registration.learned.objective import PairBatch
+from autoseg.registration.learned.recognition import probabilities
 from autoseg.registration.learned.settings import LearnedPlan
 from autoseg.registration.methods import Result, StageReport
 from autoseg.registration.pair import Pair, scaled
@@ -28,8 +29,19 @@ from autoseg.training.runtime import Runtime
 
 METHOD = "learned"
 CORRELATION = "correlation"
+SSD = "ssd"
+NAMED = "named labels"
 UPDATES = 3
 """Of a pair after a network that learnt from images alone. Most of what can be gained is gained by so many."""
+
+LABEL_UPDATES = 5
+"""After a network that names labels: they compare what it has named in both images."""
+
+_NAMED = 0.02
+"""Probability from which a voxel counts as part of a label, when it comes to where labels are compared."""
+
+_MARGIN = 4
+"""Voxels around labels that updates move: smoothing carries an update no further."""
 
 _MUCH_LARGER = 1.25
 """An image that is longer than the network's grid by this factor is mostly moved by what was found at its border."""
@@ -103,8 +115,9 @@ class RegistrationModel:
         Args:
             fixed, moving: of the model's dimension and channels, on any grids.
             linear: where the network starts, fixed world to moving world; None lays the images' middles on each other.
-            instance_iterations: updates of this very pair after the network; 0 for none. None: `UPDATES`, but none for
-                a network that learnt from labels, which knows more than the images say.
+            instance_iterations: updates of this very pair after the network; 0 for none. None: `UPDATES`; after a
+                network that names labels `LABEL_UPDATES`, by these; none after one that learnt from labels without
+                naming any, which knows more than the images say.
 
         Returns:
             A displacement of the fixed image's whole grid, followed by an affine map.
@@ -123,26 +136,27 @@ class RegistrationModel:
         found = _in_world(flow.forward[0], pair.grid)
         updates = self._updates if instance_iterations is None else instance_iterations
         if updates:
-            fit = self._refined(pair, found, updates)
+            compared, fit = self._refined(pair, flow, found, updates)
             found, seconds = fit.transform, time.perf_counter() - networked
             ends = fit.history[0], min(fit.history)
-            stages.append(
-                StageReport(
-                    "instance", self.learned.similarity, *ends, fit.iterations, seconds, fit.stopped, fit.history
-                )
-            )
+            stages.append(StageReport("instance", compared, *ends, fit.iterations, seconds, fit.stopped, fit.history))
         displacement = as_displacement(found, Grid.of(fixed))
         return Result(compose(displacement, pair.linear), METHOD, tuple(stages), pair.warnings)
 
     @property
     def _updates(self) -> int:
+        if self.learned.recognizes:
+            return LABEL_UPDATES
         return 0 if self.learned.supervision == "labels" else UPDATES
 
-    def _refined(self, pair: OnGrid, found: Displacement, iterations: int) -> DeformableFit:
-        """The last level of the classical deformable stage, from where the network ended.
+    def _refined(self, pair: OnGrid, flow: Flow, found: Displacement, iterations: int) -> tuple[str, DeformableFit]:
+        """The last level of the classical deformable stage, from where the network ended; and what it compares.
 
-        Source: the idea of optimising single pairs after the network is of Balakrishnan et al. 2019, IEEE TMI 38(8).
+        Source: the idea of optimising single pairs after the network is of Balakrishnan et al. 2019, IEEE TMI 38(8);
+        by labels that a network has named: Siebert et al. 2021, MICCAI Learn2Reg.
         """
+        if flow.recognized is not None:
+            return NAMED, _refined_by_labels(flow, pair.grid, found, iterations)
         name, (fixed, moving) = self.learned.similarity, pair.images
         both = Pair(
             scaled("fixed image", fixed.values.numpy()),
@@ -151,7 +165,7 @@ class RegistrationModel:
             moving.grid,
         ).to(self.runtime.device)
         similarity = plugins.resolve("similarity", name)(**self.learned.similarity_options)
-        return fit_composed(both, pair.linear, name, similarity, levels=1, iterations=iterations, initial=found)
+        return name, fit_composed(both, pair.linear, name, similarity, levels=1, iterations=iterations, initial=found)
 
     @torch.no_grad()
     def flow(self, batch: PairBatch) -> Flow:
@@ -211,6 +225,40 @@ class RegistrationModel:
             f"The {name} image shows {own} mm, and the network sees the {seen} mm in its middle; beyond, the "
             "deformation at the border goes on. Crop the image to what the model was trained on."
         )
+
+
+def _refined_by_labels(flow: Flow, grid: Grid, found: Displacement, iterations: int) -> DeformableFit:
+    """Updates that lay the labels named in both images on each other, around them; the rest stays as it was found."""
+    assert flow.recognized is not None
+    fixed, moving = probabilities(flow.recognized.float())
+    seen = torch.maximum(fixed, warp(moving[None], flow.forward.to(moving))[0]).amax(dim=0) > _NAMED
+    box = _around(seen, _MARGIN)
+    inner = Grid(
+        tuple(part.stop - part.start for part in box),
+        grid.matrix,
+        tuple(grid.to_world(torch.tensor([part.start for part in box], dtype=torch.float64)).tolist()),
+    )
+    field = found.field.to(fixed)
+    inside = (slice(None), *box)
+    matrix, zeros = torch.eye(grid.dimension, dtype=torch.float64), torch.zeros(grid.dimension, dtype=torch.float64)
+    fit = fit_composed(
+        Pair(fixed[inside].contiguous(), moving, inner, grid), Affine(matrix, zeros, zeros), SSD,
+        plugins.resolve("similarity", SSD)(), levels=1, iterations=iterations,
+        initial=Displacement(inner, field[inside].contiguous()),
+    )  # fmt: skip
+    whole = field.clone()
+    whole[inside] = fit.transform.field.to(whole)
+    return replace(fit, transform=Displacement(grid, whole.cpu()))
+
+
+def _around(seen: Tensor, margin: int) -> tuple[slice, ...]:
+    """The box of true voxels (*S) with a margin, within the array; all of it where none is true."""
+    box = []
+    for axis, length in enumerate(seen.shape):
+        others = [other for other in range(seen.ndim) if other != axis]
+        places = seen.any(dim=others).nonzero().flatten().tolist() or [0, length - 1]
+        box.append(slice(max(0, places[0] - margin), min(length, places[-1] + 1 + margin)))
+    return tuple(box)
 
 
 def _middles(fixed: Grid, moving: Grid) -> Affine:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from autoseg.registration.learned.settings import LearnedPlan
 from autoseg.registration.space import Grid
 from autoseg.registration.transforms import Affine
 from autoseg.registration.warp import warp_labels
-from autoseg.trainers.registration.model import RegistrationModel
+from autoseg.trainers.registration.model import NAMED, RegistrationModel
 from autoseg.training.runtime import Runtime
 
 FLOW = (1.0, -2.0, 0.5)
@@ -118,11 +120,42 @@ def test_optimising_the_pair_is_a_stage_of_its_own() -> None:
     assert result.stages[1].after <= result.stages[1].before
 
 
-@pytest.mark.parametrize(("supervision", "stages"), [("none", ["network", "instance"]), ("labels", ["network"])])
-def test_pairs_are_optimised_unless_the_network_learnt_from_labels(supervision: str, stages: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "compared"),
+    [
+        ({}, ["correlation", "local-ncc"]),
+        ({"supervision": "labels", "labels": 2}, ["correlation"]),
+        ({"supervision": "labels", "labels": 2, "recognition_weight": 1.0}, ["correlation", NAMED]),
+    ],
+)
+def test_pairs_are_optimised_by_what_the_network_has_not_used_up(options: dict[str, Any], compared: list[str]) -> None:
     (fixed, _), (moving, _) = ball(0), ball(1)
-    model = model_of(learned(supervision=supervision, labels=2 if supervision == "labels" else 0))
-    assert [stage.name for stage in model.register(fixed, moving).stages] == stages
+    result = model_of(learned(**options)).register(fixed, moving)
+    assert [stage.similarity for stage in result.stages] == compared
+
+
+class Naming(nn.Module):
+    """Names two boxes, the moving one shifted by two voxels along the last axis, and moves nothing."""
+
+    def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None = None, *, both_ways: bool = False) -> Flow:
+        logits = torch.zeros(2, 2, *fixed.shape[2:])
+        for image, shift in enumerate((0, 2)):
+            logits[image, 1, 5:11, 5:11, 5 + shift : 11 + shift] = 8.0
+        logits[:, 0] = 4.0
+        flow = torch.zeros(1, 3, *fixed.shape[2:])
+        return Flow(flow, flow, (flow,), recognized=logits)
+
+
+def test_updates_lay_named_labels_on_each_other_and_leave_the_rest() -> None:
+    plan = learned(supervision="labels", labels=1, recognition_weight=1.0)
+    fixed, _ = ball(0, shape=plan.shape)
+    result = model_of(plan, Naming()).register(fixed, fixed, instance_iterations=20)
+    grid = Grid.of(fixed)
+    places = grid.points(torch.zeros((), dtype=torch.float64))
+    moved = (result.transform(places) - places).float()
+    assert moved[8, 8, 10, 2] == pytest.approx(2.0, abs=0.6)  # a face of the fixed box
+    assert moved[0, 0, 0].abs().max() == 0  # far away
+    assert result.stages[1].after < 0.5 * result.stages[1].before
 
 
 def test_optimising_the_pair_brings_together_what_the_network_left_apart() -> None:
