@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoseg.networks.convolution import Convolution3d
 from autoseg.networks.normalization import InstanceNorm
 from autoseg.registration.learned.correlation import correlate
 from autoseg.registration.learned.settings import LearnedPlan
@@ -25,7 +26,7 @@ class Block(nn.Module):
 
     def __init__(self, plan: LearnedPlan, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
-        make = nn.Conv2d if plan.dimension == 2 else nn.Conv3d
+        make = nn.Conv2d if plan.dimension == 2 else Convolution3d
         self.conv = make(inputs, outputs, stride + 2, stride, 1)
         nn.init.kaiming_normal_(self.conv.weight, a=LEAK)
         nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
