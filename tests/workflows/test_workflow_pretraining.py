@@ -25,7 +25,8 @@ NAME = "3d_fullres"
 NARROW = {
     "dino": ("prototypes=16", "hidden=8", "bottleneck=4", "local_views=1"),
     "jepa": ("width=8", "layers=1"),
-    "restoration": ("decoder=light", "decoder_width=4"),
+    "masked-autoencoder": ("decoder=network",),
+    "restoration": ("decoder_width=4",),
     "rotation": ("hidden=8",),
 }
 

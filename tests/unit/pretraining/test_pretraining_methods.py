@@ -148,9 +148,9 @@ def test_the_encoder_goes_into_the_segmentation_network(network: str) -> None:
 
 @pytest.mark.parametrize("name", ["masked-autoencoder", "restoration"])
 @pytest.mark.parametrize("network", ["plain-unet", "residual-encoder-unet"])
-def test_methods_that_restore_hand_the_decoder_on_too(name: str, network: str) -> None:
+def test_methods_that_restore_can_hand_the_decoder_on_too(name: str, network: str) -> None:
     chosen = setting(2, network)
-    pretrained = build_pretraining_network(chosen, build_method(name, chosen), seed=1)
+    pretrained = build_pretraining_network(chosen, build_method(name, chosen, {"decoder": "network"}), seed=1)
     segmentation = build_network(plan(2, network), 1, 3, seed=2)
     transfer = transfer_weights(segmentation, handed_on(pretrained.state_dict()))
     names = {key for key in segmentation.state_dict() if not key.startswith("heads.")}
@@ -159,7 +159,7 @@ def test_methods_that_restore_hand_the_decoder_on_too(name: str, network: str) -
     segmentation.headless = True
     torch.testing.assert_close(pretrained.decoded(pretrained.stages(image)), segmentation(image))
 
-    light = build_pretraining_network(chosen, build_method(name, chosen, {"decoder": "light"}), seed=1)
+    light = build_pretraining_network(chosen, build_method(name, chosen), seed=1)
     assert all(key.startswith("encoder.") for key in handed_on(light.state_dict()))
 
 
