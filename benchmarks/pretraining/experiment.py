@@ -13,6 +13,7 @@ from pathlib import Path
 
 from autoseg.data.discovery import discover
 from autoseg.data.splits import SplitRule, make_splits, save_splits
+from autoseg.plan.record import Plan
 from autoseg.workspace import ALL_DATA, Run
 from benchmarks.pretraining.draws import Draw, draws_of
 
@@ -104,6 +105,16 @@ class Experiment:
     def pretrained(self, method: str) -> Run:
         """The run that pretrains."""
         return Run(self.out / "pretrained" / method)
+
+    @property
+    def network(self) -> str:
+        """What was planned, in words; the planner reduces it to what the budget is enough for on this machine."""
+        if not self.base.plan.exists():
+            return "nothing is planned yet"
+        plan = Plan.load(self.base.plan).configurations[self.configuration]
+        sizes = " x ".join(map(str, plan.patch_size))
+        widths = ", ".join(map(str, plan.features_per_stage))
+        return f"{plan.network} with {widths} features, batches of {plan.batch_size} patches of {sizes}"
 
     def draws(self) -> list[Draw]:
         """All draws, in the order of the folds of `splits`."""
