@@ -45,11 +45,11 @@ def page(experiment: Experiment, rows: Sequence[Row], validation: int, picture: 
         f"Written by `benchmarks/label_fractions.py`. Fold {experiment.fold}, {validation} held-out cases. Pretraining "
         "on every other image of the data set, labelled or not, for testing or training, without labels, "
         f"{experiment.pretraining_budget} each; then {experiment.steps} steps on few labelled cases with the plan for "
-        f"{experiment.plan_budget} (`{experiment.configuration}`: {experiment.network}), seed {experiment.seed}, one "
-        "thread where nothing else is said. Dice: mean over foreground labels, held-out cases and draws of labelled cases; each draw of "
-        "few cases is a part of that of more. Difference: to fresh weights with the same cases, plan, steps and seed, "
+        f"{experiment.plan_budget} (`{experiment.configuration}`: {experiment.network}), seed {experiment.seed}. "
+        "Dice: mean over foreground labels, held-out cases and draws of labelled cases; each draw of few cases is a "
+        "part of that of more. Difference: to fresh weights with the same cases, plan, steps and seed, "
         "in Dice points (hundredths), with the 95 % bootstrap interval over held-out cases (each with its mean over "
-        "draws), and below it each draw's.",
+        "draws), and beside it each draw's.",
     ]
     if picture:
         parts.append(f"![Dice by number of labelled cases]({picture})")
