@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autoseg.registration.learned.settings import LearnedPlan
-from autoseg.registration.learned.stages import MODES, Block, Encoder
+from autoseg.registration.learned.stages import Block, Encoder, enlarged
 
 _SMOOTH = 1e-5
 """Added to numerator and denominator of Dice, so that a label that no image has scores 1."""
@@ -34,12 +34,9 @@ class Recognition(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         state, *finer = reversed(self.encoder(images))
-        mode = MODES[images.ndim - 2]
         for block, features in zip(self.decoder, finer, strict=True):
-            enlarged = functional.interpolate(state, size=features.shape[2:], mode=mode, align_corners=False)
-            state = block(torch.cat((features, enlarged), dim=1))
-        logits = self.head(state).float()
-        return functional.interpolate(logits, size=images.shape[2:], mode=mode, align_corners=False)
+            state = block(torch.cat((features, enlarged(state, features.shape[2:])), dim=1))
+        return enlarged(self.head(state).float(), images.shape[2:])
 
 
 def probabilities(logits: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,8 +16,17 @@ from autoseg.registration.learned.settings import LearnedPlan
 LEAK = 0.1
 """Slope of the leaky ReLU for negative inputs."""
 
-MODES = {2: "bilinear", 3: "trilinear"}
-"""How features are enlarged, by the number of axes."""
+_MODES = {2: "bilinear", 3: "trilinear"}
+
+
+def enlarged(features: Tensor, size: Sequence[int]) -> Tensor:
+    """Features (B, F, *S) by linear interpolation at another size of the same field of view.
+
+    On a CPU they pass through the layout in which a voxel's features lie together: there this is ten times as fast.
+    """
+    if features.device.type == "cpu" and features.ndim == 5:
+        features = features.contiguous(memory_format=torch.channels_last_3d)
+    return functional.interpolate(features, size=tuple(size), mode=_MODES[len(size)], align_corners=False)
 
 
 class Block(nn.Module):
@@ -79,8 +90,7 @@ class Refinement(nn.Module):
         if self.radius:
             parts.append(correlate(features[0], features[1], self.radius))
         if state is not None:
-            size = features[0].shape[2:]
-            parts.append(functional.interpolate(state, size=size, mode=MODES[len(size)], align_corners=False))
+            parts.append(enlarged(state, features[0].shape[2:]))
         inner = self.first(torch.cat(parts, dim=1))
         if self.modulation is not None:
             scale, shift = self.modulation(code).unflatten(1, (2, -1, *[1] * (inner.ndim - 2))).unbind(1)

@@ -130,7 +130,7 @@ class RegistrationModel:
         pair = self.place(fixed, moving, linear)
         batch = self._on_device(pair.batch)
         flow = self.flow(batch)
-        before = float(correlation(batch, torch.zeros_like(flow.forward)))
+        before = float(correlation(batch, None))
         after, networked = float(correlation(batch, flow.forward)), time.perf_counter()
         stages = [StageReport("network", CORRELATION, -before, -after, 1, networked - started, "done")]
         found = _in_world(flow.forward[0], pair.grid)

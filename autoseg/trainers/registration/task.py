@@ -146,15 +146,16 @@ def is_labelled(context: FoldContext) -> bool:
     return bool(context.plan.labels.foreground) and all(case.label is not None for case in cases)
 
 
-def correlation(batch: PairBatch, flow: Tensor) -> Tensor:
+def correlation(batch: PairBatch, flow: Tensor | None) -> Tensor:
     """(B,) Pearson correlation of the fixed and the warped images over the voxels of both, the mean of the channels.
 
-    Constant images have none and count as 0.
+    Without a flow the moving images stay as they lie. Constant images have none and count as 0.
     """
-    warped = warp(batch.moving, flow).float()
+    warped = (batch.moving if flow is None else warp(batch.moving, flow)).float()
     seen = torch.ones_like(warped[:, :1]) if batch.fixed_mask is None else batch.fixed_mask[:, None].to(warped)
     if batch.moving_mask is not None:
-        seen = seen * warp(batch.moving_mask[:, None].to(warped), flow, "nearest")
+        known = batch.moving_mask[:, None].to(warped)
+        seen = seen * (known if flow is None else warp(known, flow, "nearest"))
     axes = tuple(range(2, warped.ndim))
     count = seen.sum(axes, keepdim=True).clamp(min=1)
     one, other = (
