@@ -47,6 +47,26 @@ _SETTLED = 1e-3
 
 
 @dataclass(frozen=True)
+class Updates:
+    """How far updates go and how smooth they are.
+
+    Attributes:
+        step: voxels of the level that an update moves where it moves most.
+        fluid: standard deviation in voxels by which an update is smoothed.
+        elastic: that by which the whole deformation is smoothed after each update.
+    """
+
+    step: float
+    fluid: float
+    elastic: float
+
+    @classmethod
+    def of(cls, dimension: int) -> Updates:
+        """Those of images, by the number of axes."""
+        return cls(STEP, FLUID, ELASTIC[dimension])
+
+
+@dataclass(frozen=True)
 class DeformableFit:
     """A deformation and how it was found.
 
@@ -72,6 +92,7 @@ def fit_composed(
     levels: int | None = None,
     iterations: int | None = None,
     initial: Displacement | None = None,
+    updates: Updates | None = None,
 ) -> DeformableFit:
     """Fits p -> start(p + u(p)) by u <- smooth(d + u(. + d)), d being the smoothed downhill direction, scaled.
 
@@ -85,6 +106,7 @@ def fit_composed(
         levels: of the pyramid; `LEVELS` and one for each doubling if None.
         iterations: at most at each level; `ITERATIONS` if None.
         initial: u to begin with, on any grid; zero if None.
+        updates: how far and how smooth they are; those of images if None.
 
     Source: the greedy algorithm of Joshi et al. 2004, NeuroImage 23, with the smoothing of update (fluid) and of the
     whole (elastic) of Yushkevich et al. 2016, Alzheimers Dement. 12(7), "greedy"; compositive updates and their
@@ -103,7 +125,8 @@ def fit_composed(
         field = _enlarged(field, grid, level.fixed_grid)
         grid = level.fixed_grid
         most = iterations or ITERATIONS[level is stack[-1]]
-        fit = _fit_level(level, start, field, force_of(name, similarity, level), most)
+        how = updates or Updates.of(pair.dimension)
+        fit = _fit_level(level, start, field, force_of(name, similarity, level), most, how)
         field = fit.best[0]
         history += fit.history
         stopped = "diverged" if "diverged" in (stopped, fit.stopped) else fit.stopped
@@ -116,10 +139,10 @@ def default_levels(grid: Grid) -> int:
 
 
 @torch.no_grad()
-def _fit_level(level: Level, start: Affine, field: Tensor, force: Force, iterations: int) -> Fit:
+def _fit_level(level: Level, start: Affine, field: Tensor, force: Force, iterations: int, how: Updates) -> Fit:
     """The best field (D, *S), in voxels of the level."""
     home = level.fixed_grid.index(field)
-    elastic = [ELASTIC[len(field)]] * len(field)
+    elastic = [how.elastic] * len(field)
     matrix, origin = level.index_map(start)
     watch = Watch([field], tolerance=_SETTLED)
     for _ in range(iterations):
@@ -129,18 +152,18 @@ def _fit_level(level: Level, start: Affine, field: Tensor, force: Force, iterati
         stopped = watch.see(loss, [field])
         if stopped:
             return watch.end(stopped)
-        update = _update(change, warped)
+        update = _update(change, warped, how)
         field = gaussian(sample_index(field, home + update.movedim(0, -1)) + update, elastic)
     return watch.end()
 
 
-def _update(change: Tensor, warped: Tensor) -> Tensor:
-    """The downhill direction, smoothed, with `STEP` voxels at its longest: (D, *S)."""
+def _update(change: Tensor, warped: Tensor, how: Updates) -> Tensor:
+    """The downhill direction, smoothed, of the step's length where it is longest: (D, *S)."""
     axes = tuple(range(1, warped.ndim))
     slopes = torch.stack([slope(warped, axis) for axis in axes])
-    update = gaussian(-(slopes * change).sum(dim=1), [FLUID] * len(axes))
+    update = gaussian(-(slopes * change).sum(dim=1), [how.fluid] * len(axes))
     longest = update.square().sum(dim=0).amax().sqrt()
-    return update * (STEP / longest.clamp_min(torch.finfo(update.dtype).tiny))
+    return update * (how.step / longest.clamp_min(torch.finfo(update.dtype).tiny))
 
 
 def _enlarged(field: Tensor, grid: Grid, onto: Grid) -> Tensor:

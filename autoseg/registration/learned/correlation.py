@@ -27,13 +27,13 @@ def correlate(fixed: Tensor, moving: Tensor, radius: int) -> Tensor:
     Returns:
         (B, (2 radius + 1)^D, *S): channel k belongs to `offsets(radius, D)[k]`, the displacement from the fixed place
         to the moving one; the moving features are continued by their border. Values lie in [-1, 1]; vectors of zeros
-        give 0.
+        give 0. Of the features' dtype, computed in float32.
 
     Source: the correlation layer of FlowNet, Dosovitskiy et al. 2015, ICCV, arXiv:1504.06852, with patches of one
     voxel, and with lengths divided out.
     """
-    space = fixed.shape[2:]
-    fixed, moving = _unit(fixed), _unit(moving)
+    space, precision = fixed.shape[2:], fixed.dtype
+    fixed, moving = _unit(fixed.float()), _unit(moving.float())  # on a CPU also faster than in half precision
     padded = functional.pad(moving, (radius,) * (2 * len(space)), mode="replicate")
     products = []
     for offset in offsets(radius, len(space)):
@@ -41,7 +41,7 @@ def correlate(fixed: Tensor, moving: Tensor, radius: int) -> Tensor:
         for axis, (step, length) in enumerate(zip(offset, space, strict=True)):
             window = window.narrow(axis + 2, radius + step, length)
         products.append((fixed * window).sum(dim=1))
-    return torch.stack(products, dim=1)
+    return torch.stack(products, dim=1).to(precision)
 
 
 def _unit(features: Tensor) -> Tensor:
