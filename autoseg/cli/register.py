@@ -41,7 +41,7 @@ def register(
         typer.Option(
             metavar="N",
             min=0,
-            help="Updates of this very pair after the network; by default a few for one that learnt without labels.",
+            help="Updates of this very pair after the network; by default a few, by images or by labels it has named.",
         ),
     ] = None,
     stages: options.Stages = None,

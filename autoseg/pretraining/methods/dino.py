@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from autoseg.pretraining.batch import Drawn, ViewBatch
 from autoseg.pretraining.drawing import drawn, multi_crop
-from autoseg.pretraining.heads import DinoHead, Norm
+from autoseg.pretraining.heads import DinoHead, Norm, norm_for
 from autoseg.pretraining.losses.distillation import dino, next_centre
 from autoseg.pretraining.network import PretrainingNetwork
 from autoseg.pretraining.protocol import Outputs, ViewMethod, watched
@@ -30,7 +30,9 @@ class DINO(ViewMethod):
         local_views: small crops of an image.
         local_share: length of a small crop over the patch's.
         prototypes, hidden, bottleneck: widths of the head.
-        norm: of the head; the paper has none.
+        norm: of the head; None takes batch norm, or layer norm for small batches. Without one ("none", as the paper has
+            it for transformers) images whose features are much alike, as scans of one organ are, soon all get the same
+            assignment.
     """
 
     compares: ClassVar[bool] = True
@@ -44,7 +46,7 @@ class DINO(ViewMethod):
     prototypes: int = Field(default=1024, ge=2)
     hidden: int = Field(default=512, ge=1)
     bottleneck: int = Field(default=128, ge=1)
-    norm: Norm = "none"
+    norm: Norm | None = None
 
     @property
     def momentum(self) -> float | None:
@@ -59,8 +61,9 @@ class DINO(ViewMethod):
 
     def heads(self) -> nn.ModuleDict:
         """The head with its prototypes and centre."""
+        norm = self.norm or norm_for(self.setting.samples)
         head = DinoHead(
-            self.setting.vector, self.norm, hidden=self.hidden, bottleneck=self.bottleneck, outputs=self.prototypes
+            self.setting.vector, norm, hidden=self.hidden, bottleneck=self.bottleneck, outputs=self.prototypes
         )
         return nn.ModuleDict({"head": head})
 

@@ -36,8 +36,9 @@ INFORMATION = "information"
 PATIENCE = 3
 """Rounds in a row with collapsed embeddings after which a training stops."""
 
-HEAD_PATIENCE = 10
-"""Rounds in a row whose assignments say nothing of the image; every training begins with some."""
+HEAD_PATIENCE = (10, 100)
+"""Rounds in a row whose assignments say nothing of the image, and steps between the first and the last of them, after
+which a training stops; some begin so."""
 
 _WATCHED = 32  # images looked at after a round
 _VIEWS = 2
@@ -101,7 +102,7 @@ class PretrainingTask:
         self.network: nn.Module = build_pretraining_network(self.setting, self.method, seed=context.config.seed)
         self._follower: Follower | None = None
         self._health: Health | None = None
-        self._collapsed = self._uninformed = 0
+        self._collapsed = self._uninformed = self._since = 0
         self._features = 0
 
     def follower(self, network: nn.Module) -> Follower:
@@ -158,11 +159,12 @@ class PretrainingTask:
         """Stops a training whose embeddings have collapsed, or whose head has.
 
         Raises:
-            TrainingError: they have for `PATIENCE` rounds, or it for `HEAD_PATIENCE`.
+            TrainingError: they have for `PATIENCE` rounds, or it for `HEAD_PATIENCE` rounds and steps.
         """
         if self._health is not None:
             self._collapsed = self._collapsed + 1 if self._health.collapsed else 0
             self._uninformed = self._uninformed + 1 if self._health.uninformed else 0
+            self._since = step if self._uninformed <= 1 else self._since
         if self._health is not None and self._collapsed >= PATIENCE:
             raise TrainingError(
                 "the pretraining has collapsed: the encoder no longer tells images apart",
@@ -172,24 +174,26 @@ class PretrainingTask:
                 remedy="lower the learning rate, take larger batches, or choose another method (masked-autoencoder "
                 "does not collapse in this way)",
             )
-        if self._health is not None and self._uninformed >= HEAD_PATIENCE:
+        rounds, steps = HEAD_PATIENCE
+        if self._health is not None and self._uninformed >= rounds and step - self._since >= steps:
             raise TrainingError(
                 "the pretraining has collapsed: its head gives every image the same answer, from which the encoder "
                 "learns nothing",
-                where=f"step {step}, and {HEAD_PATIENCE} rounds before",
+                where=f"step {step}, and since step {self._since}",
                 got=f"{self._health.information:.3f} nats of information about the image",
-                remedy="take larger batches or fewer prototypes (--set training.options.batch_size=32, --set "
-                "training.options.parameters.prototypes=64), lower the learning rate, or choose another method",
+                remedy="take larger batches (--set training.options.batch_size=32), lower the learning rate, or choose "
+                "another method",
             )
         return False
 
     def state(self) -> dict[str, Any]:
         """For how many rounds embeddings have been collapsed, and the head."""
-        return {"collapsed": self._collapsed, "uninformed": self._uninformed}
+        return {"collapsed": self._collapsed, "uninformed": self._uninformed, "since": self._since}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """From a checkpoint."""
         self._collapsed, self._uninformed = state["collapsed"], state.get("uninformed", 0)
+        self._since = state.get("since", 0)
 
     @property
     def _looks(self) -> int:

@@ -22,7 +22,7 @@ from tests.unit.pretraining.blob_images import batch_of, setting
 def bare_task() -> PretrainingTask:
     """A task that has only its memory."""
     task = object.__new__(PretrainingTask)
-    task._health, task._collapsed, task._uninformed, task._features = None, 0, 0, 0
+    task._health, task._collapsed, task._uninformed, task._since, task._features = None, 0, 0, 0, 0
     return task
 
 
@@ -42,15 +42,18 @@ def test_a_training_whose_head_answers_all_alike_stops_after_a_while() -> None:
     task._features = 8
     alike = torch.cat((embeddings, torch.full((2, 32, 4), 0.25)), dim=-1)
     sharp = torch.cat((embeddings, torch.eye(4).repeat(8, 1).expand(2, 32, 4)), dim=-1)
-    for seen in [alike] * (HEAD_PATIENCE - 1) + [sharp] + [alike] * (HEAD_PATIENCE - 1):
+    rounds, steps = HEAD_PATIENCE
+    for number, seen in enumerate([alike] * (rounds - 1) + [sharp] + [alike] * (rounds + 3)):
         assert task.measures(seen).keys() == {*MEASURES, INFORMATION}
-        task.adapt(torch.nn.Identity(), 0, None)
+        task.adapt(torch.nn.Identity(), number, None)  # many rounds, but of few steps
     again = bare_task()
     again.load_state(task.state())
     again._features = 8
     assert again.measures(alike)[INFORMATION] == pytest.approx(0, abs=1e-6)
-    with pytest.raises(TrainingError, match="its head gives every image the same answer"):
-        again.adapt(torch.nn.Identity(), 0, None)
+    again.adapt(torch.nn.Identity(), rounds + steps - 1, None)
+    again.measures(alike)
+    with pytest.raises(TrainingError, match=f"since step {rounds}: .* its head gives every image the same answer"):
+        again.adapt(torch.nn.Identity(), rounds + steps, None)
 
 
 def test_one_bad_round_does_not_stop_it_and_the_count_is_resumed() -> None:
