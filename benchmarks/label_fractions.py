@@ -8,7 +8,8 @@ The validation cases of a fold are held out of everything. Each method pretrains
 labelled cases, drawn from the fold's training cases, train the same network for the same number of steps, from its
 weights and from fresh ones (`scratch`). METHOD:sawtooth and the like name another way of fine-tuning. Everything is
 kept under `--out`: the command goes on where it was stopped, and more methods or cases may be asked for later. The page
-has tables with paired differences, and a plot is written beside it; both also lie in `--out`.
+has tables with paired differences, and where there are several numbers of cases a plot is written beside it; both also
+lie in `--out`.
 """
 
 from __future__ import annotations
@@ -54,9 +55,11 @@ def report(experiment: Experiment, arms: list[Arm], draws: list[Draw], failures:
         for arm, one in found.items()
     ]
     where.parent.mkdir(parents=True, exist_ok=True)
-    picture = where.with_suffix(".svg")
-    plot(rows, str(picture))
-    text = page(experiment, rows, len(draws[0].split.validation), picture.name)
+    picture = None
+    if len({effect.cases for row in rows for effect in row.effects}) > 1:  # else there is no curve
+        picture = where.with_suffix(".svg").name
+        plot(rows, str(where.with_suffix(".svg")))
+    text = page(experiment, rows, len(draws[0].split.validation), picture)
     write_text(where, text)
     write_text(experiment.out / "cases.csv", csv_rows(found))
     return text
