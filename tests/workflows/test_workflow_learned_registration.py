@@ -161,7 +161,7 @@ def test_linear_stages_run_before_the_network(volumes: Path, trained: Run, tmp_p
     used = ["--out", str(tmp_path), "--model", str(trained.root), "--device", "cpu", "--stages"]
     assert run(["register", *sides, *used, "center,translation", "--iterations", "5"]) == 0
     stages = RegistrationRecord.load(tmp_path / "metrics.json").stages
-    assert [stage.name for stage in stages] == ["center", "translation", "network"]
+    assert [stage.name for stage in stages] == ["center", "translation", "network", "instance"]
     assert run(["register", *sides, *used, "affine,deformable"]) == 2
 
 
