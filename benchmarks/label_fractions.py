@@ -96,6 +96,8 @@ def main() -> None:
     draws = experiment.draws()
     counts = {int(count) for count in options.cases.split(",")}
     wanted = [i for i, draw in enumerate(draws) if draw.cases in counts and draw.number < options.draws]
+    if not wanted:
+        raise SystemExit(f"no draws of {options.cases} cases: choose some of {sorted({draw.cases for draw in draws})}")
     failures = {} if options.only_report else run(experiment, arms, draws, wanted)
     places = filter(None, (options.out / "label_fractions.md", options.page))
     texts = [report(experiment, arms, draws, failures, place) for place in places]

@@ -14,7 +14,7 @@ from autoseg.data.labels import LabelScheme
 from autoseg.data.splits import SplitRule, check_rule, load_splits, make_splits, save_splits, suspicious_groups
 from autoseg.errors import ConfigurationError, DatasetError, WorkspaceError
 from autoseg.fingerprint.record import Fingerprint
-from autoseg.fingerprint.scan import scan
+from autoseg.fingerprint.scan import Scan, scan
 from autoseg.log import logger
 from autoseg.pipeline.choices import choose_configurations, count_workers
 from autoseg.plan.context import PlanContext
@@ -53,23 +53,35 @@ def fingerprint_dataset(
     run, data = Run(out), discover(dataset, labelled=labelled)
     if rule is not None:
         check_rule(data.identifiers, rule)  # before the images are read
-    result = scan(data, workers=count_workers(workers))
+    fingerprint = without_errors(
+        scan(data, workers=count_workers(workers)), "the data set has", where=dataset,
+        remedy="mend them and run the command again; `autoseg check` shows this list without starting",
+    )  # fmt: skip
+    data.save(run.dataset)
+    fingerprint.save(run.fingerprint)
+    _split(run, data, fingerprint, rule)
+    for warning in fingerprint.warnings:
+        logger.info("note: %s", warning)
+    return fingerprint
+
+
+def without_errors(result: Scan, subject: str, *, where: Path, remedy: str) -> Fingerprint:
+    """The fingerprint of a scan that found no error; what else it found is logged.
+
+    Args:
+        subject: how the message begins, as in "the data set has".
+        where, remedy: of the message.
+
+    Raises:
+        DatasetError: it found errors; all of them are in the message.
+    """
     errors = [problem for problem in result.problems if problem.severity == "error"]
     for problem in result.problems:
         if problem.severity != "error":
             logger.warning("%s", format_problem(problem))
     if errors or result.fingerprint is None:
         lines = "\n".join(format_problem(problem) for problem in errors)
-        raise DatasetError(
-            f"the data set has {len(errors)} error(s):\n{lines}",
-            where=dataset,
-            remedy="mend them and run the command again; `autoseg check` shows this list without starting",
-        )
-    data.save(run.dataset)
-    result.fingerprint.save(run.fingerprint)
-    _split(run, data, result.fingerprint, rule)
-    for warning in result.fingerprint.warnings:
-        logger.info("note: %s", warning)
+        raise DatasetError(f"{subject} {len(errors)} error(s):\n{lines}", where=where, remedy=remedy)
     return result.fingerprint
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from autoseg.provenance import machine, versions
 from autoseg.training.curves import GRID, INK, MUTED, SERIES
 from benchmarks.pretraining.experiment import FINE_TUNINGS, SCRATCH, Arm, Experiment
-from benchmarks.pretraining.outcomes import Effect, Pretraining
+from benchmarks.pretraining.outcomes import Effect, Pretraining, Scores
 
 _NO_VALUE = "-"
 
@@ -128,14 +128,12 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def csv_rows(scores: Mapping[Arm, Mapping[object, Sequence[float]]]) -> str:
+def csv_rows(scores: Mapping[Arm, Scores]) -> str:
     """One line for each arm, draw and held-out case."""
     lines = ["arm,cases,draw,case,dice"]
     for arm, by_draw in scores.items():
         for draw, values in by_draw.items():
-            cases, number = draw.cases, draw.number  # type: ignore[attr-defined]
-            names = sorted(draw.split.validation)  # type: ignore[attr-defined]
-            lines += [
-                f"{arm.name},{cases},{number},{name},{value:.6f}" for name, value in zip(names, values, strict=True)
-            ]
+            start = f"{arm.name},{draw.cases},{draw.number}"
+            names = sorted(draw.split.validation)
+            lines += [f"{start},{name},{value:.6f}" for name, value in zip(names, values, strict=True)]
     return "\n".join(lines) + "\n"

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 
 from autoseg import plugins
-from autoseg.data.check import format_problem
-from autoseg.errors import ConfigurationError, DatasetError, PlanError, WorkspaceError
+from autoseg.errors import ConfigurationError, PlanError, WorkspaceError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.fingerprint.scan import scan
 from autoseg.log import logger
@@ -26,7 +25,7 @@ from autoseg.pipeline.choices import (
 )
 from autoseg.pipeline.pretraining.collect import Collected, HoldOut, collect
 from autoseg.pipeline.settings import Settings
-from autoseg.pipeline.stages import load_dataset, load_plan, make_plan, preprocess
+from autoseg.pipeline.stages import load_dataset, load_plan, make_plan, preprocess, without_errors
 from autoseg.pipeline.training import train_fold
 from autoseg.plan.record import SEGMENTATION, ConfigurationPlan, Plan
 from autoseg.pretraining.network import build_pretraining_network
@@ -156,22 +155,14 @@ def measure_images(run: Run, collected: Collected, workers: int | None = None) -
     Raises:
         DatasetError: images with errors; all of them are in the message.
     """
-    result = scan(collected.dataset, workers=count_workers(workers))
-    errors = [problem for problem in result.problems if problem.severity == "error"]
-    for problem in result.problems:
-        if problem.severity != "error":
-            logger.warning("%s", format_problem(problem))
-    if errors or result.fingerprint is None:
-        lines = "\n".join(format_problem(problem) for problem in errors)
-        raise DatasetError(
-            f"the images have {len(errors)} error(s):\n{lines}",
-            where=collected.dataset.folder,
-            remedy="mend or remove them and run the command again",
-        )
+    fingerprint = without_errors(
+        scan(collected.dataset, workers=count_workers(workers)), "the images have", where=collected.dataset.folder,
+        remedy="mend or remove them and run the command again",
+    )  # fmt: skip
     collected.dataset.save(run.dataset)
-    result.fingerprint.save(run.fingerprint)
+    fingerprint.save(run.fingerprint)
     collected.sources.save(sources_file(run))
-    return result.fingerprint
+    return fingerprint
 
 
 def plan_pretraining(
