@@ -1,15 +1,15 @@
 """What pretraining without labels brings where labels are few: Dice after the same short training, with and without.
 
     python benchmarks/label_fractions.py DATASET --out DIR [--methods all] [--cases 5,10,20,50] [--draws 3]
-        [--configuration 3d_fullres] [--fold 0] [--steps 250] [--pretraining-budget 4m] [--plan-budget 20m]
+        [--configuration 3d_fullres] [--fold 0] [--steps 150] [--pretraining-budget 4m] [--plan-budget 20m]
         [--page docs/NAME.md]
 
 The validation cases of a fold are held out of everything. Each method pretrains on all other images; then a few
 labelled cases, drawn from the fold's training cases, train the same network for the same number of steps, from its
 weights and from fresh ones (`scratch`). METHOD:sawtooth and the like name another way of fine-tuning. Everything is
-kept under `--out`: the command goes on where it was stopped, and more methods or cases may be asked for later. The page
-has tables with paired differences, and where there are several numbers of cases a plot is written beside it; both also
-lie in `--out`.
+kept under `--out`: the command goes on where it was stopped, and more methods, cases or other numbers of steps may be
+asked for later. The page has tables with paired differences of all there is, and where there are several numbers of
+cases or steps a plot is written beside it; both also lie in `--out`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -27,7 +28,7 @@ from autoseg.records import write_text
 from benchmarks.pretraining.draws import COUNTS, DRAWS, Draw
 from benchmarks.pretraining.experiment import SCRATCH, Arm, Experiment, StageFailed
 from benchmarks.pretraining.outcomes import effects, pretraining, scores
-from benchmarks.pretraining.page import Row, csv_rows, page, plot
+from benchmarks.pretraining.page import Row, csv_rows, page, panels, plot
 
 
 def run(experiment: Experiment, arms: list[Arm], draws: list[Draw], wanted: list[int]) -> dict[Arm, str]:
@@ -48,17 +49,17 @@ def run(experiment: Experiment, arms: list[Arm], draws: list[Draw], wanted: list
 
 def report(experiment: Experiment, arms: list[Arm], draws: list[Draw], failures: dict[Arm, str], where: Path) -> str:
     """Writes the page, the plot and every case's Dice; returns the page."""
-    found = {arm: scores(experiment, arm, draws) for arm in arms}
-    scratch = found.get(Arm(SCRATCH), {})
-    rows = [
-        Row(arm, tuple(effects(one, scratch)), pretraining(experiment, arm.method), failures.get(arm, ""))
-        for arm, one in found.items()
-    ]
+    found = {(arm, steps): scores(experiment, arm, draws, steps) for steps in experiment.lengths for arm in arms}
+    rows = []
+    for arm in arms:
+        compared = [effects(found[arm, n], found[Arm(SCRATCH), n], n) for n in experiment.lengths]
+        known = pretraining(experiment, arm.method)
+        rows.append(Row(arm, tuple(chain.from_iterable(compared)), known, failures.get(arm, "")))
     where.parent.mkdir(parents=True, exist_ok=True)
     picture = None
-    if len({effect.cases for row in rows for effect in row.effects}) > 1:  # else there is no curve
+    if shown := panels(rows, experiment.steps):
         picture = where.with_suffix(".svg").name
-        plot(rows, str(where.with_suffix(".svg")))
+        plot(shown, str(where.with_suffix(".svg")))
     text = page(experiment, rows, len(draws[0].split.validation), picture)
     write_text(where, text)
     write_text(experiment.out / "cases.csv", csv_rows(found))
@@ -74,7 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=DRAWS, help=f"of each number of cases, at most {DRAWS}")
     parser.add_argument("--configuration", default="3d_fullres")
     parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=250, help="of each training on labels")
+    parser.add_argument("--steps", type=int, default=150, help="of each training on labels")
     parser.add_argument("--pretraining-budget", default="4m")
     parser.add_argument("--plan-budget", default="20m", help="what the network is planned for")
     parser.add_argument("--seed", type=int, default=0)

@@ -73,7 +73,7 @@ class Experiment:
         configuration: what is planned and trained.
         plan_budget: time that the network is planned for, as the command line has it.
         pretraining_budget: of each pretraining.
-        steps: of each training on labels.
+        steps: of each training on labels; trainings of other lengths are kept beside.
         seed: of the trainings.
         workers: processes beside each.
     """
@@ -84,7 +84,7 @@ class Experiment:
     configuration: str = "3d_fullres"
     plan_budget: str = "20m"
     pretraining_budget: str = "4m"
-    steps: int = 250
+    steps: int = 150
     seed: int = 0
     workers: int = 1
 
@@ -98,9 +98,15 @@ class Experiment:
         """A fold a draw."""
         return self.out / "draws.json"
 
-    def run_of(self, arm: Arm) -> Run:
-        """The run that trains an arm on labels."""
-        return Run(self.out / "trained" / arm.name.replace(":", "_"))
+    def run_of(self, arm: Arm, steps: int | None = None) -> Run:
+        """The run that trains an arm on labels, for the experiment's steps or for others."""
+        return Run(self.out / "trained" / f"{steps or self.steps}_steps" / arm.name.replace(":", "_"))
+
+    @property
+    def lengths(self) -> list[int]:
+        """Steps of the trainings on labels that there are, the experiment's own first."""
+        found = {int(folder.name.removesuffix("_steps")) for folder in (self.out / "trained").glob("*_steps")}
+        return [self.steps, *sorted(found - {self.steps})]
 
     def pretrained(self, method: str) -> Run:
         """The run that pretrains."""

@@ -15,7 +15,7 @@ from benchmarks.pretraining.draws import Draw
 from benchmarks.pretraining.experiment import SCRATCH, Arm, Experiment
 
 Scores = Mapping[Draw, np.ndarray]
-"""Draw -> (validation cases,) mean Dice of the foreground labels, cases sorted by name."""
+"""Draw -> (validation cases,) mean Dice of the foreground labels, cases sorted by name; of one length of training."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Effect:
     """What an arm gains over training from fresh weights with the same cases, plan, steps and seed.
 
     Attributes:
+        steps: of the training on labels.
         cases: labelled ones.
         dice: mean over draws and validation cases.
         difference: of `dice` to that of the fresh weights; None for them.
@@ -30,6 +31,7 @@ class Effect:
         draws: difference of each draw.
     """
 
+    steps: int
     cases: int
     dice: float
     difference: float | None = None
@@ -57,19 +59,19 @@ class Pretraining:
     rank: float | None
 
 
-def scores(experiment: Experiment, arm: Arm, draws: Sequence[Draw]) -> dict[Draw, np.ndarray]:
-    """Of the draws that the arm has been trained on. A case without any defined Dice is NaN."""
+def scores(experiment: Experiment, arm: Arm, draws: Sequence[Draw], steps: int) -> dict[Draw, np.ndarray]:
+    """Of the draws that the arm has been trained on for so many steps. A case without any defined Dice is NaN."""
     found = {}
     for number, draw in enumerate(draws):
-        file = experiment.run_of(arm).fold(experiment.configuration, number).validation_summary
+        file = experiment.run_of(arm, steps).fold(experiment.configuration, number).validation_summary
         if file.exists():
             cases = read_mapping(file)["cases"]
             found[draw] = np.array([_foreground(cases[name]) for name in sorted(cases)])
     return found
 
 
-def effects(of: Scores, scratch: Scores) -> list[Effect]:
-    """One for each number of labelled cases that both have draws of, fewer first."""
+def effects(of: Scores, scratch: Scores, steps: int) -> list[Effect]:
+    """Of trainings of one length: one for each number of labelled cases that both have draws of, fewer first."""
     result = []
     for count in sorted({draw.cases for draw in of}):
         common = [draw for draw in of if draw.cases == count and draw in scratch]
@@ -77,13 +79,13 @@ def effects(of: Scores, scratch: Scores) -> list[Effect]:
             continue
         values = np.stack([of[draw] for draw in common])
         if of is scratch:
-            result.append(Effect(count, float(np.nanmean(values))))
+            result.append(Effect(steps, count, float(np.nanmean(values))))
             continue
         difference = values - np.stack([scratch[draw] for draw in common])
         by_case = difference.mean(axis=0)
         low, high = mean_intervals(by_case[None, np.isfinite(by_case)])[0]
         each = tuple(float(value) for value in np.nanmean(difference, axis=1))
-        result.append(Effect(count, float(np.nanmean(values)), float(np.mean(each)), (low, high), each))
+        result.append(Effect(steps, count, float(np.nanmean(values)), float(np.mean(each)), (low, high), each))
     return result
 
 

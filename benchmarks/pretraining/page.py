@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
+from math import nan
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -22,7 +24,8 @@ class Row:
 
     Attributes:
         arm: what was compared.
-        effects: fewer labelled cases first; empty where nothing is trained yet.
+        effects: of the experiment's own length of training first, then of shorter and longer ones, fewer labelled
+            cases first; empty where nothing is trained yet.
         pretraining: how it went; None for fresh weights.
         failure: why a stage ended, empty if none did.
     """
@@ -44,7 +47,7 @@ def page(experiment: Experiment, rows: Sequence[Row], validation: int, picture: 
         f"# Few labels: {experiment.dataset.resolve().name}",
         f"Written by `benchmarks/label_fractions.py`. Fold {experiment.fold}, {validation} held-out cases. Pretraining "
         "on every other image of the data set, labelled or not, for testing or training, without labels, "
-        f"{experiment.pretraining_budget} each; then {experiment.steps} steps on few labelled cases with the plan for "
+        f"{experiment.pretraining_budget} each; then a fixed number of steps on few labelled cases with the plan for "
         f"{experiment.plan_budget} (`{experiment.configuration}`: {experiment.network}), seed {experiment.seed}. "
         "Dice: mean over foreground labels, held-out cases and draws of labelled cases; each draw of few cases is a "
         "part of that of more. Difference: to fresh weights with the same cases, plan, steps and seed, "
@@ -53,8 +56,10 @@ def page(experiment: Experiment, rows: Sequence[Row], validation: int, picture: 
     ]
     if picture:
         parts.append(f"![Dice by number of labelled cases]({picture})")
-    for count in sorted({effect.cases for row in rows for effect in row.effects}):
-        parts += [f"## {count} labelled cases", _markdown(_EFFECTS, [_effect_row(row, count) for row in rows])]
+    for steps, count in dict.fromkeys((effect.steps, effect.cases) for row in rows for effect in row.effects):
+        found = [row for row in rows if steps == experiment.steps or _effect(row, steps, count) is not None]
+        table = _markdown(_EFFECTS, [_effect_row(row, steps, count) for row in found])
+        parts += [f"## {count} labelled cases, {steps} steps", table]
     known = {row.arm.method: row.pretraining for row in rows if row.pretraining is not None}
     if known:
         parts += ["## The pretrainings", _markdown(_PRETRAININGS, [_pretraining_row(*one) for one in known.items()])]
@@ -71,26 +76,63 @@ def page(experiment: Experiment, rows: Sequence[Row], validation: int, picture: 
     return "\n\n".join(parts) + "\n"
 
 
-def plot(rows: Sequence[Row], path: str) -> None:
-    """Dice over the number of labelled cases, a line an arm, as SVG; the end of a line bears its name."""
-    figure = Figure(figsize=(8.0, 4.6), layout="constrained")
+@dataclass(frozen=True)
+class Panel:
+    """A part of the picture: Dice over what is varied, all else fixed.
+
+    Attributes:
+        label: of the axis, with what is fixed.
+        ticks: what is varied, ascending.
+        lines: for each arm that has two of them or more, its Dice at each; NaN where it was not trained.
+    """
+
+    label: str
+    ticks: tuple[int, ...]
+    lines: Mapping[Arm, tuple[float, ...]]
+
+
+def panels(rows: Sequence[Row], steps: int) -> list[Panel]:
+    """Over the labelled cases at so many steps, and over the steps at the cases with most of them; each only if there
+    are two values or more to join by a line."""
+    cells = {(row.arm, effect.steps, effect.cases): effect.dice for row in rows for effect in row.effects}
+    lengths: dict[int, set[int]] = {}
+    for _, length, count in cells:
+        lengths.setdefault(count, set()).add(length)
+    counts = tuple(sorted(count for count in lengths if steps in lengths[count]))
+    most = max(lengths, key=lambda count: len(lengths[count]), default=0)
+    chosen = [
+        (f"labelled cases ({steps} steps)", counts, [(steps, count) for count in counts]),
+        (f"steps ({most} labelled cases)", ticks := tuple(sorted(lengths.get(most, ()))), [(n, most) for n in ticks]),
+    ]
+    found = []
+    for label, ticks, places in chosen:
+        lines = {row.arm: tuple(cells.get((row.arm, *place), nan) for place in places) for row in rows}
+        lines = {arm: values for arm, values in lines.items() if sum(value == value for value in values) > 1}
+        if lines:
+            found.append(Panel(label, ticks, lines))
+    return found
+
+
+def plot(shown: Sequence[Panel], path: str) -> None:
+    """Dice in each panel, a line an arm, as SVG; the legend is in the order of the last values."""
+    figure = Figure(figsize=(2.4 + 3.8 * len(shown), 4.6), layout="constrained")
     FigureCanvasSVG(figure)
-    axes = figure.subplots()
-    shown = sorted((row for row in rows if row.effects), key=lambda row: row.effects[0].dice)
-    counts = sorted({effect.cases for row in shown for effect in row.effects})
-    others = iter(SERIES * (1 + len(shown) // len(SERIES)))
-    for row in shown:
-        fresh = row.arm.method == SCRATCH
-        points = [(counts.index(effect.cases), effect.dice) for effect in row.effects]
-        style = {"color": INK, "linewidth": 2.4} if fresh else {"color": next(others), "linewidth": 1.4}
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=row.arm.name, **style)
-    axes.set_xticks(range(len(counts)), [str(count) for count in counts])
-    axes.set_xlabel("labelled cases", color=MUTED)
-    axes.set_ylabel("Dice of held-out cases", color=MUTED)
-    axes.grid(color=GRID, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+    arms = dict.fromkeys(arm for panel in shown for arm in panel.lines)
+    colours = dict(zip((arm for arm in arms if arm.method != SCRATCH), cycle(SERIES), strict=False))
+    handles = {}
+    for axes, panel in zip(figure.subplots(1, len(shown), squeeze=False, sharey=True)[0], shown, strict=True):
+        for arm, values in panel.lines.items():
+            fresh = arm.method == SCRATCH
+            style = {"color": INK, "linewidth": 2.4} if fresh else {"color": colours[arm], "linewidth": 1.4}
+            (handles[arm],) = axes.plot(range(len(values)), values, marker="o", markersize=4, **style)
+        axes.set_xticks(range(len(panel.ticks)), [str(tick) for tick in panel.ticks])
+        axes.set_xlabel(panel.label, color=MUTED)
+        axes.grid(color=GRID, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("Dice of held-out cases", color=MUTED)
+    order = sorted(handles, key=lambda arm: -next(panel.lines[arm][-1] for panel in shown if arm in panel.lines))
+    figure.legend([handles[arm] for arm in order], [arm.name for arm in order], loc="outside right center",
+                  frameon=False, fontsize=8)  # fmt: skip
     figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
@@ -98,8 +140,12 @@ _EFFECTS = ("weights from", "Dice", "difference", "95 % interval", "each draw")
 _PRETRAININGS = ("method", "steps", "s a step", "waiting for data", "loss", "deviation", "effective rank")
 
 
-def _effect_row(row: Row, count: int) -> list[str]:
-    effect = next((effect for effect in row.effects if effect.cases == count), None)
+def _effect(row: Row, steps: int, count: int) -> Effect | None:
+    return next((effect for effect in row.effects if (effect.steps, effect.cases) == (steps, count)), None)
+
+
+def _effect_row(row: Row, steps: int, count: int) -> list[str]:
+    effect = _effect(row, steps, count)
     if effect is None:
         return [row.arm.name, "not run" if not row.failure else "failed", *[_NO_VALUE] * 3]
     if effect.difference is None or effect.interval is None:
@@ -128,12 +174,12 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def csv_rows(scores: Mapping[Arm, Scores]) -> str:
-    """One line for each arm, draw and held-out case."""
-    lines = ["arm,cases,draw,case,dice"]
-    for arm, by_draw in scores.items():
+def csv_rows(scores: Mapping[tuple[Arm, int], Scores]) -> str:
+    """One line for each arm and steps, draw and held-out case."""
+    lines = ["arm,steps,cases,draw,case,dice"]
+    for (arm, steps), by_draw in scores.items():
         for draw, values in by_draw.items():
-            start = f"{arm.name},{draw.cases},{draw.number}"
+            start = f"{arm.name},{steps},{draw.cases},{draw.number}"
             names = sorted(draw.split.validation)
             lines += [f"{start},{name},{value:.6f}" for name, value in zip(names, values, strict=True)]
     return "\n".join(lines) + "\n"
