@@ -17,6 +17,7 @@ from autoseg.pipeline.stages import load_dataset, load_plan
 from autoseg.plan.record import SEGMENTATION, Plan
 from autoseg.trainers.pretraining.options import TASK as PRETRAINING
 from autoseg.trainers.pretraining.sources import Sources, sources_file
+from autoseg.training.checkpoint import load_checkpoint
 from autoseg.workspace import ALL_DATA, Run
 
 
@@ -121,22 +122,40 @@ def keep_pretrained(out: Path, pretrained: Path) -> None:
 def refuse_leakage(pretrained: Path | None, out: Path, validation: Collection[str], workers: int | None = None) -> None:
     """Refuses to validate on images that a pretraining has seen, whatever their names.
 
+    Args:
+        pretrained: run of a pretraining or its final checkpoint; others are not looked into.
+        out: run folder with the data set.
+        validation: cases to be validated on.
+        workers: processes that read images.
+
     Raises:
         ConfigurationError: there are any.
     """
-    if pretrained is None or not validation or not is_pretraining(pretrained):
+    if pretrained is None or not validation:
         return
-    sources = Sources.load(sources_file(Run(pretrained)))
-    seen = shared_images(sources, load_dataset(Run(out)), validation, workers=count_workers(workers))
+    images, held_out = _seen(pretrained)
+    if not images:
+        return
+    seen = shared_images(images, load_dataset(Run(out)), validation, workers=count_workers(workers))
     if seen:
         raise ConfigurationError(
             "the pretraining has seen images that are to be validated on",
             where=pretrained,
             got=f"{len(seen)} of {len(validation)}: {', '.join(seen[:5])}",
-            expected="a pretraining without them" + (f"; it held out {sources.hold_out}" if sources.hold_out else ""),
+            expected="a pretraining without them" + (f"; it held out {held_out}" if held_out else ""),
             remedy=f"pretrain with --hold-out {Run(out).splits}:FOLD and train that fold, or train on all data with "
             "--folds all-data, which validates on none",
         )
+
+
+def _seen(pretrained: Path) -> tuple[Collection[str], str | None]:
+    """Digests of the images that a pretraining has seen, and what it held out, as far as it is known."""
+    if is_pretraining(pretrained):
+        sources = Sources.load(sources_file(Run(pretrained)))
+        return sources.digests.values(), sources.hold_out
+    if pretrained.is_dir():
+        return (), None
+    return load_checkpoint(pretrained).get("adaptation", {}).get("images", ()), None
 
 
 def adopt_plan(out: Path, pretrained: Path) -> Plan:

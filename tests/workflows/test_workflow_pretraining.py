@@ -98,6 +98,7 @@ def test_each_method_gives_an_encoder_that_says_how_to_adapt_it(
     assert adaptation.method == method
     assert set(adaptation.encoder) == set(encoder(tmp_path / "run"))
     assert content["network"][adaptation.stem].shape[1] == len(adaptation.channels) == 1
+    assert set(adaptation.images) == set(Sources.load(sources_file(Run(tmp_path / "run"))).digests.values())
     page = Run(tmp_path / "run").report.read_text(encoding="utf-8")
     assert page.count("data:image/png") == (3 if method in ("masked-autoencoder", "restoration") else 2)
     assert f"by the method <b>{method}</b>" in page
@@ -184,6 +185,18 @@ def test_a_fold_that_the_pretraining_saw_is_refused(
     said = capsys.readouterr().err
     assert "has seen images that are to be validated on" in said
     assert "--hold-out" in said
+
+
+def test_a_checkpoint_alone_says_what_its_pretraining_saw(
+    data: Path, target: Path, held_out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(shutil.copy(Run(held_out).fold(NAME, "all").final, tmp_path / "sent.pt"))
+    unseen = fold_of(target, "v3")
+    words = [str(data), "--out", str(tmp_path / "run"), "--pretrained", str(file), "--steps", "1", *QUICK]
+    assert run(["plan-and-train", *words, "--folds", str((unseen + 1) % 5)]) == 2
+    assert "has seen images that are to be validated on" in capsys.readouterr().err
+    run(["plan-and-train", *words, "--folds", str(unseen), "--resume"])
+    assert "has seen images" not in capsys.readouterr().err
 
 
 def test_images_with_other_channels_are_planned_by_themselves_and_the_stem_is_adapted(

@@ -141,13 +141,13 @@ def image_digest(image: Image) -> str:
 
 
 def shared_images(
-    sources: Sources, dataset: Dataset, identifiers: Collection[str], *, workers: int = 1
+    seen: Collection[str], dataset: Dataset, identifiers: Collection[str], *, workers: int = 1
 ) -> tuple[str, ...]:
-    """Those of a data set's cases whose voxels a pretraining has seen."""
+    """Those of a data set's cases whose voxels have one of the digests that a pretraining has seen."""
     channels = len(dataset.channels)
     found = [_Found(0, case, channels, held_out=False) for case in dataset.training if case.id in identifiers]
-    seen = set(sources.digests.values())
-    return tuple(one.case.id for one, digest in zip(found, _digests(found, workers), strict=True) if digest in seen)
+    known = set(seen)
+    return tuple(one.case.id for one, digest in zip(found, _digests(found, workers), strict=True) if digest in known)
 
 
 def _discover(folders: Sequence[tuple[Path, float]]) -> tuple[Dataset, ...]:

@@ -141,7 +141,7 @@ def pretrain(
             workers=workers, resume=resume, settings=settings,
         )  # fmt: skip
     if run.fold(name, ALL_DATA).final.exists():  # else it was stopped early on purpose
-        _embed(run, name, adaptation)
+        adaptation = _embed(run, name, adaptation)
         with journal.stage("pictures and report"):
             draw_gallery(_final_context(run, name)).save(gallery_file(run.fold(name, ALL_DATA)))
             write_report(run)
@@ -284,12 +284,16 @@ def _alone(configurations: Mapping[str, ConfigurationPlan]) -> Mapping[str, Conf
     return {name: one.with_(next_stage=None) for name, one in configurations.items()}
 
 
-def _embed(run: Run, name: str, adaptation: Adaptation) -> None:
-    """Puts the adaptation plan into the final checkpoint, so that the file alone tells all."""
+def _embed(run: Run, name: str, adaptation: Adaptation) -> Adaptation:
+    """Puts the adaptation plan into the final checkpoint, with the images it has seen, so that the file alone tells
+    all."""
+    seen = Sources.load(sources_file(run)).digests.values()
+    complete = adaptation.model_copy(update={"images": tuple(sorted(set(seen)))})
     file = run.fold(name, ALL_DATA).final
     content: dict[str, Any] = load_checkpoint(file)
     content.pop("format")
-    save_checkpoint(file, {**content, "adaptation": adaptation.model_dump(mode="json")})
+    save_checkpoint(file, {**content, "adaptation": complete.model_dump(mode="json")})
+    return complete
 
 
 def _final_context(run: Run, name: str) -> FoldContext:

@@ -33,6 +33,8 @@ class Adaptation(Record):
         encoder: names of its tensors in the checkpoint.
         decoder: those of the decoder; none where the method trains the encoder alone.
         stem: the one that depends on the number of channels.
+        images: digests of the voxels of all images that it was trained on, so that validating on them is refused; in a
+            checkpoint once it is final.
     """
 
     method: str
@@ -51,6 +53,7 @@ class Adaptation(Record):
     encoder: tuple[str, ...]
     decoder: tuple[str, ...] = ()
     stem: str
+    images: tuple[str, ...] = ()
 
 
 def adaptation_of(plan: Plan, name: str, method: str, weights: Mapping[str, Tensor]) -> Adaptation:
