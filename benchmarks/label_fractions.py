@@ -1,7 +1,7 @@
 """What pretraining without labels brings where labels are few: Dice after the same short training, with and without.
 
     python benchmarks/label_fractions.py DATASET --out DIR [--methods all] [--cases 5,10,20,50] [--draws 3]
-        [--configuration 3d_fullres] [--fold 0] [--steps 150] [--pretraining-budget 4m] [--plan-budget 20m]
+        [--configuration 3d_fullres] [--fold 0] [--steps 100] [--pretraining-budget 4m] [--plan-budget 20m]
         [--page docs/NAME.md]
 
 The validation cases of a fold are held out of everything. Each method pretrains on all other images; then a few
@@ -75,7 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=DRAWS, help=f"of each number of cases, at most {DRAWS}")
     parser.add_argument("--configuration", default="3d_fullres")
     parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=150, help="of each training on labels")
+    parser.add_argument("--steps", type=int, default=100, help="of each training on labels")
     parser.add_argument("--pretraining-budget", default="4m")
     parser.add_argument("--plan-budget", default="20m", help="what the network is planned for")
     parser.add_argument("--seed", type=int, default=0)
@@ -88,8 +88,9 @@ def main() -> None:
     options = _arguments()
     names = plugins.names("pretraining") if options.methods == "all" else options.methods.split(",")
     arms = [Arm(SCRATCH), *(Arm.of(name) for name in names if name != SCRATCH)]
-    for arm in arms[1:]:
-        plugins.resolve("pretraining", arm.method)
+    for arm in arms:
+        if arm.method != SCRATCH:
+            plugins.resolve("pretraining", arm.method)
     experiment = Experiment(
         options.dataset, options.out, options.fold, options.configuration, options.plan_budget,
         options.pretraining_budget, options.steps, options.seed,

@@ -22,6 +22,7 @@ from autoseg.losses.deep_supervision import deep_supervision
 from autoseg.losses.target import Target
 from autoseg.losses.weighted import weighted_losses
 from autoseg.networks.build import build_network
+from autoseg.networks.heads import expect_background
 from autoseg.preprocessing.store import Store
 from autoseg.trainers.cascade import next_stage, previous_labels
 from autoseg.trainers.context import FoldContext
@@ -43,6 +44,7 @@ class SegmentationTask:
         self.context = context
         self.network = build_network(plan, context.input_channels, scheme.outputs, seed=context.config.seed)
         self.network.deep_supervision = plan.deep_supervision  # type: ignore[assignment]
+        expect_background(self.network, context.config.foreground_share, regions=bool(scheme.regions))
         self.labels = tuple(scheme.foreground)
         self._ignore = scheme.training_ignore
         self._regions = tuple(scheme.training_foreground.values()) if scheme.regions else ()

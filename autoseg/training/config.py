@@ -111,6 +111,8 @@ class TrainingConfig(Record):
         optimizer: None takes SGD as suits the length (`optimizer_for`).
         schedule: of the learning rate; None takes what suits the trainer, for segmentation the polynomial.
         fine_tuning: of pretrained weights; None as they are trained without.
+        foreground_share: what a segmentation network with fresh weights expects each foreground label to fill of an
+            image; 0 begins undecided between all labels, as nnU-Net does.
         losses: plug-ins of kind "loss" and their weights in the sum; empty takes the task's own. A loss is a
             function of (logits, target, batch_dice=...).
         batch_dice: Dice over the whole batch as one image; None as planned.
@@ -137,6 +139,7 @@ class TrainingConfig(Record):
     optimizer: Annotated[OptimizerConfig | None, BeforeValidator(_by_name)] = None
     schedule: Annotated[ScheduleConfig | None, BeforeValidator(_by_name)] = None
     fine_tuning: Annotated[FineTuningConfig | None, BeforeValidator(_by_name)] = None
+    foreground_share: float = Field(default=0.01, ge=0, lt=1)
     losses: Annotated[dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]], BeforeValidator(_one_loss)] = {}
     batch_dice: bool | None = None
     deep_supervision: bool | None = None

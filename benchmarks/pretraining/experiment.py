@@ -24,8 +24,9 @@ FINE_TUNINGS: dict[str, tuple[str, ...]] = {
     "warm-up": ("training.fine_tuning=warm-up",),
     "sawtooth": ("training.fine_tuning=sawtooth",),
     "slow-encoder": ("training.fine_tuning.encoder_rate=0.1",),
+    "undecided": ("training.foreground_share=0",),
 }
-"""Name behind a method's colon -> settings of the training on labels."""
+"""Name behind a method's colon, or behind `SCRATCH` -> settings of the training on labels."""
 
 
 class StageFailed(Exception):
@@ -84,7 +85,7 @@ class Experiment:
     configuration: str = "3d_fullres"
     plan_budget: str = "20m"
     pretraining_budget: str = "4m"
-    steps: int = 150
+    steps: int = 100
     seed: int = 0
     workers: int = 1
 

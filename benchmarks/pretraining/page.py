@@ -118,11 +118,11 @@ def plot(shown: Sequence[Panel], path: str) -> None:
     figure = Figure(figsize=(2.4 + 3.8 * len(shown), 4.6), layout="constrained")
     FigureCanvasSVG(figure)
     arms = dict.fromkeys(arm for panel in shown for arm in panel.lines)
-    colours = dict(zip((arm for arm in arms if arm.method != SCRATCH), cycle(SERIES), strict=False))
+    colours = dict(zip((arm for arm in arms if arm != Arm(SCRATCH)), cycle(SERIES), strict=False))
     handles = {}
     for axes, panel in zip(figure.subplots(1, len(shown), squeeze=False, sharey=True)[0], shown, strict=True):
         for arm, values in panel.lines.items():
-            fresh = arm.method == SCRATCH
+            fresh = arm == Arm(SCRATCH)
             style = {"color": INK, "linewidth": 2.4} if fresh else {"color": colours[arm], "linewidth": 1.4}
             (handles[arm],) = axes.plot(range(len(values)), values, marker="o", markersize=4, **style)
         axes.set_xticks(range(len(panel.ticks)), [str(tick) for tick in panel.ticks])

@@ -21,7 +21,7 @@ class BYOL(ViewMethod):
     """From one view the student predicts the momentum teacher's projection of the other; no negatives are needed.
 
     Attributes:
-        teacher_momentum: at the start; it rises to 1.
+        teacher_momentum: at the start of a long training (see `teacher.MEMORY`); it rises to 1.
         hidden, outputs: widths of projector and predictor.
         norm: of both; None takes batch norm, or layer norm for small batches.
     """

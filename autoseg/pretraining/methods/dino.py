@@ -24,7 +24,7 @@ class DINO(ViewMethod):
     """From any crop, small ones too, the student finds its momentum teacher's centred, sharpened view of a large one.
 
     Attributes:
-        teacher_momentum: at the start; it rises to 1.
+        teacher_momentum: at the start of a long training (see `teacher.MEMORY`); it rises to 1.
         student_temperature, teacher_temperature: of the softmax.
         centre_momentum: of the running mean of the teacher's logits.
         local_views: small crops of an image.

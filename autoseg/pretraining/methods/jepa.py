@@ -26,7 +26,7 @@ class JEPA(ViewMethod):
 
     Attributes:
         blocks: how context and targets are drawn.
-        teacher_momentum: at the start; it rises to 1.
+        teacher_momentum: at the start of a long training (see `teacher.MEMORY`); it rises to 1.
         width, layers: of the predictor.
     """
 

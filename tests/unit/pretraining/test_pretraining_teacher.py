@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from autoseg.pretraining.teacher import MomentumTeacher, momentum_at
+from autoseg.pretraining.teacher import MEMORY, MomentumTeacher, momentum_at
 
 
 def _network() -> nn.Sequential:
@@ -24,7 +26,7 @@ def test_the_average_in_closed_form() -> None:
         with torch.no_grad():
             network[0].weight.normal_(generator=torch.Generator().manual_seed(step))
         seen.append(network[0].weight.detach().clone())
-        assert teacher.update(step / 6) == pytest.approx(momentum)
+        assert teacher.update(step * 1e-4) == pytest.approx(momentum)  # of a long training
     expected = momentum**6 * first
     for i, weights in enumerate(seen, start=1):
         expected = expected + (1 - momentum) * momentum ** (6 - i) * weights
@@ -37,6 +39,28 @@ def test_the_momentum_rises_by_a_cosine() -> None:
     assert momentum_at(1, 0.996) == momentum_at(1.7, 0.996) == 1
     assert momentum_at(1 / 3, 0.9, 1.0) == pytest.approx(1 - 0.1 * 0.75)
     assert np.all(np.diff([momentum_at(p, 0.99) for p in np.linspace(0, 1, 20)]) > 0)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(20, 0.5), (100, 0.9), (2500, 0.996), (100_000, 0.996)])
+def test_in_a_short_training_it_averages_over_a_share_of_it(steps: int, expected: float) -> None:
+    assert MEMORY == 0.1
+    teacher = MomentumTeacher(_network(), 0.996, final=0.996)
+    late = MomentumTeacher(_network(), 0.996)
+    assert teacher.update(1 / steps) == pytest.approx(momentum_at(1 / steps, expected, 0.996))
+    for step in range(1, steps + 1):
+        last = late.update(step / steps)
+    assert last == 1
+
+
+def test_a_student_that_stands_still_is_reached_within_a_short_training() -> None:
+    network, steps = _network(), 60
+    teacher = MomentumTeacher(network, 0.996)
+    with torch.no_grad():
+        network[0].weight.add_(1)
+    for step in range(1, steps // 2):
+        teacher.update(step / steps)
+    left = (network[0].weight - teacher.network[0].weight).detach()
+    assert left.max() < 0.1
 
 
 def test_a_teacher_with_momentum_one_stays_and_with_zero_follows() -> None:
@@ -69,7 +93,7 @@ def test_a_resumed_teacher_goes_on_with_the_same_bits() -> None:
         with torch.no_grad():
             network[0].weight.add_(step + 1)
         whole.update(step / 4)
-    state = {"teacher": {name: weight.clone() for name, weight in whole.state()["teacher"].items()}}
+    state = copy.deepcopy(whole.state())
     resumed = MomentumTeacher(network, 0.9)
     resumed.load_state(state)
     for step in range(2, 4):
