@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.evaluation.summary import CaseScores, summarise
+from autoseg.log import logger
 from autoseg.plan.record import Plan
 from autoseg.records import read_mapping
 from autoseg.workspace import ALL_DATA, Fold, Run
@@ -83,19 +84,27 @@ class Candidate:
 def validated_configuration(run: Run, plan: Plan, name: str) -> Candidate | None:
     """A configuration with the cases of all its validated folds; None without any.
 
-    A model of all data has no cases of its own to be validated on, so that it never counts.
+    A model of all data has no cases of its own to be validated on, so that it never counts. Of folds that validate the
+    same case, as splits from a file may have them, the last counts, and a warning says so.
     """
     folders: dict[str, Fold] = {}
     scores: dict[str, CaseScores] = {}
     fold_of: dict[str, str] = {}
+    repeated: set[str] = set()
     for fold, folder in run.folds(name).items():
         if fold != ALL_DATA and folder.validation_summary.exists():
             content = read_mapping(folder.validation_summary)["cases"]
+            repeated |= scores.keys() & content.keys()
             scores |= content
             fold_of |= dict.fromkeys(content, fold)
             folders[fold] = folder
     if not scores:
         return None
+    if repeated:
+        logger.warning(
+            "%s: cases that several folds validate: %d; each counts once, as the last of these folds has it. "
+            "Figures of a fold by itself: %s", name, len(repeated), run.fold(name, "K").validation_summary,
+        )  # fmt: skip
     return Candidate((name,), count_networks(run, plan, (name,)), scores, fold_of, folders, plan.file_ending)
 
 

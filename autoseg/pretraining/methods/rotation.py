@@ -24,7 +24,8 @@ class Rotation(ViewMethod):
     """The encoder tells by which of the 24 (3D) or 4 (2D) right-angle rotations a patch was turned.
 
     Axes of unlike spacing are not exchanged, which leaves 8 rotations of thick slices. Nothing is interpolated, and the
-    patch is as long along all axes that are exchanged.
+    patch is as long along all axes that are exchanged. It is not longer than most images: zeros around them would tell
+    how they were turned.
 
     Attributes:
         hidden: width of the classifier.
@@ -39,13 +40,17 @@ class Rotation(ViewMethod):
 
     @property
     def size(self) -> Shape:
-        """Voxels of a view: the patch, cut to one length, two blocks at least, along axes that are exchanged."""
-        patch, block = self.setting.configuration.patch_size, self.setting.block
+        """Voxels of a view: the patch, or the median image where that is smaller, in whole blocks; of one length, two
+        blocks at least, along axes that are exchanged."""
+        configuration, block = self.setting.configuration, self.setting.block
+        median = configuration.median_shape[-configuration.dimension :]
+        patch = [min(n, int(m)) for n, m in zip(configuration.patch_size, median, strict=True)]
         lengths = []
-        for axis, length in enumerate(patch):
+        for axis in range(len(patch)):
             group = {turn.axes[axis] for turn in self.turns}
             step, shortest = lcm(*(block[one] for one in group)), min(patch[one] for one in group)
-            lengths.append(length if len(group) == 1 else max(shortest // step, 2) * step)
+            least = 2 if len(group) > 1 else 1
+            lengths.append(max(shortest // step, least) * step)
         return tuple(lengths)
 
     def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:

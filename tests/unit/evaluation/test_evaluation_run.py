@@ -176,3 +176,13 @@ def test_a_model_of_all_data_never_counts_as_validated(tmp_path: Path) -> None:
     validate(run, "3d", "0", {"case0": logits_of(PLAIN, 0)})
     summary = _summarise(run)
     assert set(summary["configurations"]) == {"3d"}
+
+
+def test_cases_that_several_folds_validate_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = make_run(tmp_path)
+    validate(run, "2d", "0", {case: logits_of(PLAIN, 0) for case in CASES[:3]})
+    validate(run, "2d", "1", {case: logits_of(PLAIN, 1) for case in CASES[2:]})
+    with caplog.at_level(logging.WARNING, "autoseg"):
+        summary = _summarise(run)
+    assert "2d: cases that several folds validate: 1;" in caplog.text
+    assert summary["configurations"]["2d"]["cases"] == 4

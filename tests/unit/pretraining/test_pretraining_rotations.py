@@ -60,6 +60,20 @@ def test_views_are_as_long_along_exchanged_axes_and_whole_blocks() -> None:
     assert len(thick.turns) == 8
 
 
+def test_views_are_not_longer_than_most_images_whose_margins_would_tell_the_turn() -> None:
+    small = Rotation(setting=setting(3, patch_size=(16, 24, 16), median_shape=(14.0, 23.5, 15.0)))
+    assert small.size == (12, 12, 12)
+    rng = np.random.default_rng(0)
+    assert all(small.make(np.ones((1, *drawn.region.size), np.float32), drawn).views[0].min() == 1
+               for drawn in (small.draw(rng, (14, 23, 15)) for _ in range(20)))  # fmt: skip
+    slices = Rotation(setting=setting(2, median_shape=(30.0, 10.0, 18.0)))  # of a volume: the first axis is not seen
+    assert slices.size == (8, 8)
+    thick = Rotation(
+        setting=setting(3, patch_size=(8, 20, 24), median_shape=(6.0, 40.0, 40.0), spacing=(5.0, 1.0, 1.0))
+    )
+    assert thick.size == (4, 20, 20)
+
+
 def test_every_turn_is_drawn_and_can_be_undone() -> None:
     method = Rotation(setting=setting(2))
     rng, image = np.random.default_rng(0), np.random.default_rng(1).random((1, 16, 16)).astype(np.float32)
