@@ -6,10 +6,10 @@
 
 The validation cases of a fold are held out of everything. Each method pretrains on all other images; then a few
 labelled cases, drawn from the fold's training cases, train the same network for the same number of steps, from its
-weights and from fresh ones (`scratch`). METHOD:sawtooth and the like name another way of fine-tuning. Everything is
-kept under `--out`: the command goes on where it was stopped, and more methods, cases or other numbers of steps may be
-asked for later. The page has tables with paired differences of all there is, and where there are several numbers of
-cases or steps a plot is written beside it; both also lie in `--out`.
+weights and from fresh ones (`scratch`). METHOD:sawtooth and the like name another way of fine-tuning, METHOD@1h another
+length of the pretraining. Everything is kept under `--out`: the command goes on where it was stopped, and more methods,
+cases or other numbers of steps may be asked for later. The page has tables with paired differences of all there is, and
+where there are several numbers of cases or steps a plot is written beside it; both also lie in `--out`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def run(experiment: Experiment, arms: list[Arm], draws: list[Draw], wanted: list
     for arm in arms:
         try:
             if arm.method != SCRATCH:
-                experiment.pretrain(arm.method)
+                experiment.pretrain(arm)
             experiment.train(arm, wanted)
         except StageFailed as failure:
             failures[arm] = str(failure)
@@ -53,7 +53,7 @@ def report(experiment: Experiment, arms: list[Arm], draws: list[Draw], failures:
     rows = []
     for arm in arms:
         compared = [effects(found[arm, n], found[Arm(SCRATCH), n], n) for n in experiment.lengths]
-        known = pretraining(experiment, arm.method)
+        known = pretraining(experiment, arm)
         rows.append(Row(arm, tuple(chain.from_iterable(compared)), known, failures.get(arm, "")))
     where.parent.mkdir(parents=True, exist_ok=True)
     picture = None
@@ -70,7 +70,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="everything is kept and continued here")
-    parser.add_argument("--methods", default="all", help="METHOD[:FINE-TUNING],...; scratch is always among them")
+    parser.add_argument("--methods", default="all", help="METHOD[@BUDGET][:FINE-TUNING],...; scratch always is one")
     parser.add_argument("--cases", default=",".join(map(str, COUNTS)), help=f"some of {COUNTS}")
     parser.add_argument("--draws", type=int, default=DRAWS, help=f"of each number of cases, at most {DRAWS}")
     parser.add_argument("--configuration", default="3d_fullres")

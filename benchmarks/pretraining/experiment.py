@@ -40,27 +40,35 @@ class Arm:
     Attributes:
         method: plug-in of kind "pretraining", or `SCRATCH`.
         fine_tuning: of `FINE_TUNINGS`.
+        budget: of the pretraining; None takes the experiment's.
     """
 
     method: str
     fine_tuning: str = "plain"
+    budget: str | None = None
 
     @classmethod
     def of(cls, text: str) -> Arm:
-        """From METHOD or METHOD:FINE-TUNING.
+        """From METHOD[@BUDGET][:FINE-TUNING].
 
         Raises:
             ValueError: an unknown way of fine-tuning.
         """
-        method, _, way = text.partition(":")
+        encoder, _, way = text.partition(":")
+        method, _, budget = encoder.partition("@")
         if way and way not in FINE_TUNINGS:
             raise ValueError(f"{text!r}: {way!r} is none of {', '.join(FINE_TUNINGS)}")
-        return cls(method, way or "plain")
+        return cls(method, way or "plain", budget or None)
+
+    @property
+    def encoder(self) -> str:
+        """The pretraining as it was asked for."""
+        return self.method if self.budget is None else f"{self.method}@{self.budget}"
 
     @property
     def name(self) -> str:
         """As it was asked for."""
-        return self.method if self.fine_tuning == "plain" else f"{self.method}:{self.fine_tuning}"
+        return self.encoder if self.fine_tuning == "plain" else f"{self.encoder}:{self.fine_tuning}"
 
 
 @dataclass(frozen=True)
@@ -109,9 +117,9 @@ class Experiment:
         found = {int(folder.name.removesuffix("_steps")) for folder in (self.out / "trained").glob("*_steps")}
         return [self.steps, *sorted(found - {self.steps})]
 
-    def pretrained(self, method: str) -> Run:
+    def pretrained(self, arm: Arm) -> Run:
         """The run that pretrains."""
-        return Run(self.out / "pretrained" / method)
+        return Run(self.out / "pretrained" / arm.encoder)
 
     @property
     def network(self) -> str:
@@ -137,15 +145,16 @@ class Experiment:
         self._command("plan", "fingerprint", self.dataset, "--out", self.base.root, "--splits", self.splits)
         self._command("plan", "plan", self.base.root, "--budget", self.plan_budget)
 
-    def pretrain(self, method: str) -> None:
+    def pretrain(self, arm: Arm) -> None:
         """Pretrains on all images but those with the voxels of a held-out one."""
-        run = self.pretrained(method)
+        run = self.pretrained(arm)
         if run.fold(self.configuration, ALL_DATA).final.exists():
             return
         self._command(
-            f"pretrain_{method}", "pretrain", self.dataset, "--out", run.root, "--method", method,
+            f"pretrain_{arm.encoder}", "pretrain", self.dataset, "--out", run.root, "--method", arm.method,
             "--for", self.base.root, "--hold-out", f"{self.splits}:0", "--configuration", self.configuration,
-            "--budget", self.pretraining_budget, *self._common, *(["--resume"] if run.dataset.exists() else []),
+            "--budget", arm.budget or self.pretraining_budget, *self._common,
+            *(["--resume"] if run.dataset.exists() else []),
         )  # fmt: skip
 
     def train(self, arm: Arm, folds: Sequence[int]) -> None:
@@ -155,7 +164,7 @@ class Experiment:
             return
         if arm.method == SCRATCH and not run.plan.exists():
             shutil.copytree(self.base.root, run.root, dirs_exist_ok=True)
-        start = [] if arm.method == SCRATCH else ["--pretrained", self.pretrained(arm.method).root]
+        start = [] if arm.method == SCRATCH else ["--pretrained", self.pretrained(arm).root]
         settings = [part for setting in FINE_TUNINGS[arm.fine_tuning] for part in ("--set", setting)]
         self._command(
             f"train_{run.root.name}", "plan-and-train", self.dataset, "--out", run.root, *start, *settings,

@@ -89,11 +89,11 @@ def effects(of: Scores, scratch: Scores, steps: int) -> list[Effect]:
     return result
 
 
-def pretraining(experiment: Experiment, method: str) -> Pretraining | None:
+def pretraining(experiment: Experiment, arm: Arm) -> Pretraining | None:
     """None for `SCRATCH`, and before a first round has ended."""
-    if method == SCRATCH:
+    if arm.method == SCRATCH:
         return None
-    rows = read_metrics(experiment.pretrained(method).fold(experiment.configuration, ALL_DATA).metrics)
+    rows = read_metrics(experiment.pretrained(arm).fold(experiment.configuration, ALL_DATA).metrics)
     if not rows:
         return None
     last, measures = rows[-1], rows[-1].get("measures") or {}

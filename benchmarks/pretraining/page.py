@@ -47,8 +47,9 @@ def page(experiment: Experiment, rows: Sequence[Row], validation: int, picture: 
         f"# Few labels: {experiment.dataset.resolve().name}",
         f"Written by `benchmarks/label_fractions.py`. Fold {experiment.fold}, {validation} held-out cases. Pretraining "
         "on every other image of the data set, labelled or not, for testing or training, without labels, "
-        f"{experiment.pretraining_budget} each; then a fixed number of steps on few labelled cases with the plan for "
-        f"{experiment.plan_budget} (`{experiment.configuration}`: {experiment.network}), seed {experiment.seed}. "
+        f"{experiment.pretraining_budget} each where no other time is named (METHOD@TIME); then a fixed number of "
+        f"steps on few labelled cases with the plan for {experiment.plan_budget} (`{experiment.configuration}`: "
+        f"{experiment.network}), seed {experiment.seed}. "
         "Dice: mean over foreground labels, held-out cases and draws of labelled cases; each draw of few cases is a "
         "part of that of more. Difference: to fresh weights with the same cases, plan, steps and seed, "
         "in Dice points (hundredths), with the 95 % bootstrap interval over held-out cases (each with its mean over "
@@ -60,7 +61,7 @@ def page(experiment: Experiment, rows: Sequence[Row], validation: int, picture: 
         found = [row for row in rows if steps == experiment.steps or _effect(row, steps, count) is not None]
         table = _markdown(_EFFECTS, [_effect_row(row, steps, count) for row in found])
         parts += [f"## {count} labelled cases, {steps} steps", table]
-    known = {row.arm.method: row.pretraining for row in rows if row.pretraining is not None}
+    known = {row.arm.encoder: row.pretraining for row in rows if row.pretraining is not None}
     if known:
         parts += ["## The pretrainings", _markdown(_PRETRAININGS, [_pretraining_row(*one) for one in known.items()])]
     ways = sorted({row.arm.fine_tuning for row in rows} - {"plain"})
@@ -137,7 +138,7 @@ def plot(shown: Sequence[Panel], path: str) -> None:
 
 
 _EFFECTS = ("weights from", "Dice", "difference", "95 % interval", "each draw")
-_PRETRAININGS = ("method", "steps", "s a step", "waiting for data", "loss", "deviation", "effective rank")
+_PRETRAININGS = ("pretraining", "steps", "s a step", "waiting for data", "loss", "deviation", "effective rank")
 
 
 def _effect(row: Row, steps: int, count: int) -> Effect | None:
@@ -160,11 +161,11 @@ def _effect_row(row: Row, steps: int, count: int) -> list[str]:
     ]
 
 
-def _pretraining_row(method: str, found: Pretraining | None) -> list[str]:
+def _pretraining_row(name: str, found: Pretraining | None) -> list[str]:
     assert found is not None
     optional = [_NO_VALUE if value is None else f"{value:.2f}" for value in (found.deviation, found.rank)]
     return [
-        method, str(found.steps), f"{found.step_seconds:.3f}", f"{100 * found.waiting:.1f} %", f"{found.loss:.3f}",
+        name, str(found.steps), f"{found.step_seconds:.3f}", f"{100 * found.waiting:.1f} %", f"{found.loss:.3f}",
         *optional,
     ]  # fmt: skip
 

@@ -83,6 +83,8 @@ def test_lengths_are_those_of_the_trainings_that_there_are(tmp_path: Path) -> No
 def test_ways_of_fine_tuning_are_named_behind_a_colon() -> None:
     assert Arm.of("byol") == Arm("byol", "plain")
     assert Arm.of("byol:slow-encoder").name == "byol:slow-encoder"
+    long = Arm.of("byol@1h:sawtooth")
+    assert (long.method, long.budget, long.encoder, long.name) == ("byol", "1h", "byol@1h", "byol@1h:sawtooth")
     with pytest.raises(ValueError, match="none of plain, warm-up"):
         Arm.of("byol:fast")
 
