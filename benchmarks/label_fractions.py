@@ -31,7 +31,7 @@ from benchmarks.pretraining.outcomes import effects, pretraining, scores
 from benchmarks.pretraining.page import Row, csv_rows, page, panels, plot
 
 
-def run(experiment: Experiment, arms: list[Arm], draws: list[Draw], wanted: list[int]) -> dict[Arm, str]:
+def run(experiment: Experiment, arms: list[Arm], draws: list[Draw], wanted: dict[int, Draw]) -> dict[Arm, str]:
     """Trains what is not trained yet; returns why arms failed. Arms are pretrained first, then all are trained on the
     labels of the draws asked for."""
     failures: dict[Arm, str] = {}
@@ -97,7 +97,7 @@ def main() -> None:
     )  # fmt: skip
     draws = experiment.draws()
     counts = {int(count) for count in options.cases.split(",")}
-    wanted = [i for i, draw in enumerate(draws) if draw.cases in counts and draw.number < options.draws]
+    wanted = {i: draw for i, draw in enumerate(draws) if draw.cases in counts and draw.number < options.draws}
     if not wanted:
         raise SystemExit(f"no draws of {options.cases} cases: choose some of {sorted({draw.cases for draw in draws})}")
     failures = {} if options.only_report else run(experiment, arms, draws, wanted)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +83,8 @@ class Experiment:
         plan_budget: time that the network is planned for, as the command line has it.
         pretraining_budget: of each pretraining.
         steps: of each training on labels; trainings of other lengths are kept beside.
-        seed: of the trainings.
+        seed: of the pretrainings; that of a training on labels is greater by the number of the draw, so that draws
+            differ in fresh weights and patches too.
         workers: processes beside each.
     """
 
@@ -107,9 +108,10 @@ class Experiment:
         """A fold a draw."""
         return self.out / "draws.json"
 
-    def run_of(self, arm: Arm, steps: int | None = None) -> Run:
-        """The run that trains an arm on labels, for the experiment's steps or for others."""
-        return Run(self.out / "trained" / f"{steps or self.steps}_steps" / arm.name.replace(":", "_"))
+    def run_of(self, arm: Arm, draw: int, steps: int | None = None) -> Run:
+        """The run that trains an arm on the draws of one number, for the experiment's steps or for others."""
+        folder = self.out / "trained" / f"{steps or self.steps}_steps"
+        return Run(folder / arm.name.replace(":", "_") / f"draw_{draw}")
 
     @property
     def lengths(self) -> list[int]:
@@ -153,13 +155,17 @@ class Experiment:
         self._command(
             f"pretrain_{arm.encoder}", "pretrain", self.dataset, "--out", run.root, "--method", arm.method,
             "--for", self.base.root, "--hold-out", f"{self.splits}:0", "--configuration", self.configuration,
-            "--budget", arm.budget or self.pretraining_budget, *self._common,
+            "--budget", arm.budget or self.pretraining_budget, *self._common(self.seed),
             *(["--resume"] if run.dataset.exists() else []),
         )  # fmt: skip
 
-    def train(self, arm: Arm, folds: Sequence[int]) -> None:
-        """Trains and validates an arm on the labels of some draws."""
-        run = self.run_of(arm)
+    def train(self, arm: Arm, folds: Mapping[int, Draw]) -> None:
+        """Trains and validates an arm on the labels of some draws, given by their folds."""
+        for number in sorted({draw.number for draw in folds.values()}):
+            self._train(arm, number, [fold for fold, draw in folds.items() if draw.number == number])
+
+    def _train(self, arm: Arm, number: int, folds: Sequence[int]) -> None:
+        run = self.run_of(arm, number)
         if all(run.fold(self.configuration, fold).validation_summary.exists() for fold in folds):
             return
         if arm.method == SCRATCH and not run.plan.exists():
@@ -167,14 +173,14 @@ class Experiment:
         start = [] if arm.method == SCRATCH else ["--pretrained", self.pretrained(arm).root]
         settings = [part for setting in FINE_TUNINGS[arm.fine_tuning] for part in ("--set", setting)]
         self._command(
-            f"train_{run.root.name}", "plan-and-train", self.dataset, "--out", run.root, *start, *settings,
-            "--splits", self.splits, "--folds", ",".join(map(str, folds)), "--configurations", self.configuration,
-            "--steps", self.steps, *self._common, *(["--resume"] if run.dataset.exists() else []),
+            f"train_{run.root.parent.name}_{number}", "plan-and-train", self.dataset, "--out", run.root, *start,
+            *settings, "--splits", self.splits, "--folds", ",".join(map(str, folds)), "--configurations",
+            self.configuration, "--steps", self.steps, *self._common(self.seed + number),
+            *(["--resume"] if run.dataset.exists() else []),
         )  # fmt: skip
 
-    @property
-    def _common(self) -> list[str]:
-        return ["--seed", str(self.seed), "--workers", str(self.workers), "--device", "cpu"]
+    def _common(self, seed: int) -> list[str]:
+        return ["--seed", str(seed), "--workers", str(self.workers), "--device", "cpu"]
 
     def _command(self, stage: str, *arguments: object) -> None:
         """Runs a command of autoseg; what it prints is kept beside the runs.

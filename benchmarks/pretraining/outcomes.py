@@ -63,7 +63,7 @@ def scores(experiment: Experiment, arm: Arm, draws: Sequence[Draw], steps: int) 
     """Of the draws that the arm has been trained on for so many steps. A case without any defined Dice is NaN."""
     found = {}
     for number, draw in enumerate(draws):
-        file = experiment.run_of(arm, steps).fold(experiment.configuration, number).validation_summary
+        file = experiment.run_of(arm, draw.number, steps).fold(experiment.configuration, number).validation_summary
         if file.exists():
             cases = read_mapping(file)["cases"]
             found[draw] = np.array([_foreground(cases[name]) for name in sorted(cases)])

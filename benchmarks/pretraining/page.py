@@ -49,7 +49,7 @@ def page(experiment: Experiment, rows: Sequence[Row], validation: int, picture: 
         "on every other image of the data set, labelled or not, for testing or training, without labels, "
         f"{experiment.pretraining_budget} each where no other time is named (METHOD@TIME); then a fixed number of "
         f"steps on few labelled cases with the plan for {experiment.plan_budget} (`{experiment.configuration}`: "
-        f"{experiment.network}), seed {experiment.seed}. "
+        f"{experiment.network}), each draw with a seed of its own from {experiment.seed} on. "
         "Dice: mean over foreground labels, held-out cases and draws of labelled cases; each draw of few cases is a "
         "part of that of more. Difference: to fresh weights with the same cases, plan, steps and seed, "
         "in Dice points (hundredths), with the 95 % bootstrap interval over held-out cases (each with its mean over "

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,16 +22,7 @@ from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.training.config import OptimizerConfig, TrainingConfig
 from autoseg.workspace import Run
 
-
-@pytest.fixture(autouse=True)
-def _fresh_logging() -> Iterator[None]:
-    """The console handler keeps the standard error of its first use, which pytest replaces for each test."""
-    logger = logging.getLogger("autoseg")
-    yield
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.propagate = True
+pytestmark = pytest.mark.usefixtures("fresh_logging")
 
 
 @pytest.fixture

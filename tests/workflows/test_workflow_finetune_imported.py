@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +20,10 @@ from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
 from autoseg.training.runtime import Runtime, base_runtime
 from autoseg.workspace import Run
 
+pytestmark = pytest.mark.usefixtures("fresh_logging")
+
 STILL = ("--steps", "2", "--set", "training.optimizer.learning_rate=1e-12", "--workers", "0", "--device", "cpu")
 """A training that leaves the weights as they were but for rounding."""
-
-
-@pytest.fixture(autouse=True)
-def _fresh_logging() -> Iterator[None]:
-    """The console handler keeps the standard error of its first use, which pytest replaces for each test."""
-    logger = logging.getLogger("autoseg")
-    yield
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.propagate = True
 
 
 def _imported(prepared: Run, folder: Path, network: str) -> Run:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,27 +19,10 @@ from autoseg.registration.record import RegistrationRecord
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.workspace import Run
 
+pytestmark = pytest.mark.usefixtures("fresh_logging")
+
 SMALL = ("--device", "cpu", "--workers", "0", "--set", "training.options.features=[4,4]", "--set",
          "training.options.levels=2", "--set", "training.round_steps=3")  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    """The console handler keeps the standard error of its first use, which pytest replaces for each test.
-
-    Fixtures of the module may have used it before a test begins.
-    """
-    _close_handlers()
-    yield
-    _close_handlers()
-    logging.getLogger("autoseg").propagate = True
-
-
-def _close_handlers() -> None:
-    logger = logging.getLogger("autoseg")
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
 
 
 def blobs(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +20,7 @@ from autoseg.records import read_mapping
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.workspace import Run
 
-
-@pytest.fixture(autouse=True)
-def _fresh_logging() -> Iterator[None]:
-    """The console handler keeps the standard error of its first use, which pytest replaces for each test."""
-    logger = logging.getLogger("autoseg")
-    yield
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.propagate = True
+pytestmark = pytest.mark.usefixtures("fresh_logging")
 
 
 def _add_nnunets_validation(model: Path, labels: int) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,8 @@ from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.curves import read_metrics
 from autoseg.workspace import Run
 
+pytestmark = pytest.mark.usefixtures("fresh_logging")
+
 NAME = "3d_fullres"
 # heads as narrow as the network
 NARROW = {
@@ -29,25 +29,6 @@ NARROW = {
     "restoration": ("decoder_width=4",),
     "rotation": ("hidden=8",),
 }
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    """The console handler keeps the standard error of its first use, which pytest replaces for each test.
-
-    Fixtures of the module may have used it before a test begins.
-    """
-    _close_handlers()
-    yield
-    _close_handlers()
-    logging.getLogger("autoseg").propagate = True
-
-
-def _close_handlers() -> None:
-    logger = logging.getLogger("autoseg")
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
 
 
 @pytest.fixture(scope="module")

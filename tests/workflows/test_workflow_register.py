@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +14,14 @@ from autoseg.data.files import read_labels, write_image, write_labels
 from autoseg.data.image import Geometry, Image
 from autoseg.registration.record import RegistrationRecord
 
+pytestmark = pytest.mark.usefixtures("fresh_logging")
+
 SHAPE = (18, 20, 22)
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The console handler keeps the standard error of its first use, which pytest replaces for each test."""
+def _no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "_registered", {})
-    logger = logging.getLogger("autoseg")
-    yield
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.propagate = True
 
 
 def write_case(folder: Path, name: str, shift: tuple[float, float, float], origin: float = 0.0) -> None:

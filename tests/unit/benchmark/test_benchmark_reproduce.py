@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ from autoseg.cli.main import run
 from autoseg.cli.reproduce import show_reproduction
 from autoseg.errors import ErrorGroup
 
+pytestmark = pytest.mark.usefixtures("fresh_logging")
+
 NAMES = tuple(f"case_{number}" for number in range(1, 6))
 LAYOUT = {"alternatives": [{"images": ["{case}/t1.nii.gz"], "label": "{case}/seg.nii.gz"}]}
 RESULT: dict[str, Any] = {
@@ -28,17 +28,6 @@ RESULT: dict[str, Any] = {
 }  # fmt: skip
 FOLDS = [{"fold": fold, "mean": 0.8, "per_label": {"front": 0.92, "back": 0.68}} for fold in range(5)]
 CHANGED = "The label of case case_3 is not the published one: voxels were changed."
-
-
-@pytest.fixture(autouse=True)
-def _fresh_logging() -> Iterator[None]:
-    """The console handler keeps the standard error of its first use, which pytest replaces for each test."""
-    logger = logging.getLogger("autoseg")
-    yield
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.propagate = True
 
 
 @pytest.fixture

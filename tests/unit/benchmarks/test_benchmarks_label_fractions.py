@@ -61,7 +61,7 @@ def test_draws_that_fresh_weights_have_not_seen_are_not_compared() -> None:
 
 def test_scores_are_read_from_the_folds_of_the_draws(tmp_path: Path) -> None:
     experiment, arm = Experiment(tmp_path, tmp_path / "out"), Arm.of("byol:sawtooth")
-    folder = experiment.run_of(arm).fold("3d_fullres", 1).validation
+    folder = experiment.run_of(arm, 1).fold("3d_fullres", 1).validation
     folder.mkdir(parents=True)
     cases = {"b": {"x": {"dice": 0.5}, "y": {"dice": 0.7}}, "a": {"x": {"dice": None}, "y": {"dice": 0.9}}}
     (folder / "summary.json").write_text(json.dumps({"cases": cases}), encoding="utf-8")
@@ -76,7 +76,7 @@ def test_lengths_are_those_of_the_trainings_that_there_are(tmp_path: Path) -> No
     experiment = Experiment(tmp_path, tmp_path / "out", steps=100)
     assert experiment.lengths == [100]
     for steps in (250, 50):
-        experiment.run_of(Arm("byol"), steps).root.mkdir(parents=True)
+        experiment.run_of(Arm("byol"), 0, steps).root.mkdir(parents=True)
     assert experiment.lengths == [100, 50, 250]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +18,14 @@ from autoseg.data.image import Geometry, Image
 from autoseg.registration.files import read_displacement
 from autoseg.registration.record import RegistrationRecord
 
+pytestmark = pytest.mark.usefixtures("fresh_logging")
+
 ALL = ("fixed_labels", "moving_labels", "fixed_landmarks", "moving_landmarks")
 
 
 @pytest.fixture(autouse=True)
 def _known_method(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "_registered", {"registration": {"known": known}})
-
-
-@pytest.fixture(autouse=True)
-def _fresh_logging() -> Iterator[None]:
-    """The console handler keeps the standard error of its first use, which pytest replaces for each test."""
-    logger = logging.getLogger("autoseg")
-    yield
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.propagate = True
 
 
 @pytest.fixture

@@ -1,0 +1,28 @@
+"""What tests of every kind share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture
+def fresh_logging() -> Iterator[None]:
+    """For tests that read what commands print: none of the log goes to the standard error of another test.
+
+    The console handler keeps the standard error of its first use, which pytest replaces for each test; fixtures of a
+    module may have used it before a test begins.
+    """
+    _close_handlers()
+    yield
+    _close_handlers()
+    logging.getLogger("autoseg").propagate = True
+
+
+def _close_handlers() -> None:
+    logger = logging.getLogger("autoseg")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
