@@ -19,16 +19,19 @@ MOST_VOXELS = 2**22
 """Of the views of such a batch: an encoder's memory of them is about that of training the default plan for 8 GB."""
 
 
-def planned_images(name: str, configuration: ConfigurationPlan) -> int:
+def planned_images(method: Method, configuration: ConfigurationPlan) -> int:
     """Images a step where the user names none: the plan's, or as many more as a method that compares them can use.
 
-    Raises:
-        ConfigurationError: an unknown method.
+    Args:
+        method: if its attribute `compares` is true, batches are larger; `view_size` are the voxels of one of two views,
+            the patch where it has none.
+        configuration: with the batch size of a segmentation.
     """
     planned = configuration.batch_size
-    if not getattr(plugins.resolve("pretraining", name), "compares", False):
+    if not getattr(method, "compares", False):
         return planned
-    return max(planned, min(MANY, MOST_VOXELS // (2 * prod(configuration.patch_size))))
+    voxels = prod(getattr(method, "view_size", configuration.patch_size))
+    return max(planned, min(MANY, MOST_VOXELS // (2 * voxels)))
 
 
 def build_method(name: str, setting: Setting, options: Mapping[str, Any] | None = None) -> Method:
@@ -36,7 +39,7 @@ def build_method(name: str, setting: Setting, options: Mapping[str, Any] | None 
 
     Args:
         name: plug-in of kind "pretraining": a record with a field `setting`, or a callable that takes the setting and
-            the options by name. If its attribute `compares` is true, batches are larger (`planned_images`).
+            the options by name.
         setting: network, patch, channels, views and batch size.
         options: of the method, by the names of its fields.
 

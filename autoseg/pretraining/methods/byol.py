@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
 
-from autoseg.pretraining.batch import Drawn, ViewBatch
-from autoseg.pretraining.drawing import drawn, two_views
+from autoseg.pretraining.batch import ViewBatch
 from autoseg.pretraining.heads import Norm, byol_mlp, norm_for
 from autoseg.pretraining.losses.distillation import byol
 from autoseg.pretraining.network import PretrainingNetwork
-from autoseg.pretraining.protocol import Outputs, ViewMethod, watched
-from autoseg.pretraining.views import Shape
+from autoseg.pretraining.pairs import PairMethod
+from autoseg.pretraining.protocol import Outputs, watched
 
 
-class BYOL(ViewMethod):
+class BYOL(PairMethod):
     """From one view the student predicts the momentum teacher's projection of the other; no negatives are needed.
 
     Attributes:
@@ -25,8 +21,6 @@ class BYOL(ViewMethod):
         hidden, outputs: widths of projector and predictor.
         norm: of both; None takes batch norm, or layer norm for small batches.
     """
-
-    compares: ClassVar[bool] = True
 
     teacher_momentum: float = Field(default=0.996, ge=0, le=1)
     hidden: int = Field(default=512, ge=1)
@@ -37,11 +31,6 @@ class BYOL(ViewMethod):
     def momentum(self) -> float | None:
         """Of the teacher."""
         return self.teacher_momentum
-
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
-        """Two views that overlap."""
-        setting = self.setting
-        return drawn(rng, two_views(rng, shape, setting.frame, setting.views, setting.channels))
 
     def heads(self) -> nn.ModuleDict:
         """Projector and predictor; the teacher's copy of the predictor is not used."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
 
-from autoseg.pretraining.batch import Drawn, ViewBatch
-from autoseg.pretraining.drawing import drawn, two_views
+from autoseg.pretraining.batch import ViewBatch
 from autoseg.pretraining.heads import Norm, norm_for, simclr_projector
 from autoseg.pretraining.losses.contrast import nt_xent
 from autoseg.pretraining.network import PretrainingNetwork
-from autoseg.pretraining.protocol import Outputs, ViewMethod, watched
-from autoseg.pretraining.views import Shape
+from autoseg.pretraining.pairs import PairMethod
+from autoseg.pretraining.protocol import Outputs, watched
 
 
-class SimCLR(ViewMethod):
+class SimCLR(PairMethod):
     """Two views of an image are to be more alike than views of any other image of the batch (NT-Xent).
 
     Attributes:
@@ -26,17 +22,10 @@ class SimCLR(ViewMethod):
         norm: of the projector; None takes batch norm, or layer norm for small batches.
     """
 
-    compares: ClassVar[bool] = True
-
     temperature: float = Field(default=0.2, gt=0)
     hidden: int = Field(default=512, ge=1)
     outputs: int = Field(default=128, ge=1)
     norm: Norm | None = None
-
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
-        """Two views that overlap."""
-        setting = self.setting
-        return drawn(rng, two_views(rng, shape, setting.frame, setting.views, setting.channels))
 
     def heads(self) -> nn.ModuleDict:
         """The projector."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
 
-from autoseg.pretraining.batch import Drawn, ViewBatch
-from autoseg.pretraining.drawing import drawn, two_views
+from autoseg.pretraining.batch import ViewBatch
 from autoseg.pretraining.heads import Norm, byol_mlp, norm_for
 from autoseg.pretraining.losses.contrast import Distance, others, triplet
 from autoseg.pretraining.network import PretrainingNetwork
-from autoseg.pretraining.protocol import Outputs, ViewMethod, watched
-from autoseg.pretraining.views import Shape
+from autoseg.pretraining.pairs import PairMethod
+from autoseg.pretraining.protocol import Outputs, watched
 
 
-class Triplet(ViewMethod):
+class Triplet(PairMethod):
     """A view is to be nearer to another of its image than to views of all other images of the batch, by a margin.
 
     All triplets of the batch count, each view once as the anchor: the hardest alone, as FaceNet found, tend to collapse
@@ -30,18 +26,11 @@ class Triplet(ViewMethod):
         norm: of the projector; None takes batch norm, or layer norm for small batches.
     """
 
-    compares: ClassVar[bool] = True
-
     margin: float = Field(default=0.5, gt=0)
     distance: Distance = "cosine"
     hidden: int = Field(default=512, ge=1)
     outputs: int = Field(default=128, ge=1)
     norm: Norm | None = None
-
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
-        """Two views that overlap."""
-        setting = self.setting
-        return drawn(rng, two_views(rng, shape, setting.frame, setting.views, setting.channels))
 
     def heads(self) -> nn.ModuleDict:
         """The projector."""

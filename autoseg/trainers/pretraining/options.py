@@ -53,10 +53,11 @@ def chosen_method(configuration: ConfigurationPlan, channels: Sequence[str]) -> 
     """
     options = options_of(configuration)
     setting = Setting(
-        configuration=configuration.with_(
-            batch_size=options.batch_size or planned_images(options.method, configuration)
-        ),
+        configuration=configuration,
         channels=len(channels),
         views=preset(options.views or kind_of_image(channels)),
     )
+    method = build_method(options.method, setting, options.parameters)
+    samples = options.batch_size or planned_images(method, configuration)
+    setting = setting.model_copy(update={"batch_size": samples})
     return setting, build_method(options.method, setting, options.parameters)

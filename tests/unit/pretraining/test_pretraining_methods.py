@@ -14,7 +14,7 @@ from autoseg.errors import ConfigurationError, TrainingError
 from autoseg.networks.build import build_network
 from autoseg.networks.transfer import transfer_weights
 from autoseg.pretraining.batch import ViewBatch, collate
-from autoseg.pretraining.methods.build import build_method
+from autoseg.pretraining.methods.build import MANY, MOST_VOXELS, build_method, planned_images
 from autoseg.pretraining.network import PretrainingNetwork, build_pretraining_network
 from autoseg.pretraining.protocol import Method, Outputs
 from autoseg.pretraining.teacher import MomentumTeacher
@@ -94,8 +94,26 @@ def test_examples_are_keyed_and_have_the_patch_of_the_plan(name: str) -> None:
     assert one.extra.keys() == same.extra.keys()
     assert all(torch.equal(values, same.extra[key]) for key, values in one.extra.items())
     assert not all(torch.equal(a, b) for a, b in zip(one.views, other.views, strict=True))
-    whole_patch = [view.shape[2:] for view in one.views if view.shape[2:] == (16, 16, 16)]
-    assert whole_patch or name == "volume-contrast"
+    largest = max(view.shape[2:] for view in one.views)
+    parts = {"volume-contrast": (8, 8, 8), **dict.fromkeys(("simclr", "triplet", "byol"), (8, 8, 8))}
+    assert largest == parts.get(name, (16, 16, 16))
+
+
+@pytest.mark.parametrize("name", ["simclr", "triplet", "byol"])
+def test_pairs_show_a_part_of_the_patch_in_whole_blocks(name: str) -> None:
+    chosen = setting(3, patch_size=(16, 32, 40), median_shape=(50.0, 50.0, 50.0))
+    sizes = {share: build_method(name, chosen, {"view_share": share}).view_size for share in (0.01, 0.6, 1.0)}
+    assert sizes == {0.01: (8, 8, 8), 0.6: (8, 20, 24), 1.0: (16, 32, 40)}
+    method = build_method(name, chosen, {"view_share": 0.6})
+    assert [view.size for view in method.draw(np.random.default_rng(0), (50, 50, 50)).views] == [(8, 20, 24)] * 2
+
+
+def test_methods_that_compare_take_as_many_images_as_their_views_leave_room_for() -> None:
+    chosen = setting(3, patch_size=(128, 128, 128), strides=((1,) * 3, (2,) * 3, (2,) * 3), batch_size=2)
+    images = {share: planned_images(build_method("byol", chosen, {"view_share": share}), chosen.configuration)
+              for share in (1.0, 0.5, 0.25)}  # fmt: skip
+    assert images == {1.0: 2, 0.5: MOST_VOXELS // (2 * 64**3), 0.25: MANY}
+    assert planned_images(build_method("masked-autoencoder", chosen), chosen.configuration) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)

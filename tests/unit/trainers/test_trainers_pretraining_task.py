@@ -129,7 +129,7 @@ def test_options_choose_method_views_and_batch() -> None:
     assert chosen_method(other, ("CT",))[0].views == chosen_method(chosen, ("T1",))[0].views
     assert chosen_method(configuration.with_(options={"method": "simclr"}), ("CT",))[0].samples == MANY
     assert chosen_method(configuration.with_(options={}), ("CT",))[0].samples == configuration.batch_size
-    large = configuration.with_(patch_size=(1024, 1024), options={"method": "simclr"})
+    large = configuration.with_(patch_size=(2048, 2048), options={"method": "simclr"})
     assert chosen_method(large, ("CT",))[0].samples == max(2, configuration.batch_size)
     with pytest.raises(ConfigurationError, match="did you mean 'method'"):
         options_of(configuration.with_(options={"methd": "byol"}))
