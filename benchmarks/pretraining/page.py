@@ -56,7 +56,7 @@ def page(experiment: Experiment, rows: Sequence[Row], validation: int, picture: 
         "draws), and beside it each draw's.",
     ]
     if picture:
-        parts.append(f"![Dice by number of labelled cases]({picture})")
+        parts.append(f"![Dice by labelled cases and steps]({picture})")
     for steps, count in dict.fromkeys((effect.steps, effect.cases) for row in rows for effect in row.effects):
         found = [row for row in rows if steps == experiment.steps or _effect(row, steps, count) is not None]
         table = _markdown(_EFFECTS, [_effect_row(row, steps, count) for row in found])
