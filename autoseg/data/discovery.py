@@ -22,6 +22,7 @@ from autoseg.data.listing import (
     missing_channels,
     suffix_fits_channels,
     suffix_fits_labels,
+    suffix_repeats,
 )
 from autoseg.errors import DatasetError, ImageError
 from autoseg.records import read_mapping
@@ -30,12 +31,15 @@ _IMAGE_FOLDERS = ("images", "imagesTr", "image", "imgs")
 _LABEL_FOLDERS = ("labels", "labelsTr", "label", "masks", "mask", "segmentations", "annotations")
 _TEST_FOLDERS = ("imagesTs", "imagesTest", "test/images", "test")
 _SIDE_BY_SIDE = re.compile(r"^(?P<case>.+)[_-](?P<role>image|img|labels?|mask|seg|segmentation)$", re.IGNORECASE)
+_IMAGE_ROLES = ("image", "img")
 _MANY_VALUES = 64  # more label values than this are likely one value an object
 
 _LAYOUTS = """one of
     dataset.json with a "training" list (Medical Segmentation Decathlon)
     dataset.json with "channel_names", imagesTr/x_0000.ext and labelsTr/x.ext (nnU-Net v2)
     images/x.ext and labels/x.ext, or x_image.ext beside x_label.ext"""
+_LAYOUTS_OF_IMAGES = f"""{_LAYOUTS}
+    images/x.ext alone, or x.ext directly in the folder"""
 
 
 def discover(folder: str | Path, *, labelled: bool = True) -> Dataset:
@@ -44,7 +48,8 @@ def discover(folder: str | Path, *, labelled: bool = True) -> Dataset:
     Args:
         folder: of the data set.
         labelled: what an image without a label is: if True something to report, else a training case like the others.
-            A folder may then have images alone (`images/` or `imagesTr/`).
+            A folder may then have images alone, in `images/` or `imagesTr/` or directly in it; "x_0000" and "x_0001"
+            are channels of a case "x" if at least two cases have the same ones.
 
     Nothing is decided about errors: images without label, labels without image and missing files are kept in the
     record for `check.compare_cases` to report. Only where labels are not described are label files read.
@@ -68,10 +73,11 @@ def discover(folder: str | Path, *, labelled: bool = True) -> Dataset:
     labels = _first_folder(folder, _LABEL_FOLDERS)
     if images is not None and (labels is not None or not labelled):
         return _from_folders(folder, images, labels, labelled)
-    dataset = _from_side_by_side(folder, labelled)
+    dataset = _from_side_by_side(folder, labelled) or (None if labelled else _from_images_alone(folder))
     if dataset is None:
         found = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "an empty folder"
-        raise DatasetError("no data set is recognised", where=folder, got=found, expected=_LAYOUTS)
+        layouts = _LAYOUTS if labelled else _LAYOUTS_OF_IMAGES
+        raise DatasetError("no data set is recognised", where=folder, got=found, expected=layouts)
     return dataset
 
 
@@ -188,7 +194,7 @@ def _described(
 def _from_folders(folder: Path, image_folder: Path, label_folder: Path | None, labelled: bool) -> Dataset:
     images, masks = list_images(image_folder), Listing() if label_folder is None else list_images(label_folder)
     labels = {stem_of(path): path for path in masks.images}
-    suffixed = suffix_fits_labels(images.images, labels)
+    suffixed = suffix_fits_labels(images.images, labels) if labels else suffix_repeats(images.images)
     others = [path for path in sorted(folder.iterdir()) if path not in (image_folder, label_folder)]
     test = _test_listing(folder)
     tests = {path.parent for path in test.images} | {folder / name.split("/")[0] for name in _TEST_FOLDERS}
@@ -206,13 +212,25 @@ def _from_side_by_side(folder: Path, labelled: bool) -> Dataset | None:
         match = _SIDE_BY_SIDE.match(stem_of(path))
         if match is None:
             ignored.append(path)
-        elif match["role"].casefold() in ("image", "img"):
+        elif match["role"].casefold() in _IMAGE_ROLES:
             images[match["case"]] = (path,)
         else:
             labels[match["case"]] = path
     if not images.keys() & labels.keys():
         return None
     return _undescribed(folder, dict(sorted(images.items())), labels, Listing(), ignored, labelled)
+
+
+def _from_images_alone(folder: Path) -> Dataset | None:
+    """`x.ext` and no labels; names that say that they are labels are passed over; None if no image is there."""
+    listing = list_images(folder)
+    roles = {path: match["role"] for path in listing.images if (match := _SIDE_BY_SIDE.match(stem_of(path)))}
+    labels = [path for path, role in roles.items() if role.casefold() not in _IMAGE_ROLES]
+    images = [path for path in listing.images if path not in labels]
+    if not images:
+        return None
+    groups = group_channels(images, suffixed=suffix_repeats(images))
+    return _undescribed(folder, groups, {}, Listing(), [*listing.ignored, *labels], labelled=False)
 
 
 def _undescribed(

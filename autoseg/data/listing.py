@@ -80,6 +80,19 @@ def suffix_fits_channels(images: Iterable[Path], channels: int) -> bool:
     return 0 in numbers and max(numbers) < max(channels, 1)
 
 
+def suffix_repeats(images: Iterable[Path]) -> bool:
+    """Whether images of which nothing else is known carry channel numbers: at least two cases have the same, from 0 on.
+
+    A single numbered series (slice_0000, slice_0001, ...) is not taken for the channels of one case.
+    """
+    channels: dict[str, set[int | None]] = {}
+    for path in images:
+        case, number = split_channel(stem_of(path))
+        channels.setdefault(case, set()).add(number)
+    first, *others = list(channels.values()) or [set()]
+    return bool(others) and first == set(range(len(first))) and all(other == first for other in others)
+
+
 def missing_channels(groups: Mapping[str, tuple[Path, ...]], channels: int) -> dict[str, tuple[str, ...]]:
     """Case -> names of the channel files it lacks.
 

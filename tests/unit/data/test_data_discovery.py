@@ -364,3 +364,42 @@ def test_some_labels_are_kept_where_none_are_needed(tmp_path: Path) -> None:
     dataset = discover(tmp_path, labelled=False)
     assert [(case.id, case.label is not None) for case in dataset.training] == [("a", True), ("b", False), ("c", True)]
     assert [case.id for case in discover(tmp_path).training] == ["a", "c"]
+
+
+def test_images_directly_in_a_folder_are_cases_where_no_labels_are_needed(tmp_path: Path) -> None:
+    for name in ("scan_b", "scan_a", "scan_a_seg"):
+        volume(tmp_path / f"{name}.nii.gz")
+    (tmp_path / "notes.txt").touch()
+    dataset = discover(tmp_path, labelled=False)
+    assert [(case.id, case.label) for case in dataset.training] == [("scan_a", None), ("scan_b", None)]
+    assert {path.name for path in dataset.ignored} == {"scan_a_seg.nii.gz", "notes.txt"}
+    with pytest.raises(DatasetError):
+        discover(tmp_path)
+
+
+@pytest.mark.parametrize("under", ["", "images"])
+@pytest.mark.parametrize(
+    ("names", "cases", "channels"),
+    [
+        (("a_0000", "a_0001", "b_0000", "b_0001"), ["a", "b"], 2),
+        (("a_0000", "b_0000"), ["a", "b"], 1),
+        (("slice_0000", "slice_0001", "slice_0002"), ["slice_0000", "slice_0001", "slice_0002"], 1),
+        (("a_0000", "a_0001", "b_0000"), ["a_0000", "a_0001", "b_0000"], 1),
+        (("a_0001", "b_0001"), ["a_0001", "b_0001"], 1),
+    ],
+)
+def test_numbers_that_cases_share_are_channels_of_images_without_labels(
+    tmp_path: Path, under: str, names: tuple[str, ...], cases: list[str], channels: int
+) -> None:
+    for name in names:
+        volume(tmp_path / under / f"{name}.nii.gz")
+    dataset = discover(tmp_path, labelled=False)
+    assert [case.id for case in dataset.training] == cases
+    assert len(dataset.channels) == channels
+    assert all(len(case.images) == channels for case in dataset.training)
+
+
+def test_a_folder_without_images_says_what_would_be_recognised(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DatasetError, match="directly in the folder"):
+        discover(tmp_path, labelled=False)
