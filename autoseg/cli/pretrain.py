@@ -17,7 +17,8 @@ def pretrain(
         list[str],
         typer.Argument(
             metavar="DATASET...",
-            help="Folders with images, labelled or not; FOLDER=2 draws each of its images twice as often.",
+            help="Folders with images, labelled or not, or files that list images (.txt, .csv); "
+            "FOLDER=2 draws each of its images twice as often.",
         ),
     ],
     out: options.NewRun,

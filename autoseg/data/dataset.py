@@ -26,8 +26,8 @@ class Dataset(Record):
 
     Attributes:
         name: from dataset.json, else the folder's name.
-        folder: absolute path.
-        layout: "msd", "nnunet" or "plain".
+        folder: absolute path; that of the file, if its images are listed in one.
+        layout: "msd", "nnunet", "plain" or "list".
         channels: a name a channel ("CT", "T2", ...), which decides the normalisation.
         labels: meaning of label values; discovered labels are named by their value.
         file_ending: ending of the images (".nii.gz"); predictions are written with `label_ending`.

@@ -173,7 +173,7 @@ def _described(
 ) -> Dataset:
     """A data set with a dataset.json; the files it lists may be missing."""
     test = _test_listing(folder)
-    ending = str(description.get("file_ending") or _common_ending(path for files in images.values() for path in files))
+    ending = str(description.get("file_ending") or common_ending(path for files in images.values() for path in files))
     return _assemble(
         name=str(description.get("name") or folder.name),
         folder=folder,
@@ -261,9 +261,9 @@ def _undescribed(
         name=folder.name,
         folder=folder,
         layout="plain",
-        channels=_channel_names([images[case] for case in (paired or images)]),
+        channels=channel_names([images[case] for case in (paired or images)]),
         labels=discovered_labels(values),
-        ending=_common_ending(path for files in images.values() for path in files),
+        ending=common_ending(path for files in images.values() for path in files),
         images=images,
         label_files=labels,
         labelled=labelled,
@@ -295,7 +295,7 @@ def _assemble(
     present = {case: files for case, files in present.items() if files}
     masks = {case: path for case, path in label_files.items() if path not in missing}
     training = {case: files for case, files in present.items() if case in masks or not labelled}
-    label_ending = _common_ending(masks.values()) or ending or ".nii.gz"
+    label_ending = common_ending(masks.values()) or ending or ".nii.gz"
     if label_ending in (".jpg", ".jpeg"):
         label_ending = ".png"
         warnings = (*warnings, "labels are stored as JPEG, which changes values; predictions are written as .png")
@@ -361,14 +361,17 @@ def _siblings(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{ending}"))
 
 
-def _common_ending(paths: Iterable[Path]) -> str:
+def common_ending(paths: Iterable[Path]) -> str:
     """The most frequent ending; the alphabetically first of equals; "" for none and for DICOM folders."""
     counts = Counter(ending_of(path) for path in paths)
     return min(counts, key=lambda ending: (-counts[ending], ending)) if counts else ""
 
 
-def _channel_names(cases: Sequence[tuple[Path, ...]]) -> tuple[str, ...]:
-    """R, G, B if any picture is coloured, else image0, ... (nnU-Net's rules give all of these a z-score each)."""
+def channel_names(cases: Sequence[tuple[Path, ...]]) -> tuple[str, ...]:
+    """Names for channels that nothing describes, from the files of some cases.
+
+    R, G, B if any picture is coloured, else image0, ... (nnU-Net's rules give all of these a z-score each).
+    """
     usual = Counter(len(files) for files in cases).most_common(1)[0][0]
     if usual > 1:
         return tuple(f"image{number}" for number in range(usual))

@@ -107,20 +107,26 @@ def test_a_fold_is_held_out_with_every_copy(data: Path, target: Path, held_out: 
     assert {path.name.removesuffix(".case.json") for path in store.glob("*.case.json")} == set(source.cases)
 
 
-def test_copies_in_another_folder_are_held_out_too(data: Path, target: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["data set", "images alone", "list"])
+def test_copies_in_another_source_are_held_out_too(data: Path, target: Path, tmp_path: Path, kind: str) -> None:
     fold = fold_of(target, "v3")
     victim = json.loads(Run(target).splits.read_text(encoding="utf-8"))[fold]["val"][0]
-    other = tmp_path / "other" / "images"
-    other.mkdir(parents=True)
-    shutil.copy(data / "images" / f"{victim}.nii.gz", other / "anonymous.nii.gz")
-    shutil.copy(data / "imagesTs" / "t6.nii.gz", other / "fine.nii.gz")
-    words = ["pretrain", f"{data}=3", str(other.parent), "--out", str(tmp_path / "run"), "--method", "rotation"]
+    other = tmp_path / "other"
+    images = other / "images" if kind == "data set" else other
+    images.mkdir(parents=True)
+    shutil.copy(data / "images" / f"{victim}.nii.gz", images / "anonymous.nii.gz")
+    shutil.copy(data / "imagesTs" / "t6.nii.gz", images / "fine.nii.gz")
+    if kind == "list":
+        other = tmp_path / "scans.txt"
+        other.write_text("other/fine.nii.gz\nother/anonymous.nii.gz\n", encoding="utf-8")
+    words = ["pretrain", f"{data}=3", f"{other}=2", "--out", str(tmp_path / "run"), "--method", "rotation"]
     more = ["--steps", "1", "--for", str(target), "--hold-out", f"{Run(target).splits}:{fold}"]
     assert run([*words, *QUICK, *more]) == 0
     first, second = Sources.load(sources_file(Run(tmp_path / "run"))).sources
-    assert (first.weight, second.weight) == (3, 1)
+    assert (first.weight, second.weight) == (3, 2)
     assert second.copies == ("anonymous",)
-    assert second.cases == ("other.fine",)
+    assert second.cases == (f"{other.name}.fine",)
+    assert run([*words, *QUICK, *more, "--resume"]) == 0
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_weights(

@@ -14,6 +14,7 @@ from autoseg.data.dataset import Case, Dataset
 from autoseg.data.discovery import discover
 from autoseg.data.files import load_reader, read_case
 from autoseg.data.image import Image
+from autoseg.data.image_list import read_image_list
 from autoseg.data.splits import load_splits
 from autoseg.errors import ConfigurationError, DatasetError
 from autoseg.log import logger
@@ -51,13 +52,13 @@ class _Found:
 
 
 def parse_source(text: str) -> tuple[Path, float]:
-    """A folder with its weight from FOLDER or FOLDER=WEIGHT.
+    """A folder, or a file that lists images, with its weight from FOLDER or FOLDER=WEIGHT.
 
     Raises:
         ConfigurationError: a weight that is no positive number.
     """
     folder, equals, weight = text.rpartition("=")
-    if not equals or Path(text).is_dir():
+    if not equals or Path(text).exists():
         return Path(text), 1.0
     if not re.fullmatch(r"\d+(\.\d+)?", weight) or float(weight) <= 0:
         raise ConfigurationError("is no weight", where=text, got=weight, expected="a positive number, as in FOLDER=2.0")
@@ -87,7 +88,7 @@ def collect(folders: Sequence[tuple[Path, float]], hold_out: HoldOut | None = No
     its name, folder or file format. All images are read for that.
 
     Args:
-        folders: with the weight of their images.
+        folders: with the weight of their images; a file lists its images instead (`read_image_list`).
         hold_out: a fold of one of these data sets.
         workers: processes.
 
@@ -151,7 +152,9 @@ def shared_images(
 
 
 def _discover(folders: Sequence[tuple[Path, float]]) -> tuple[Dataset, ...]:
-    datasets = tuple(discover(folder, labelled=False) for folder, _ in folders)
+    datasets = tuple(
+        read_image_list(place) if place.is_file() else discover(place, labelled=False) for place, _ in folders
+    )
     if len({dataset.folder for dataset in datasets}) < len(datasets):
         raise ConfigurationError("a folder is given twice", got=", ".join(str(path) for path, _ in folders))
     for dataset in datasets[1:]:

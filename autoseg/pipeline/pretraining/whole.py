@@ -85,7 +85,8 @@ def pretrain(
     does is tried before the training begins.
 
     Args:
-        folders: data sets, labelled or not, with the weights of their images; training and test images are both used.
+        folders: data sets, labelled or not, or files that list images, with the weights of their images; training and
+            test images are both used.
         out: run folder to make, or to go on with (`resume`).
         method: plug-in of kind "pretraining".
         hold_out: fold whose validation images, and their copies, are kept out.

@@ -12,11 +12,11 @@ from autoseg.workspace import Run
 
 
 class ImageSource(Record):
-    """One folder of images.
+    """One folder of images, or one list of them.
 
     Attributes:
         name: of the data set.
-        folder: where it lies.
+        folder: where it lies; the file that lists them.
         weight: how often one of its images is drawn, compared with one of a source of weight 1.
         cases: identifiers of its images in the run.
         held_out: identifiers, in the folder, of images of the fold that is held out.
