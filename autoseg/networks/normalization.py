@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +26,8 @@ class InstanceNorm(nn.Module):
     PyTorch's own kernel copies a channels-last tensor to the contiguous layout and leaves it there, so that every
     convolution after it reorders again. Here, such tensors on a CPU are normalised one sample at a time by the
     batch-norm kernel, which keeps the layout; the numbers are the same to rounding. All else takes PyTorch's path.
+
+    Within `normalising_over` only some voxels count, and the others become 0.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
@@ -31,6 +35,7 @@ class InstanceNorm(nn.Module):
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
+        self._counted: Tensor | None = None
 
     def forward(self, features: Tensor, slope: float | None = None, *, in_place: bool = False) -> Tensor:
         """Normalised features.
@@ -40,16 +45,51 @@ class InstanceNorm(nn.Module):
             slope: of a leaky ReLU that follows, for negative values; None for none.
             in_place: nobody else needs `features`, so that the result may take their memory.
         """
-        if rows_are_voxels(features):
+        if self._counted is not None:
+            result: Tensor = _normalise_counted(features, self._counted, self.weight, self.bias, self.eps)
+        elif rows_are_voxels(features):
             if in_place and not torch.is_grad_enabled() and features.dtype is torch.float32:
                 return _normalise_(features, self.weight, self.bias, self.eps, slope)
-            result: Tensor = _ChannelsLastInstanceNorm.apply(features, self.weight, self.bias, self.eps)
+            result = _ChannelsLastInstanceNorm.apply(features, self.weight, self.bias, self.eps)
         else:
             result = functional.instance_norm(features, weight=self.weight, bias=self.bias, eps=self.eps)
         return result if slope is None else functional.leaky_relu_(result, slope)
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, eps={self.eps}"
+
+
+@contextmanager
+def normalising_over(network: nn.Module, counted: Tensor) -> Iterator[None]:
+    """Within it the instance norms of a network see some voxels alone, as if the image had no others.
+
+    Args:
+        network: whatever holds them.
+        counted: (B, *grid) bool, True for the blocks that count, at least one an image; the grid divides the space of
+            all features that are normalised.
+    """
+    norms = [module for module in network.modules() if isinstance(module, InstanceNorm)]
+    for norm in norms:
+        norm._counted = counted[:, None].float()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm._counted = None
+
+
+def _normalise_counted(features: Tensor, counted: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Instance normalisation by the moments of the voxels that count, (B, 1, *grid) 1 or 0; the others become 0."""
+    space = tuple(range(2, features.ndim))
+    counts = functional.interpolate(counted, features.shape[2:], mode="nearest")
+    share = 1 / counts.sum(space, keepdim=True)
+    values = features.float()
+    mean = (values * counts).sum(space, keepdim=True) * share
+    centred = (values - mean) * counts
+    variance = (centred * centred).sum(space, keepdim=True) * share
+    scale, shift = (one.view(1, -1, *[1] * len(space)) for one in (weight, bias))
+    result: Tensor = centred * (scale * (variance + eps).rsqrt()) + shift * counts
+    return result.to(features.dtype)
 
 
 class _ChannelsLastInstanceNorm(torch.autograd.Function):

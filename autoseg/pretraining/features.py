@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from autoseg.errors import ConfigurationError
+from autoseg.networks.normalization import normalising_over
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.pretraining.blocks import at_resolution
 
@@ -49,9 +51,9 @@ def decoder_of(network: nn.Module, configuration: ConfigurationPlan) -> tuple[nn
 def stage_features(encoder: Iterable[nn.Module], image: Tensor, hidden: Tensor | None = None) -> list[Tensor]:
     """What each stage of an encoder gives, full resolution first, of an image of which blocks may be hidden.
 
-    What is hidden is set to zero in the image and again after each stage, so that it cannot spread inwards from stage
-    to stage: the dense form of a sparse convolution. Within a stage a convolution still reaches over the border of a
-    visible block, and normalisation counts the zeros.
+    What is hidden is zero in the image and after every normalisation, which counts visible voxels alone: the dense form
+    of a sparse convolution. Nothing hidden spreads inwards, and the features of what is visible are distributed as they
+    are in a whole image, which is all that the encoder will see when it is used.
 
     Args:
         encoder: its stages, in order.
@@ -69,7 +71,8 @@ def stage_features(encoder: Iterable[nn.Module], image: Tensor, hidden: Tensor |
     """
     features, stages = _visible(image, hidden), []
     for stage in encoder:
-        features = _visible(stage(features), hidden)
+        with nullcontext() if hidden is None else normalising_over(stage, ~hidden):
+            features = _visible(stage(features), hidden)
         stages.append(features)
     return stages
 
@@ -85,10 +88,11 @@ def pooled(features: Tensor) -> Tensor:
 
 
 def pooled_visible(features: Tensor, hidden: Tensor) -> Tensor:
-    """The mean over the visible places of (B, F, *grid) under a mask (B, *grid), (B, F); 0 where nothing is visible."""
-    weights = (~hidden).flatten(1).to(features.dtype)
-    total = (features.flatten(2) * weights.unsqueeze(1)).sum(2)
-    return total / weights.sum(1, keepdim=True).clamp(min=1)
+    """The same over the visible places of (B, F, *grid) under a mask (B, *grid): (B, 2 F); 0 where nothing is visible."""
+    places, unseen = features.flatten(2), hidden.flatten(1).unsqueeze(1)
+    mean = places.masked_fill(unseen, 0).sum(2) / (~unseen).sum(2).clamp(min=1)
+    largest = places.masked_fill(unseen, -torch.inf).amax(2).masked_fill(unseen.all(2), 0)
+    return torch.cat((mean, largest), dim=1)
 
 
 def dense(features: Tensor) -> Tensor:

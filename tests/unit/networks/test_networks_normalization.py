@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from autoseg.networks.normalization import InstanceNorm
+from autoseg.networks.normalization import InstanceNorm, normalising_over
 
 
 def reference(features, weight, bias, gradient):
@@ -79,3 +80,45 @@ def test_without_gradients_it_gives_the_same_in_the_memory_of_its_input(shape, s
     assert torch.equal(kept, features) is False
     assert (apart - wanted).abs().max() < 2e-5
     assert (result - wanted).abs().max() < 2e-5
+
+
+@pytest.mark.parametrize("slope", [None, 0.01])
+@pytest.mark.parametrize("shape", [(2, 3, 8, 12), (2, 3, 4, 8, 12)])
+def test_what_does_not_count_is_as_if_it_were_not_there(shape, slope):
+    """Each image of the batch equals PyTorch's normalisation of a list of its voxels that count, gradients too."""
+    generator = torch.Generator().manual_seed(0)
+    norm, grid = InstanceNorm(3), (2, 4, 3)[-len(shape) + 2 :]
+    with torch.no_grad():
+        norm.weight.copy_(torch.rand(3, generator=generator) + 0.5)
+        norm.bias.copy_(torch.rand(3, generator=generator))
+    counted = torch.rand(2, *grid, generator=generator) < 0.5
+    features = torch.randn(shape, generator=generator, requires_grad=True)
+    gradient = torch.randn(shape, generator=generator)
+    with normalising_over(norm, counted):
+        result = norm(features, slope)
+    result.backward(gradient)
+    repeats = [length // cells for length, cells in zip(shape[2:], grid, strict=True)]
+    places = torch.from_numpy(np.kron(counted.numpy(), np.ones((1, *repeats), bool)))
+    listed = features.detach().clone().requires_grad_()
+    for number, here in enumerate(places):
+        voxels = listed[number][:, here][None]
+        wanted = torch.nn.functional.instance_norm(voxels, weight=norm.weight.detach(), bias=norm.bias.detach())
+        wanted = wanted if slope is None else torch.nn.functional.leaky_relu(wanted, slope)
+        wanted.backward(gradient[number][:, here][None])
+        torch.testing.assert_close(result[number][:, here][None], wanted, atol=1e-5, rtol=1e-5)
+        assert not result[number][:, ~here].any()
+    torch.testing.assert_close(features.grad, listed.grad, atol=1e-5, rtol=1e-5)
+
+
+def test_after_an_error_everything_counts_again():
+    norm, features = InstanceNorm(2), torch.randn(1, 2, 4, 4)
+    wanted = norm(features)
+
+    def fail():
+        with normalising_over(norm, torch.eye(2, dtype=torch.bool)[None]):
+            assert not torch.equal(norm(features), wanted)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert torch.equal(norm(features), wanted)

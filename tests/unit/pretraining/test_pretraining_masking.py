@@ -10,6 +10,7 @@ from torch import nn
 
 from autoseg.errors import ConfigurationError, TrainingError
 from autoseg.networks.build import build_network
+from autoseg.networks.normalization import InstanceNorm
 from autoseg.pretraining.blocks import at_resolution
 from autoseg.pretraining.features import dense, encoder_of, pooled, pooled_views, pooled_visible, stage_features
 from autoseg.pretraining.masking import TargetBlocks, block_mask
@@ -97,6 +98,29 @@ def test_features_see_nothing_of_hidden_blocks(dimension: int, network: str) -> 
     assert not torch.allclose(stage_features(encoder, seen, hidden)[-1], features[-1])
 
 
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("network", ["plain-unet", "residual-encoder-unet"])
+def test_features_beside_a_hidden_half_are_those_of_an_image_that_ends_there(dimension: int, network: str) -> None:
+    """What is hidden neither spreads nor counts in a normalisation, in any image of the batch."""
+    configuration = plan(dimension, network)
+    encoder = encoder_of(build_network(configuration, 1, 2, seed=0), configuration)
+    for module in encoder.modules():  # residual branches begin at zero, and shifts too
+        if isinstance(module, InstanceNorm):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)
+    image = torch.randn(2, 1, *(16,) * dimension, generator=torch.Generator().manual_seed(0))
+    hidden = torch.zeros(2, *(4,) * dimension, dtype=torch.bool)
+    hidden[0, ..., 2:], hidden[1, ..., 1:] = True, True
+    features = stage_features(encoder, image, hidden)
+    for number, width in enumerate((8, 4)):
+        alone = stage_features(encoder, image[number : number + 1, ..., :width])
+        for stage, expected in zip(features, alone, strict=True):
+            torch.testing.assert_close(stage[number, ..., : expected.shape[-1]], expected[0], atol=1e-5, rtol=1e-5)
+    nothing = torch.zeros_like(hidden)
+    for whole, stage in zip(stage_features(encoder, image), stage_features(encoder, image, nothing), strict=True):
+        torch.testing.assert_close(stage, whole, atol=1e-5, rtol=1e-5)
+
+
 def test_without_a_mask_features_are_the_networks_own() -> None:
     configuration = plan(2)
     network = build_network(configuration, 1, 2, seed=0)
@@ -132,6 +156,6 @@ def test_pooling_by_hand() -> None:
     features = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]], [[0.0, -1.0], [-2.0, -5.0]]]])
     assert pooled(features).tolist() == [[3.0, -2.0, 6.0, 0.0]]
     hidden = torch.tensor([[[True, False], [False, True]]])
-    assert pooled_visible(features, hidden).tolist() == [[2.5, -1.5]]
-    assert pooled_visible(features, torch.ones_like(hidden)).tolist() == [[0.0, 0.0]]
+    assert pooled_visible(features, hidden).tolist() == [[2.5, -1.5, 3.0, -1.0]]
+    assert pooled_visible(features, torch.ones_like(hidden)).tolist() == [[0.0] * 4]
     assert dense(features)[0, 2].tolist() == [3.0, -2.0]
