@@ -22,8 +22,8 @@ from autoseg.pretraining.views import Shape
 class MaskedAutoencoder(RestoringMethod):
     """Most blocks of a patch are hidden, and a decoder restores them from what the encoder sees of the rest.
 
-    The encoder's features are set to zero where blocks are hidden, stage by stage, so that nothing leaks through its
-    convolutions (SparK's sparse convolution in dense form).
+    Where blocks are hidden the encoder's features are zero after every normalisation and do not count in it
+    (SparK's sparse convolution in dense form, `features.stage_features`).
 
     Attributes:
         share: of the blocks that are hidden.
