@@ -26,6 +26,7 @@ MEASURES = {
     "effective_rank": "Effective rank",
     "alignment": "Alignment of two views",
     "uniformity": "Uniformity",
+    "information": "Information of assignments",
 }
 """Measure of the embeddings -> its title; `pretraining.watch` has the definitions."""
 
@@ -115,13 +116,19 @@ def _last(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
 
 
 def _figure(rows: Sequence[Row]) -> Figure:
+    """A panel for each measure that the method has."""
+    points = {
+        name: [(row["step"], value) for row in rows if (value := (row.get("measures") or {}).get(name)) is not None]
+        for name in MEASURES
+    }
+    colours = dict(zip(MEASURES, SERIES, strict=False))
+    shown = [name for name in MEASURES if points[name]] or list(MEASURES)[:1]
     figure = new_figure(9.0, 2.5)
-    panels = figure.subplots(1, len(MEASURES))
-    for panel, colour, (name, title) in zip(panels, SERIES, MEASURES.items(), strict=False):
-        axes = plain_axes(panel, title)
-        known = [(row["step"], value) for row in rows if (value := (row.get("measures") or {}).get(name)) is not None]
-        if known:
-            axes.plot(*zip(*known, strict=True), color=colour, linewidth=1.4, marker="o" if len(known) < 3 else None)
+    for panel, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        axes = plain_axes(panel, MEASURES[name])
+        if known := points[name]:
+            marker = "o" if len(known) < 3 else None
+            axes.plot(*zip(*known, strict=True), color=colours[name], linewidth=1.4, marker=marker)
     return figure
 
 

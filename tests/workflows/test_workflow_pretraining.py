@@ -12,6 +12,7 @@ from pretraining_data import QUICK, planned, write_data
 
 from autoseg import plugins
 from autoseg.cli.main import run
+from autoseg.report.pretraining_section import MEASURES
 from autoseg.trainers.pretraining.adaptation import Adaptation
 from autoseg.trainers.pretraining.sources import Sources, sources_file
 from autoseg.training.checkpoint import load_checkpoint
@@ -85,6 +86,9 @@ def test_each_method_gives_an_encoder_that_says_how_to_adapt_it(
     assert f"by the method <b>{method}</b>" in page
     row = read_metrics(fold.metrics)[-1]
     assert row["measures"]["deviation"] > 0
+    for measure, title in MEASURES.items():
+        assert (f"{title.lower()} at last" in page) == (row["measures"].get(measure) is not None), measure
+    assert (row["measures"].get("information") is not None) == (method == "dino")
     assert 0 <= row["waiting_for_data"] <= 1
 
 
