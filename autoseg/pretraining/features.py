@@ -88,7 +88,7 @@ def pooled(features: Tensor) -> Tensor:
 
 
 def pooled_visible(features: Tensor, hidden: Tensor) -> Tensor:
-    """The same over the visible places of (B, F, *grid) under a mask (B, *grid): (B, 2 F); 0 where nothing is visible."""
+    """The same over the visible places under a mask (B, *grid), (B, 2 F); 0 where nothing is visible."""
     places, unseen = features.flatten(2), hidden.flatten(1).unsqueeze(1)
     mean = places.masked_fill(unseen, 0).sum(2) / (~unseen).sum(2).clamp(min=1)
     largest = places.masked_fill(unseen, -torch.inf).amax(2).masked_fill(unseen.all(2), 0)
