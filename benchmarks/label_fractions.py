@@ -7,9 +7,10 @@
 The validation cases of a fold are held out of everything. Each method pretrains on all other images; then a few
 labelled cases, drawn from the fold's training cases, train the same network for the same number of steps, from its
 weights and from fresh ones (`scratch`). METHOD:sawtooth and the like name another way of fine-tuning, METHOD@1h another
-length of the pretraining. Everything is kept under `--out`: the command goes on where it was stopped, and more methods,
-cases or other numbers of steps may be asked for later. The page has tables with paired differences of all there is, and
-where there are several numbers of cases or steps a plot is written beside it; both also lie in `--out`.
+length of the pretraining, METHOD+10 other seeds of the training on labels (scratch+10 against scratch is what chance
+alone does). Everything is kept under `--out`: the command goes on where it was stopped, and more methods, cases or
+other numbers of steps may be asked for later. The page has tables with paired differences of all there is, and where
+there are several numbers of cases or steps a plot is written beside it; both also lie in `--out`.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="everything is kept and continued here")
-    parser.add_argument("--methods", default="all", help="METHOD[@BUDGET][:FINE-TUNING],...; scratch always is one")
+    parser.add_argument("--methods", default="all", help="METHOD[@TIME][+SEEDS][:FINE-TUNING],... or all, and scratch")
     parser.add_argument("--cases", default=",".join(map(str, COUNTS)), help=f"some of {COUNTS}")
     parser.add_argument("--draws", type=int, default=DRAWS, help=f"of each number of cases, at most {DRAWS}")
     parser.add_argument("--configuration", default="3d_fullres")
@@ -86,8 +87,8 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = _arguments()
-    names = plugins.names("pretraining") if options.methods == "all" else options.methods.split(",")
-    arms = [Arm(SCRATCH), *(Arm.of(name) for name in names if name != SCRATCH)]
+    asked = [plugins.names("pretraining") if name == "all" else [name] for name in options.methods.split(",")]
+    arms = list(dict.fromkeys((Arm(SCRATCH), *map(Arm.of, chain.from_iterable(asked)))))
     for arm in arms:
         if arm.method != SCRATCH:
             plugins.resolve("pretraining", arm.method)

@@ -41,24 +41,27 @@ class Arm:
         method: plug-in of kind "pretraining", or `SCRATCH`.
         fine_tuning: of `FINE_TUNINGS`.
         budget: of the pretraining; None takes the experiment's.
+        other_seeds: added to the seeds of the trainings on labels, which shows how much chance does.
     """
 
     method: str
     fine_tuning: str = "plain"
     budget: str | None = None
+    other_seeds: int = 0
 
     @classmethod
     def of(cls, text: str) -> Arm:
-        """From METHOD[@BUDGET][:FINE-TUNING].
+        """From METHOD[@BUDGET][+SEEDS][:FINE-TUNING].
 
         Raises:
-            ValueError: an unknown way of fine-tuning.
+            ValueError: an unknown way of fine-tuning, or seeds that are no number.
         """
-        encoder, _, way = text.partition(":")
+        start, _, way = text.partition(":")
+        encoder, _, seeds = start.partition("+")
         method, _, budget = encoder.partition("@")
         if way and way not in FINE_TUNINGS:
             raise ValueError(f"{text!r}: {way!r} is none of {', '.join(FINE_TUNINGS)}")
-        return cls(method, way or "plain", budget or None)
+        return cls(method, way or "plain", budget or None, int(seeds or 0))
 
     @property
     def encoder(self) -> str:
@@ -68,7 +71,8 @@ class Arm:
     @property
     def name(self) -> str:
         """As it was asked for."""
-        return self.encoder if self.fine_tuning == "plain" else f"{self.encoder}:{self.fine_tuning}"
+        start = f"{self.encoder}+{self.other_seeds}" if self.other_seeds else self.encoder
+        return start if self.fine_tuning == "plain" else f"{start}:{self.fine_tuning}"
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ class Experiment:
         self._command(
             f"train_{run.root.parent.name}_{number}", "plan-and-train", self.dataset, "--out", run.root, *start,
             *settings, "--splits", self.splits, "--folds", ",".join(map(str, folds)), "--configurations",
-            self.configuration, "--steps", self.steps, *self._common(self.seed + number),
+            self.configuration, "--steps", self.steps, *self._common(self.seed + arm.other_seeds + number),
             *(["--resume"] if run.dataset.exists() else []),
         )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, product
 from math import nan
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -53,7 +53,7 @@ def page(experiment: Experiment, rows: Sequence[Row], validation: int, picture: 
         "Dice: mean over foreground labels, held-out cases and draws of labelled cases; each draw of few cases is a "
         "part of that of more. Difference: to fresh weights with the same cases, plan, steps and seed, "
         "in Dice points (hundredths), with the 95 % bootstrap interval over held-out cases (each with its mean over "
-        "draws), and beside it each draw's.",
+        "draws), and beside it each draw's. NAME+10 is the same with other seeds of the training on labels.",
     ]
     if picture:
         parts.append(f"![Dice by labelled cases and steps]({picture})")
@@ -119,13 +119,16 @@ def plot(shown: Sequence[Panel], path: str) -> None:
     figure = Figure(figsize=(2.4 + 3.8 * len(shown), 4.6), layout="constrained")
     FigureCanvasSVG(figure)
     arms = dict.fromkeys(arm for panel in shown for arm in panel.lines)
-    colours = dict(zip((arm for arm in arms if arm != Arm(SCRATCH)), cycle(SERIES), strict=False))
+    others = (arm for arm in arms if arm != Arm(SCRATCH))
+    drawn = dict(zip(others, cycle(product(("-", "--", ":"), SERIES)), strict=False))
     handles = {}
     for axes, panel in zip(figure.subplots(1, len(shown), squeeze=False, sharey=True)[0], shown, strict=True):
         for arm, values in panel.lines.items():
-            fresh = arm == Arm(SCRATCH)
-            style = {"color": INK, "linewidth": 2.4} if fresh else {"color": colours[arm], "linewidth": 1.4}
-            (handles[arm],) = axes.plot(range(len(values)), values, marker="o", markersize=4, **style)
+            line, colour = drawn.get(arm, ("-", INK))
+            width = 1.4 if arm in drawn else 2.4
+            (handles[arm],) = axes.plot(
+                range(len(values)), values, line, color=colour, linewidth=width, marker="o", markersize=4
+            )
         axes.set_xticks(range(len(panel.ticks)), [str(tick) for tick in panel.ticks])
         axes.set_xlabel(panel.label, color=MUTED)
         axes.grid(color=GRID, linewidth=0.6)

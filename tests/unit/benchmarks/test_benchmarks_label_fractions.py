@@ -89,6 +89,19 @@ def test_ways_of_fine_tuning_are_named_behind_a_colon() -> None:
         Arm.of("byol:fast")
 
 
+def test_other_seeds_are_those_of_the_training_on_labels_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arm = Arm.of("byol@1h+10:sawtooth")
+    assert (arm.method, arm.budget, arm.other_seeds, arm.fine_tuning) == ("byol", "1h", 10, "sawtooth")
+    assert (arm.encoder, arm.name) == ("byol@1h", "byol@1h+10:sawtooth")
+    assert Arm.of("scratch+10") != Arm(SCRATCH)
+    ran: list[list[str]] = []
+    monkeypatch.setattr(Experiment, "_command", lambda self, stage, *words: ran.append([str(word) for word in words]))
+    experiment, draws = Experiment(tmp_path, tmp_path / "out", seed=5), draws_of(SPLIT)
+    experiment.pretrain(arm)
+    experiment.train(arm, {1: draws[1]})
+    assert [words[words.index("--seed") + 1] for words in ran] == ["5", str(15 + draws[1].number)]
+
+
 def test_the_page_has_a_table_for_each_number_of_cases_and_steps_and_what_failed(tmp_path: Path) -> None:
     draws = [draw for draw in draws_of(SPLIT) if draw.number == 0]
     fresh = {draw: np.full(6, 0.7) for draw in draws}
