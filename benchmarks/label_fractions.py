@@ -53,7 +53,9 @@ def report(experiment: Experiment, arms: list[Arm], draws: list[Draw], failures:
     found = {(arm, steps): scores(experiment, arm, draws, steps) for steps in experiment.lengths for arm in arms}
     rows = []
     for arm in arms:
-        compared = [effects(found[arm, n], found[Arm(SCRATCH), n], n) for n in experiment.lengths]
+        same = Arm(SCRATCH, other_seeds=arm.other_seeds)
+        fresh = same if same in arms and same != arm else Arm(SCRATCH)
+        compared = [effects(found[arm, n], found[fresh, n], n) for n in experiment.lengths]
         known = pretraining(experiment, arm)
         rows.append(Row(arm, tuple(chain.from_iterable(compared)), known, failures.get(arm, "")))
     where.parent.mkdir(parents=True, exist_ok=True)
