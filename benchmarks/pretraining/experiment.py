@@ -190,7 +190,7 @@ class Experiment:
         """Runs a command of autoseg; what it prints is kept beside the runs.
 
         Raises:
-            StageFailed: it ended with an error.
+            StageFailed: it ended with an error; with what it said, and where under `out` the rest is.
         """
         log = self.out / "logs" / f"{stage}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -203,5 +203,11 @@ class Experiment:
                 words, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": paths}, check=False
             ).returncode
         if code:
-            raise StageFailed(f"{stage} ended with {code}; see {log}")
+            raise StageFailed(f"{stage} ended with {code}{_reason(log)}; see {log.relative_to(self.out)}")
         print(f"{stage}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _reason(log: Path) -> str:
+    """What the command said last as its error, with a colon before it; nothing if it said nothing."""
+    said = [line for line in log.read_text(encoding="utf-8").splitlines() if line.lower().startswith("error: ")]
+    return f": {said[-1][len('error: ') :]}" if said else ""

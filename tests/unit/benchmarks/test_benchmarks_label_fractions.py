@@ -137,8 +137,8 @@ def test_the_picture_has_a_panel_for_cases_and_one_for_steps(tmp_path: Path) -> 
     assert "<svg" in (tmp_path / "x.svg").read_text(encoding="utf-8")
 
 
-def test_a_stage_that_fails_says_where_its_log_is(tmp_path: Path) -> None:
+def test_a_stage_that_fails_says_why_and_where_its_log_is(tmp_path: Path) -> None:
     experiment = Experiment(tmp_path / "nothing", tmp_path / "out")
-    with pytest.raises(StageFailed, match=r"see .*plan\.log"):
+    with pytest.raises(StageFailed, match=r"ended with 2: .*does not exist.; see logs.plan\.log$"):
         experiment.plan(draws_of(SPLIT)[:1])
     assert "does not exist" in (tmp_path / "out" / "logs" / "plan.log").read_text(encoding="utf-8")
