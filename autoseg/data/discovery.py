@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from autoseg.data import raster
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.description import discovered_labels, parse_channels, parse_labels
-from autoseg.data.files import ending_of, is_dicom_folder, read_image, read_labels, stem_of
+from autoseg.data.files import ending_of, is_dicom_folder, stem_of
 from autoseg.data.listing import (
     Listing,
     group_channels,
@@ -24,7 +20,8 @@ from autoseg.data.listing import (
     suffix_fits_labels,
     suffix_repeats,
 )
-from autoseg.errors import DatasetError, ImageError
+from autoseg.data.undescribed import channel_names, common_ending, label_values
+from autoseg.errors import DatasetError
 from autoseg.records import read_mapping
 
 _IMAGE_FOLDERS = ("images", "imagesTr", "image", "imgs")
@@ -251,7 +248,7 @@ def _undescribed(
             expected="images/x.ext and labels/x.ext",
             remedy="give images and labels the same names",
         )
-    values = _label_values([labels[case] for case in paired])
+    values = label_values([labels[case] for case in paired])
     warnings = [f"labels are not described; found values {_shortened(sorted(values))}"] if paired else []
     if len(values) > _MANY_VALUES:
         warnings.append(f"{len(values)} label values: one value an object? Classes are needed, not instances")
@@ -359,48 +356,6 @@ def _identifier(files: Sequence[Path], listed: Sequence[str]) -> str:
 def _siblings(path: Path) -> list[Path]:
     stem, ending = stem_of(path)[:-5], ending_of(path)
     return sorted(path.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{ending}"))
-
-
-def common_ending(paths: Iterable[Path]) -> str:
-    """The most frequent ending; the alphabetically first of equals; "" for none and for DICOM folders."""
-    counts = Counter(ending_of(path) for path in paths)
-    return min(counts, key=lambda ending: (-counts[ending], ending)) if counts else ""
-
-
-def channel_names(cases: Sequence[tuple[Path, ...]]) -> tuple[str, ...]:
-    """Names for channels that nothing describes, from the files of some cases.
-
-    R, G, B if any picture is coloured, else image0, ... (nnU-Net's rules give all of these a z-score each).
-    """
-    usual = Counter(len(files) for files in cases).most_common(1)[0][0]
-    if usual > 1:
-        return tuple(f"image{number}" for number in range(usual))
-    pictures = [files[0] for files in cases if ending_of(files[0]) in raster.PICTURE_ENDINGS]
-    if any(raster.is_coloured(path) for path in pictures):
-        return "R", "G", "B"
-    for path, *_ in cases:
-        try:
-            image = read_image(path)
-        except ImageError:
-            continue  # check reports it
-        plane_tiff = ending_of(path) in raster.TIFF_ENDINGS and image.geometry.dimension == 2
-        if plane_tiff and len(image.array) == 3:
-            return "R", "G", "B"
-        return tuple(f"image{number}" for number in range(len(image.array)))
-    return ("image0",)
-
-
-def _label_values(paths: Sequence[Path]) -> set[int]:
-    """All values in label files; files that cannot be read are left to the check. Decoders release the GIL."""
-
-    def values(path: Path) -> set[int]:
-        try:
-            return {int(value) for value in np.unique(read_labels(path).array)}
-        except ImageError:
-            return set()
-
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        return set().union(*pool.map(values, paths))
 
 
 def _shortened(values: Sequence[object]) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autoseg.data.dataset import Case, Dataset
-from autoseg.data.discovery import channel_names, common_ending
 from autoseg.data.files import stem_of
 from autoseg.data.labels import LabelScheme
+from autoseg.data.undescribed import channel_names, common_ending
 from autoseg.errors import DatasetError
 
 _FORMS = """a text file with the path of an image in each line, or
