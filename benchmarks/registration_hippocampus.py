@@ -36,8 +36,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from autoseg.errors import AutosegError
 from autoseg.records import write_text
-from autoseg.registration.space import Grid
-from autoseg.registration.transforms import Displacement
+from autoseg.tasks.registration.space import Grid
+from autoseg.tasks.registration.transforms import Displacement
 from benchmarks.registration.cases import PairOfCases, Subject, case_pairs, cases_of, read_subject
 from benchmarks.registration.ours import CENTRED, Method, find_method, timed
 from benchmarks.registration.outcomes import MethodOutcomes, Outcome, load, save, scored

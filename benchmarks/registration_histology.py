@@ -47,10 +47,10 @@ from autoseg.data.files import read_image
 from autoseg.data.image import Image
 from autoseg.data.landmarks import read_landmarks
 from autoseg.records import unknown_name, write_json, write_text
-from autoseg.registration.methods import Options, register
-from autoseg.registration.pair import Pair, prepare
-from autoseg.registration.quality import landmark_errors
-from autoseg.registration.transforms import Transform, fit_affine
+from autoseg.tasks.registration.methods import Options, register
+from autoseg.tasks.registration.pair import Pair, prepare
+from autoseg.tasks.registration.quality import landmark_errors
+from autoseg.tasks.registration.transforms import Transform, fit_affine
 from benchmarks.registration.peers import Peer, PeerMissing, Registered
 
 CHOSEN_ON = {"Cc10-5", "CD31-3", "He"}

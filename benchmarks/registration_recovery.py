@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from autoseg.data.files import read_image
-from autoseg.registration.methods import Options, StageName, register
+from autoseg.tasks.registration.methods import Options, StageName, register
 from benchmarks.registration.known import Kind, known_pair, turned_grey
 
 STAGES: dict[Kind, tuple[StageName, ...]] = {

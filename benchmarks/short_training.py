@@ -22,9 +22,9 @@ from autoseg.data.dataset import Dataset
 from autoseg.data.splits import load_splits
 from autoseg.evaluation.evaluate import evaluate_files
 from autoseg.plan.record import Plan
-from autoseg.trainers.context import FoldContext
-from autoseg.trainers.segmentation import SegmentationTrainer
+from autoseg.tasks.segmentation.trainer.trainer import SegmentationTrainer
 from autoseg.training.config import SHORT_TRAINING, OptimizerConfig, TrainingConfig, optimizer_for
+from autoseg.training.context import FoldContext
 from autoseg.training.hooks import JsonLines
 from autoseg.training.loop import Training
 from autoseg.training.runtime import base_runtime, steady_runtime

@@ -1,4 +1,4 @@
-"""The catalogue of published challenges: one TOML file each. `autoseg.benchmark` says what stands in them."""
+"""The catalogue of published challenges: one TOML file each. `autoseg.studies.benchmark` says what stands in them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from autoseg.fingerprint.record import Fingerprint
 from autoseg.plan.context import PlanContext
 from autoseg.plan.mirroring import respect_sides
 from autoseg.plan.record import ConfigurationPlan, Plan, TransformPlan
-from autoseg.registration.learned.settings import LearnedPlan
+from autoseg.tasks.registration.learned.settings import LearnedPlan
 from planners.geometry import median_shape, percentile
 from planners.normalization import normalizations, use_mask
 

@@ -65,9 +65,9 @@ def _export_onnx(run: Path, out: Path, configuration: str | None, folds: str) ->
 
 
 def _export_nnunet(run: Path, out: Path, configuration: str | None, folds: str) -> None:
-    from autoseg import pipeline
+    from autoseg.exchange.nnunet.pipeline import models
 
-    written = pipeline.export_nnunet(run, out, configuration=configuration, folds=folds)
+    written = models.export_nnunet(run, out, configuration=configuration, folds=folds)
     for model in written.models:
         typer.echo(f"model: {model.folder}")
         typer.echo(f"  {model.configuration}: fold {', '.join(model.folds)}")

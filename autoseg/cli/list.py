@@ -54,8 +54,8 @@ def _show_settings() -> None:
 
 
 def _show_specifications() -> None:
-    from autoseg.benchmark.catalogue import entries
     from autoseg.cli.tables import show
+    from autoseg.studies.benchmark.catalogue import entries
 
     rows = [(one.name, one.images, str(one.results), one.title) for one in entries()]
     show("published challenges", ("name", "training images", "results", "challenge"), rows, words=True)

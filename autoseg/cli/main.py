@@ -22,29 +22,29 @@ import typer
 from typer.main import get_command
 
 from autoseg import log
-from autoseg.cli.build_atlas import build_atlas
 from autoseg.cli.check import check
 from autoseg.cli.choose import choose
-from autoseg.cli.compare import compare
 from autoseg.cli.demo import demo
 from autoseg.cli.evaluate import evaluate
 from autoseg.cli.export import export
 from autoseg.cli.fingerprint import fingerprint
-from autoseg.cli.import_nnunet import import_nnunet
 from autoseg.cli.list import list_names
 from autoseg.cli.plan import plan
 from autoseg.cli.plan_and_train import plan_and_train
 from autoseg.cli.predict import predict
 from autoseg.cli.preprocess import preprocess
-from autoseg.cli.pretrain import pretrain
-from autoseg.cli.probe import probe
-from autoseg.cli.propagate_labels import propagate_labels
-from autoseg.cli.raters import raters
-from autoseg.cli.register import register
 from autoseg.cli.report import report
-from autoseg.cli.reproduce import reproduce
 from autoseg.cli.train import train
 from autoseg.errors import AutosegError
+from autoseg.exchange.nnunet.commands.import_nnunet import import_nnunet
+from autoseg.studies.benchmark.commands.reproduce import reproduce
+from autoseg.studies.comparison.commands.compare import compare
+from autoseg.studies.raters.commands.raters import raters
+from autoseg.tasks.pretraining.commands.pretrain import pretrain
+from autoseg.tasks.pretraining.commands.probe import probe
+from autoseg.tasks.registration.commands.build_atlas import build_atlas
+from autoseg.tasks.registration.commands.propagate_labels import propagate_labels
+from autoseg.tasks.registration.commands.register import register
 from autoseg.version import VERSION
 
 VERBS: dict[str, Callable[..., None]] = {

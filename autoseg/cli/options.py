@@ -13,7 +13,6 @@ from autoseg import log
 
 if TYPE_CHECKING:
     from autoseg.pipeline.settings import Settings
-    from autoseg.registration.methods import Options as RegistrationOptions
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.IGNORECASE)
 
@@ -210,30 +209,6 @@ Pretrained = Annotated[
         "matching weights of a checkpoint.",
     ),
 ]
-RegistrationMethod = Annotated[
-    str, typer.Option("--method", metavar="NAME", help="Method (see `autoseg list registrations`).")
-]
-Stages = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES",
-        help="Of center, translation, rigid, similarity, affine, deformable, joined by commas, in this order.",
-        show_default="center,affine,deformable",
-    ),
-]
-Similarity = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="What is optimised (see `autoseg list similarities`); the method's own choice."),
-]
-
-
-def registration_options(stages: str | None, similarity: str | None) -> RegistrationOptions:
-    """What is asked of a registration; the rest is the method's choice."""
-    from autoseg.pipeline.registration.inputs import parse_stages
-    from autoseg.registration.methods import Options
-
-    chosen = {"stages": parse_stages(stages), "similarity": similarity}
-    return Options.from_mapping({name: value for name, value in chosen.items() if value is not None})
 
 
 def settings_of(

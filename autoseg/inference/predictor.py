@@ -16,7 +16,7 @@ from autoseg.data.dataset import Case
 from autoseg.data.files import read_case
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import ImageError
-from autoseg.inference.archive import model_folder
+from autoseg.exchange.archive.reading import model_folder
 from autoseg.inference.estimate import CaseEstimate, Reliability, calibrated, reliability_of
 from autoseg.inference.export import Prediction, export_labels
 from autoseg.inference.model import Model, Prepared

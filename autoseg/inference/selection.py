@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoseg.errors import ConfigurationError, WorkspaceError
-from autoseg.inference.model import trained_folds
+from autoseg.inference.model import trained_folds, usual_folds
 from autoseg.plan.record import SEGMENTATION, Plan
 from autoseg.postprocessing.choose import Decision
 from autoseg.records import read_mapping, unknown_name
@@ -66,3 +66,43 @@ def chosen_postprocessing(run: Run, configurations: Sequence[str]) -> Decision |
     if set(about) != set(configurations):
         return None
     return Decision.from_mapping(content, where=run.postprocessing)
+
+
+def shared_folds(
+    run: Run, plan: Plan, configurations: Sequence[str], wanted: Sequence[str] | None
+) -> dict[str, tuple[str, ...]]:
+    """The folds to share of each configuration, before it those of the one whose predictions it takes (cascade).
+
+    Args:
+        configurations: to predict with.
+        wanted: names of folds; None takes all numbered ones that are trained, else the model of all data. A previous
+            stage comes with the same folds, or with all where these are not trained, as prediction takes them.
+
+    Raises:
+        WorkspaceError: a fold that is not trained, or none is.
+    """
+    folds: dict[str, tuple[str, ...]] = {}
+    for name in configurations:
+        own = _trained(run, name, wanted)
+        previous = plan.configurations[name].previous_stage
+        if previous is not None:
+            same = set(own) <= set(trained_folds(run, previous))
+            before = _trained(run, previous, own if same else None)
+            folds[previous] = tuple(dict.fromkeys((*folds.get(previous, ()), *before)))
+        folds[name] = tuple(dict.fromkeys((*folds.get(name, ()), *own)))
+    return folds
+
+
+def _trained(run: Run, name: str, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The folds asked for, else the usual ones; an error where one is not trained."""
+    trained = trained_folds(run, name)
+    folds = usual_folds(run, name) if wanted is None else tuple(wanted)
+    missing = [fold for fold in folds if fold not in trained]
+    if missing or not folds:
+        raise WorkspaceError(
+            f"{name} has no trained fold {', '.join(missing)}".rstrip(),
+            where=run.root,
+            got=f"trained folds: {', '.join(trained) or 'none'}",
+            remedy=f"run `autoseg train {run.root} --configuration {name} --fold {(*missing, '0')[0]}`",
+        )
+    return folds

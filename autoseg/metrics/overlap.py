@@ -9,7 +9,7 @@ Source of all but the volume similarity: Maier-Hein, Reinke et al. 2024, "Metric
 
 from __future__ import annotations
 
-from autoseg.metrics.counts import Counts
+from autoseg.metrics.confusion import Counts
 
 BETA = 2.0
 """Weight of sensitivity in `f_beta`: with 2 a missed voxel costs more than a false one (with 1 it is Dice)."""

@@ -8,8 +8,8 @@ from math import hypot
 import numpy as np
 
 from autoseg.errors import ImageError
-from autoseg.metrics.boxes import Box
-from autoseg.metrics.counts import comparable, confusion, count
+from autoseg.metrics.bounding_boxes import Box
+from autoseg.metrics.confusion import comparable, confusion, count
 from autoseg.metrics.shape import centroid_shift, hole_voxels
 from autoseg.metrics.surface import TOLERANCE_MM
 from autoseg.metrics.table import Pair, select

@@ -17,7 +17,7 @@ import edt
 import numpy as np
 
 from autoseg.errors import ImageError
-from autoseg.metrics.boxes import Box, joint_box, mask_box
+from autoseg.metrics.bounding_boxes import Box, joint_box, mask_box
 
 TOLERANCE_MM = 1.0
 """Distance in mm up to which `normalised_surface_distance` takes two surfaces for the same."""

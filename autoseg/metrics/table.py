@@ -11,7 +11,7 @@ import numpy as np
 
 from autoseg.errors import ConfigurationError
 from autoseg.metrics import overlap, surface
-from autoseg.metrics.counts import Counts
+from autoseg.metrics.confusion import Counts
 from autoseg.metrics.surface import TOLERANCE_MM, SurfaceDistances, surface_distances
 from autoseg.records import unknown_name
 

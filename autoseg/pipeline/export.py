@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.inference.archive import ArchiveManifest, model_folder
-from autoseg.inference.archive_writing import write_archive
+from autoseg.exchange.archive.reading import ArchiveManifest, model_folder
+from autoseg.exchange.archive.writing import write_archive
 from autoseg.pipeline.choices import fold_names
 from autoseg.workspace import Run
 
 if TYPE_CHECKING:
-    from autoseg.inference.onnx import OnnxModel
+    from autoseg.exchange.onnx.writing import OnnxModel
 
 
 def export_zip(
@@ -40,6 +40,6 @@ def export_onnx(
         configuration: a name, or names joined by "+"; None takes the best.
         folds: "all", "all-data" (the model trained on every case), or numbers joined by commas.
     """
-    from autoseg.inference.onnx import write_onnx
+    from autoseg.exchange.onnx.writing import write_onnx
 
     return write_onnx(Run(model_folder(run)), out, configuration=configuration, folds=fold_names(folds))

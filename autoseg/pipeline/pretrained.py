@@ -12,11 +12,11 @@ from autoseg.fingerprint.record import Fingerprint
 from autoseg.inference.model import trained_folds
 from autoseg.log import logger
 from autoseg.pipeline.choices import count_workers
-from autoseg.pipeline.pretraining.collect import shared_images
 from autoseg.pipeline.stages import load_dataset, load_plan
 from autoseg.plan.record import SEGMENTATION, Plan
-from autoseg.trainers.pretraining.options import TASK as PRETRAINING
-from autoseg.trainers.pretraining.sources import Sources, sources_file
+from autoseg.tasks.pretraining.pipeline.collect import shared_images
+from autoseg.tasks.pretraining.trainer.options import TASK as PRETRAINING
+from autoseg.tasks.pretraining.trainer.sources import Sources, sources_file
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.workspace import ALL_DATA, Run
 

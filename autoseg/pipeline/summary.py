@@ -14,9 +14,9 @@ from autoseg.pipeline.stages import load_dataset, load_plan
 from autoseg.pipeline.trainers import task_traits
 from autoseg.pipeline.training import validated_scores
 from autoseg.report.build import write_report
-from autoseg.trainers.context import FoldContext
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.config import TrainingConfig
+from autoseg.training.context import FoldContext
 from autoseg.training.runtime import find_device
 from autoseg.workspace import Run
 

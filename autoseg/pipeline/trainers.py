@@ -6,8 +6,8 @@ from autoseg import plugins
 from autoseg.errors import ConfigurationError
 from autoseg.plan.record import PRETRAINING, Plan
 from autoseg.records import unknown_name
-from autoseg.trainers.context import Traits, traits_of
 from autoseg.training.config import TrainingConfig
+from autoseg.training.context import Traits, traits_of
 
 
 def trainer_of(plan: Plan, wanted: str | None) -> str:

@@ -25,10 +25,10 @@ from autoseg.pipeline.stages import load_dataset, load_plan
 from autoseg.pipeline.trainers import check_options, trainer_of
 from autoseg.plan.sharing import store_of
 from autoseg.records import unknown_name
-from autoseg.trainers.context import FoldContext, Trainer, Validated, traits_of
-from autoseg.trainers.pretraining.adaptation import starting_tensors
+from autoseg.tasks.pretraining.trainer.adaptation import starting_tensors
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.config import TrainingConfig
+from autoseg.training.context import FoldContext, Trainer, Validated, traits_of
 from autoseg.training.distributed import joined_ranks, on_leader, ranks
 from autoseg.training.hooks import default_hooks
 from autoseg.training.loop import Training

@@ -22,8 +22,8 @@ from autoseg.data.labels import OUTSIDE
 from autoseg.errors import AutosegError, ImageError
 from autoseg.plan.record import STORED, ConfigurationPlan, Plan
 from autoseg.plugins import resolve
+from autoseg.preprocessing.class_locations import class_places
 from autoseg.preprocessing.normalize import Normalization
-from autoseg.preprocessing.places import class_places
 from autoseg.preprocessing.record import Box, CaseProperties, PreparedCase
 from autoseg.preprocessing.resample import resampled_shape, resize
 from autoseg.preprocessing.resample_labels import resize_labels

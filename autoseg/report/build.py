@@ -5,11 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from autoseg.log import duration
@@ -17,14 +15,12 @@ from autoseg.records import write_text
 from autoseg.report import network
 from autoseg.report.data_section import data_section
 from autoseg.report.gather import RunRecords, gather
-from autoseg.report.metrics import digits, heading, label_name, number
 from autoseg.report.overlays import PREDICTION, REFERENCE, overlays
-from autoseg.report.pairs_section import pairs_section
+from autoseg.report.page import page_asset, page_environment
 from autoseg.report.pitfalls_section import pitfalls_section
 from autoseg.report.plan_section import plan_section
-from autoseg.report.pretraining_section import pretraining_section
-from autoseg.report.reproduction_section import reproduction_section
 from autoseg.report.results import results
+from autoseg.report.section import sections
 from autoseg.report.theme import inline_svg
 from autoseg.report.uncertainty_section import uncertainty_section
 from autoseg.report.verdict import verdict
@@ -78,45 +74,36 @@ def write_report(run: Run) -> Path:
 
 def render(records: RunRecords) -> str:
     """The page of a run as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("autoseg.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+    more = sections(records)
+    return (
+        page_environment()
+        .get_template("report.html.jinja")
+        .render(
+            name=records.name,
+            root=str(records.run.root),
+            version=VERSION,
+            style=page_asset("report.css"),
+            script=page_asset("report.js"),
+            sections=more,
+            left_out={part for one in more for part in one.instead_of},
+            verdict=verdict(records),
+            use=_use(records),
+            results=results(records),
+            segments=records.segments,
+            beware=pitfalls_section(records),
+            uncertainty=uncertainty_section(records),
+            overlays=overlays(records),
+            reference_colour=REFERENCE,
+            prediction_colour=PREDICTION,
+            data=None if records.fingerprint is None else data_section(records.fingerprint),
+            plan=None if records.plan is None else plan_section(records.plan),
+            box=(network.BOX_WIDTH, network.BOX_HEIGHT),
+            curves=_curves(records),
+            decision=records.postprocessing,
+            machine=_machine(records.provenance),
+            next=_next_commands(records),
+        )
     )
-    environment.filters.update(number=number, digits=digits, heading=heading, label_name=label_name)
-    page = environment.get_template("report.html.jinja")
-    return page.render(
-        name=records.name,
-        root=str(records.run.root),
-        version=VERSION,
-        style=Markup(_template("report.css")),
-        script=Markup(_template("report.js")),
-        verdict=verdict(records),
-        use=_use(records),
-        results=results(records),
-        segments=records.segments,
-        pairs=pairs_section(records),
-        pretraining=pretraining_section(records),
-        beware=pitfalls_section(records),
-        reproduction=reproduction_section(records),
-        uncertainty=uncertainty_section(records),
-        overlays=overlays(records),
-        reference_colour=REFERENCE,
-        prediction_colour=PREDICTION,
-        data=None if records.fingerprint is None else data_section(records.fingerprint),
-        plan=None if records.plan is None else plan_section(records.plan),
-        box=(network.BOX_WIDTH, network.BOX_HEIGHT),
-        curves=_curves(records),
-        decision=records.postprocessing,
-        machine=_machine(records.provenance),
-        next=_next_commands(records),
-    )
-
-
-def _template(name: str) -> str:
-    return (files("autoseg.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _curves(records: RunRecords) -> tuple[Curves, ...]:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from autoseg.data.image import Image
-from autoseg.registration.pair import Pair, prepare
-from autoseg.registration.smoothing import gaussian
-from autoseg.registration.space import Grid, inside, sample
-from autoseg.registration.transforms import Affine, Displacement, Transform, exponential
+from autoseg.tasks.registration.pair import Pair, prepare
+from autoseg.tasks.registration.smoothing import gaussian
+from autoseg.tasks.registration.space import Grid, inside, sample
+from autoseg.tasks.registration.transforms import Affine, Displacement, Transform, exponential
 
 Kind = Literal["rigid", "affine", "smooth"]
 

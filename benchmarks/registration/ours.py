@@ -13,10 +13,10 @@ import torch
 from autoseg import plugins
 from autoseg.data.image import Image
 from autoseg.records import unknown_name
-from autoseg.registration.methods import Options, Result, register
-from autoseg.registration.pair import prepare
-from autoseg.registration.space import Grid
-from autoseg.registration.transforms import Affine, as_displacement
+from autoseg.tasks.registration.methods import Options, Result, register
+from autoseg.tasks.registration.pair import prepare
+from autoseg.tasks.registration.space import Grid
+from autoseg.tasks.registration.transforms import Affine, as_displacement
 from benchmarks.registration.peers import PEERS, Registered
 
 CENTRED = "centred"
@@ -63,7 +63,7 @@ def _untouched(fixed: Image, moving: Image) -> Result:
 
 
 def _learned(run: Path, updates: int | None) -> Method:
-    from autoseg.pipeline.registration.learned import LearnedRegistration
+    from autoseg.tasks.registration.pipeline.learned import LearnedRegistration
 
     network = LearnedRegistration.load(run, fold="0", device="cpu")  # the fold that has not seen these cases
     return partial(network.register, instance_iterations=updates)

@@ -10,9 +10,9 @@ import torch
 
 from autoseg.metrics.score import score_labels
 from autoseg.records import Record
-from autoseg.registration.quality import deformation
-from autoseg.registration.transforms import Displacement
-from autoseg.registration.warp import warp_labels
+from autoseg.tasks.registration.quality import deformation
+from autoseg.tasks.registration.transforms import Displacement
+from autoseg.tasks.registration.warp import warp_labels
 from benchmarks.registration.cases import LABELS, PairOfCases, Subject
 from benchmarks.registration.peers import Registered
 

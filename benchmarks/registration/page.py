@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 
 from autoseg.errors import ConfigurationError
-from autoseg.evaluation.comparison import Comparison, PairedDifference, compare
 from autoseg.evaluation.crossvalidation import FOREGROUND
-from autoseg.evaluation.score_table import score_table
 from autoseg.provenance import machine, versions
+from autoseg.studies.comparison.statistics.comparison import Comparison, PairedDifference, compare
+from autoseg.studies.comparison.statistics.score_table import score_table
 from benchmarks.registration.cases import EDGE, PairOfCases
 from benchmarks.registration.outcomes import METRICS, MethodOutcomes, Outcome, table_of
 

@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from autoseg.registration.space import Grid
-from autoseg.registration.transforms import Displacement
+from autoseg.tasks.registration.space import Grid
+from autoseg.tasks.registration.transforms import Displacement
 
 PEERS = (
     "simpleitk-affine", "simpleitk-demons", "elastix-affine", "elastix-bspline", "ants-affine", "ants-syn",

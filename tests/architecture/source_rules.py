@@ -27,13 +27,12 @@ FLOORS: Mapping[str, int] = {
         ),
         2,
     ),
-    "autoseg.registration.learned.settings": 2,  # a record that planners fill
-    **dict.fromkeys(("autoseg.training", "autoseg.inference", "autoseg.registration", "autoseg.pretraining"), 3),
-    **dict.fromkeys(("autoseg.trainers", "autoseg.baselines", "planners"), 4),
-    **dict.fromkeys(("autoseg.evaluation", "autoseg.benchmark", "autoseg.report", "autoseg.pipeline"), 5),
+    **dict.fromkeys(("autoseg.training", "autoseg.inference"), 3),
+    "planners": 4,
+    **dict.fromkeys(("autoseg.evaluation", "autoseg.report", "autoseg.pipeline"), 5),
     **dict.fromkeys(("autoseg.cli", "autoseg.__main__", "autoseg"), 6),
 }
-"""Room -> floor; the longest name that fits decides. `autoseg` itself is the door on top of everything."""
+"""Room of the spine -> floor; the longest name that fits decides. `autoseg` itself is the door on top of everything."""
 
 SIBLINGS = {
     ("autoseg.records", "autoseg.errors"),
@@ -46,9 +45,7 @@ SIBLINGS = {
     ("autoseg.inference", "autoseg.training.checkpoint"),
     ("autoseg.inference", "autoseg.training.choices"),
     ("autoseg.inference", "autoseg.training.config"),
-    ("autoseg.baselines", "autoseg.trainers"),
     ("autoseg.report", "autoseg.evaluation"),
-    ("autoseg.benchmark", "autoseg.evaluation.bootstrap"),  # one bootstrap for published and for compared scores
     ("autoseg.pipeline", "autoseg.evaluation"),
     ("autoseg.pipeline", "autoseg.report"),
     ("autoseg.__main__", "autoseg.cli"),
@@ -57,6 +54,26 @@ SIBLINGS = {
 
 PLANNERS_REACH = 2
 """Highest floor that planners may import."""
+
+PLANNED_RECORDS = ("autoseg.tasks.registration.learned.settings",)
+"""Records of tasks that planners fill, the only modules of a guest that they import."""
+
+GUEST_KINDS = ("autoseg.tasks", "autoseg.studies", "autoseg.exchange")
+GUEST_ROOMS = ("trainer", "report", "pipeline", "commands")
+"""Rooms of a guest, lowest first; its other modules, the methods, lie below them."""
+
+UNSETTLED: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("autoseg.cli", "autoseg.tasks"),
+        ("autoseg.cli", "autoseg.studies"),
+        ("autoseg.cli", "autoseg.exchange"),
+        ("autoseg.inference.predictor", "autoseg.exchange.archive"),
+        ("autoseg.pipeline.export", "autoseg.exchange"),
+        ("autoseg.pipeline.pretrained", "autoseg.tasks.pretraining"),
+        ("autoseg.pipeline.training", "autoseg.tasks.pretraining"),
+        ("autoseg.exchange.nnunet", "autoseg.exchange.archive"),
+    }
+)
 
 MAY_PRINT = ("autoseg.cli",)
 MAY_READ_ENVIRONMENT = ("autoseg.cli", "autoseg.training.distributed")
@@ -128,36 +145,75 @@ def imports(source: Source, modules: Iterable[str] = ()) -> Iterator[tuple[int, 
 
 
 def floor_of(module: str) -> tuple[str, int] | None:
-    """The room a module belongs to and its floor; None for a room that no floor is known of."""
+    """The room of the spine that a module belongs to and its floor; None for a room that no floor is known of."""
     room = max((room for room in FLOORS if _within(module, room)), key=len, default=None)
     if room is None or (room == "autoseg" and module != "autoseg"):
         return None
     return room, FLOORS[room]
 
 
+def guest_of(module: str) -> str | None:
+    """The guest that a module belongs to, such as `autoseg.tasks.registration`; None for the spine and for planners."""
+    parts = module.split(".")
+    return ".".join(parts[:3]) if ".".join(parts[:2]) in GUEST_KINDS and len(parts) > 2 else None
+
+
+def room_of(module: str) -> int:
+    """How high the room of a guest's module lies: 0 for its methods."""
+    name = (*module.split("."), "", "", "")[3]
+    return GUEST_ROOMS.index(name) + 1 if name in GUEST_ROOMS else 0
+
+
 def _floors(modules: set[str]) -> Rule:
+    """Who may import whom: floors of the spine, guests and spine, guests among each other, rooms of a guest."""
+
     def rule(source: Source) -> Iterator[str]:
+        if source.module in GUEST_KINDS:
+            return
         own = floor_of(source.module)
-        if own is None:
+        if own is None and guest_of(source.module) is None:
             yield "1: stands on no floor; add its room to FLOORS"
             return
-        room, floor = own
         for line, target in imports(source, modules):
-            if target.partition(".")[0] not in PACKAGES:
-                continue
-            other = floor_of(target)
-            if other is None:
-                yield f"{line}: imports {target}, which stands on no floor"
-            elif other[0] == "planners" and room != "planners":
-                yield f"{line}: imports {target}; planners are resolved by name, never imported"
-            elif room == "planners" and other[0] != "planners" and other[1] > PLANNERS_REACH:
-                yield f"{line}: imports {target} (floor {other[1]}); planners reach up to floor {PLANNERS_REACH}"
-            elif other[1] > floor:
-                yield f"{line}: imports {target}: floor {floor} imports floor {other[1]}"
-            elif other[1] == floor and other[0] != room and not _siblings(source.module, target):
-                yield f"{line}: imports {target}, a sibling on floor {floor}"
+            known = target.partition(".")[0] not in PACKAGES or _unsettled(source.module, target)
+            if not known and (fault := _fault(source.module, target)):
+                yield f"{line}: {fault}"
 
     return rule
+
+
+def _unsettled(module: str, target: str) -> bool:
+    return any(_within(module, who) and _within(target, what) for who, what in UNSETTLED)
+
+
+def _fault(module: str, target: str) -> str | None:
+    """What is wrong with a module's import of another; None if nothing is."""
+    mine, theirs = guest_of(module), guest_of(target)
+    if theirs is not None and mine == theirs:
+        higher = room_of(target) > room_of(module)
+        return f"imports {target}: of a guest's rooms the lower imports the higher" if higher else None
+    if _within(module, "planners") and target in PLANNED_RECORDS:
+        return None
+    if theirs is not None:
+        who = "the spine" if mine is None else "a guest"
+        return f"imports {target}: {who} reaches a guest by the name of a plug-in only"
+    other = floor_of(target)
+    if other is None:
+        return f"imports {target}, which stands on no floor"
+    if other[0] == "planners" and not _within(module, "planners"):
+        return f"imports {target}; planners are resolved by name, never imported"
+    if mine is not None:
+        return None
+    own = floor_of(module)
+    assert own is not None
+    room, floor = own
+    if room == "planners" and other[0] != "planners" and other[1] > PLANNERS_REACH:
+        return f"imports {target} (floor {other[1]}); planners reach up to floor {PLANNERS_REACH}"
+    if other[1] > floor:
+        return f"imports {target}: floor {floor} imports floor {other[1]}"
+    if other[1] == floor and other[0] != room and not _siblings(module, target):
+        return f"imports {target}, a sibling on floor {floor}"
+    return None
 
 
 def _stars(source: Source) -> Iterator[str]:

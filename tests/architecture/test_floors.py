@@ -22,8 +22,8 @@ BAD = {
     "inside a function": ("autoseg.records", "def f():\n    from autoseg.data import image", "floor 0 imports floor 1"),
     "under TYPE_CHECKING": (
         "autoseg.networks.unet",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from autoseg.trainers import x",
-        "floor 2 imports floor 4",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from autoseg.training import x",
+        "floor 2 imports floor 3",
     ),
     "by a relative import": ("autoseg.losses.compound", "from ..training import loop", "floor 2 imports floor 3"),
     "by import_module": ("autoseg.log", "import importlib\nimportlib.import_module('autoseg.cli.main')", "floor 6"),

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from autoseg import plugins
-from autoseg.baselines.protocol import BaselineContext, Fitted, Segmentation, check_segmentation
 from autoseg.data.dataset import Case
 from autoseg.data.discovery import discover
 from autoseg.data.files import read_image, write_image, write_labels
 from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.data.phantom import PhantomOptions, write_phantom
+from autoseg.studies.comparison.baselines.protocol import BaselineContext, Fitted, Segmentation, check_segmentation
 
 ELSEWHERE = ("folder", "nnunetv2")
 """Baselines that only hand on what another tool predicts; they are tested beside their code."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from autoseg import plugins
 from autoseg.errors import RegistrationError
-from autoseg.registration.similarities.protocol import Similarity
+from autoseg.tasks.registration.similarities.protocol import Similarity
 
 NAMES = plugins.names("similarity")
 OPTIONS = {"mine": {"hidden": (16, 16), "samples": 512}}

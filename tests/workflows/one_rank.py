@@ -19,9 +19,9 @@ from autoseg.data.dataset import Dataset
 from autoseg.data.splits import load_splits
 from autoseg.errors import AutosegError, ConfigurationError
 from autoseg.plan.record import Plan
-from autoseg.trainers.context import FoldContext
-from autoseg.trainers.segmentation import SegmentationTrainer
+from autoseg.tasks.segmentation.trainer.trainer import SegmentationTrainer
 from autoseg.training.config import OptimizerConfig, TrainingConfig
+from autoseg.training.context import FoldContext
 from autoseg.training.distributed import on_leader, ranks, start_ranks, stop_ranks
 from autoseg.training.hooks import default_hooks
 from autoseg.training.loop import Training

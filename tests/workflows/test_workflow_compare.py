@@ -20,7 +20,7 @@ from autoseg.workspace import Run
 
 FRAGILE = """
 import os
-from autoseg.baselines.protocol import Segmentation
+from autoseg.studies.comparison.baselines.protocol import Segmentation
 from autoseg.data.files import read_labels
 from autoseg.plugins import register
 

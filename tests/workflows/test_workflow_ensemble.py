@@ -12,7 +12,7 @@ import pytest
 
 from autoseg import pipeline
 from autoseg.data.files import read_labels
-from autoseg.inference.archive_writing import write_archive
+from autoseg.exchange.archive.writing import write_archive
 from autoseg.inference.estimate import CaseEstimates
 from autoseg.pipeline import choose
 from autoseg.workspace import Run

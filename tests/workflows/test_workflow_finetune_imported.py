@@ -13,6 +13,7 @@ import torch
 from autoseg import pipeline
 from autoseg.cli.main import run as autoseg
 from autoseg.data.phantom import PhantomOptions, write_phantom
+from autoseg.exchange.nnunet.pipeline import models
 from autoseg.inference.predictor import Predictor
 from autoseg.networks.build import build_network
 from autoseg.plan.record import Plan
@@ -43,8 +44,8 @@ def _imported(prepared: Run, folder: Path, network: str) -> Run:
     weights = build_network(item, 1, plan.labels.outputs, seed=5).state_dict()
     state = {"network": weights, "step": 1, "seconds": 0.0, "runtime": Runtime().model_dump(), "config": {}}
     save_checkpoint(source.fold("3d_fullres", 0).final, state)
-    pipeline.export_nnunet(source.root, folder / "theirs", configuration="3d_fullres")
-    pipeline.import_nnunet(folder / "theirs", folder / "imported")
+    models.export_nnunet(source.root, folder / "theirs", configuration="3d_fullres")
+    models.import_nnunet(folder / "theirs", folder / "imported")
     return Run(folder / "imported")
 
 
@@ -67,8 +68,8 @@ def test_one_command_goes_on_with_the_plan_and_all_the_weights(
     assert before.keys() == after.keys()
     for name, tensor in after.items():
         torch.testing.assert_close(tensor, before[name], atol=1e-6, rtol=1e-6, msg=name)
-    pipeline.export_nnunet(tuned.root, tmp_path / "back")
-    pipeline.import_nnunet(tmp_path / "back", again)
+    models.export_nnunet(tuned.root, tmp_path / "back")
+    models.import_nnunet(tmp_path / "back", again)
     image = next((phantom / "imagesTr").iterdir())
     runtime = base_runtime("cpu")
     ours, back = (Predictor(Predictor.load(run, runtime=runtime).models) for run in (tuned.root, again))

@@ -14,8 +14,8 @@ from autoseg.cli.main import run
 from autoseg.data.files import read_image, write_image, write_labels
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import ConfigurationError, WorkspaceError
-from autoseg.pipeline.registration.learned import LearnedRegistration
-from autoseg.registration.record import RegistrationRecord
+from autoseg.tasks.registration.pipeline.learned import LearnedRegistration
+from autoseg.tasks.registration.record import RegistrationRecord
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.workspace import Run
 

@@ -14,6 +14,7 @@ import pytest
 from autoseg import pipeline
 from autoseg.cli.main import run as autoseg
 from autoseg.data.files import read_labels
+from autoseg.exchange.nnunet.pipeline import models
 from autoseg.inference.predictor import Predictor
 from autoseg.postprocessing.choose import Decision
 from autoseg.records import read_mapping
@@ -106,7 +107,7 @@ def test_nothing_is_left_where_an_import_fails(
     imported: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / "model"
-    pipeline.export_nnunet(imported.root, model)
+    models.export_nnunet(imported.root, model)
     plans = json.loads((model / "plans.json").read_text(encoding="utf-8"))
     plans["configurations"]["3d_fullres"]["preprocessor_name"] = "Mine"
     (model / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
@@ -122,7 +123,7 @@ def test_nothing_is_left_where_an_import_fails(
 def imported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A trained run that went to nnU-Net's form and back. Do not change it."""
     folder = tmp_path_factory.mktemp("imported")
-    pipeline.export_nnunet(trained.root, folder / "exported")
-    pipeline.import_nnunet(folder / "exported", folder / "run")
+    models.export_nnunet(trained.root, folder / "exported")
+    models.import_nnunet(folder / "exported", folder / "run")
     shutil.rmtree(folder / "exported")
     return Run(folder / "run")

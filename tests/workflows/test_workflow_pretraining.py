@@ -12,9 +12,9 @@ from pretraining_data import QUICK, planned, write_data
 
 from autoseg import plugins
 from autoseg.cli.main import run
-from autoseg.report.pretraining_section import MEASURES
-from autoseg.trainers.pretraining.adaptation import Adaptation
-from autoseg.trainers.pretraining.sources import Sources, sources_file
+from autoseg.tasks.pretraining.report.section import MEASURES
+from autoseg.tasks.pretraining.trainer.adaptation import Adaptation
+from autoseg.tasks.pretraining.trainer.sources import Sources, sources_file
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.curves import read_metrics
 from autoseg.workspace import Run

@@ -12,7 +12,7 @@ from autoseg import plugins
 from autoseg.cli.main import run
 from autoseg.data.files import read_labels, write_image, write_labels
 from autoseg.data.image import Geometry, Image
-from autoseg.registration.record import RegistrationRecord
+from autoseg.tasks.registration.record import RegistrationRecord
 
 pytestmark = pytest.mark.usefixtures("fresh_logging")
 

@@ -10,11 +10,11 @@ import pytest
 from small_runs import small_networks
 
 from autoseg import pipeline
-from autoseg.benchmark.convert import convert, split_rule
-from autoseg.benchmark.specification import Specification
 from autoseg.cli.main import run
 from autoseg.data.splits import k_fold, load_splits
 from autoseg.evaluation.evaluate import evaluate
+from autoseg.studies.benchmark.convert import convert, split_rule
+from autoseg.studies.benchmark.specification import Specification
 from autoseg.workspace import Run
 
 SPECIFICATION = """

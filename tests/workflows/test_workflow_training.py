@@ -24,10 +24,10 @@ from autoseg.errors import ConfigurationError, TrainingError, WorkspaceError
 from autoseg.evaluation.evaluate import evaluate
 from autoseg.pipeline.settings import Settings
 from autoseg.plan.record import Plan, SamplerPlan
-from autoseg.trainers.context import FoldContext
-from autoseg.trainers.segmentation import SegmentationTrainer
+from autoseg.tasks.segmentation.trainer.trainer import SegmentationTrainer
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.config import TrainingConfig
+from autoseg.training.context import FoldContext
 from autoseg.training.loop import Training
 from autoseg.training.runtime import Runtime
 from autoseg.workspace import Run

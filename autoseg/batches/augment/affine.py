@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 import torch
 
-from autoseg.batches.augment.cells import LabelMap
+from autoseg.batches.augment.label_interpolation import LabelMap
 
 _SLAB = 1 << 16  # voxels worked on at a time; measured: less costs calls, more costs cache
 

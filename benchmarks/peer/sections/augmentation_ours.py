@@ -27,7 +27,7 @@ from autoseg.batches.source import Source, training_source
 from autoseg.data.image import Geometry
 from autoseg.data.labels import LabelScheme
 from autoseg.plan.record import ConfigurationPlan, SamplerPlan
-from autoseg.preprocessing.places import class_places
+from autoseg.preprocessing.class_locations import class_places
 from autoseg.preprocessing.record import CaseProperties, PreparedCase
 from autoseg.preprocessing.store import Store, StoreInfo, claim, write_case
 from benchmarks.peer.patch_statistics import describe

@@ -6,8 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
-from autoseg.evaluation.nnunet import read_postprocessing
 from autoseg.evaluation.scheme import read_scheme
+from autoseg.exchange.nnunet.scores import read_postprocessing
 from autoseg.postprocessing.choose import Decision
 from benchmarks.peer.context import Context
 from benchmarks.peer.label_sets import LabelSet, large_set, shares, validation_set

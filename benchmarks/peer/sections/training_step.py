@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoseg.inference.nnunet.plans import read_plan
-from autoseg.inference.nnunet.weights import to_nnunet
+from autoseg.exchange.nnunet.plans import read_plan
+from autoseg.exchange.nnunet.weights import to_nnunet
 from autoseg.networks.build import build_network, count_parameters
 from autoseg.plan.cost import multiply_adds
 from autoseg.plan.record import Plan

@@ -12,8 +12,8 @@ import torch
 from autoseg.data.files import write_image, write_labels
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import ConfigurationError
-from autoseg.registration.space import Grid
-from autoseg.registration.transforms import Displacement
+from autoseg.tasks.registration.space import Grid
+from autoseg.tasks.registration.transforms import Displacement
 from benchmarks.registration import peer_worker
 from benchmarks.registration.cases import Subject, case_pairs, cases_of, centred, read_subject
 from benchmarks.registration.ours import CENTRED, find_method, timed

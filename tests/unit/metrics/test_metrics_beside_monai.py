@@ -9,7 +9,7 @@ import torch
 from monai.metrics.f_beta_score import compute_f_beta_score
 from random_pairs import KINDS, LABELS, SHAPES, Drawn, draw, draw_labels
 
-from autoseg.metrics.counts import Counts
+from autoseg.metrics.confusion import Counts
 from autoseg.metrics.score import score_labels
 
 pytestmark = [

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from random_pairs import KINDS, LABELS, SHAPES, draw, draw_labels
 
 from autoseg.metrics import overlap
-from autoseg.metrics.counts import confusion, count
+from autoseg.metrics.confusion import confusion, count
 from autoseg.metrics.score import score_labels
 from autoseg.metrics.surface import (
     average_symmetric_surface_distance,

@@ -14,7 +14,7 @@ import surface_distance
 from random_pairs import KINDS, SHAPES, Drawn, draw
 
 from autoseg.metrics import overlap
-from autoseg.metrics.counts import confusion, count
+from autoseg.metrics.confusion import confusion, count
 from autoseg.metrics.score import score_labels
 from autoseg.metrics.surface import (
     SurfaceDistances,

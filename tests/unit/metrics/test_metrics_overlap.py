@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from sklearn import metrics as sklearn
 
 from autoseg.metrics import overlap
-from autoseg.metrics.counts import Counts, confusion, count
+from autoseg.metrics.confusion import Counts, confusion, count
 
 ALL = (
     overlap.dice,

@@ -9,7 +9,7 @@ from torch.nn import functional
 from autoseg.errors import ConfigurationError
 from autoseg.networks.build import build_network
 from autoseg.networks.linear_readout import LinearReadout
-from tests.unit.pretraining.blob_images import plan
+from tests.unit.tasks.pretraining.blob_images import plan
 
 
 @pytest.mark.parametrize("dimension", [2, 3])

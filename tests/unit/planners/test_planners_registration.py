@@ -12,7 +12,7 @@ from autoseg.errors import PlanError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.plan.context import PlanContext
 from autoseg.plan.record import ConfigurationPlan, Plan
-from autoseg.registration.learned.settings import LearnedPlan
+from autoseg.tasks.registration.learned.settings import LearnedPlan
 from planners.registration import plan
 
 Make = Callable[..., Fingerprint]

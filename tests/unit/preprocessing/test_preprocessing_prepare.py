@@ -14,7 +14,7 @@ from autoseg.data.image import Geometry, Image
 from autoseg.data.labels import OUTSIDE, LabelScheme
 from autoseg.errors import ConfigurationError, ImageError
 from autoseg.preprocessing import prepare
-from autoseg.preprocessing.places import class_places
+from autoseg.preprocessing.class_locations import class_places
 from autoseg.preprocessing.prepare import preprocess_case, preprocess_dataset
 from autoseg.preprocessing.store import finished_cases
 

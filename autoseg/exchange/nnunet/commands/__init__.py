@@ -1,0 +1,1 @@
+"""The command that brings a model of nnU-Net v2."""

@@ -1,0 +1,1 @@
+"""Models of nnU-Net v2 in, and models for nnU-Net v2 out."""

@@ -1,0 +1,1 @@
+"""Studies put results side by side: methods, published benchmarks, raters. Nothing imports them."""

@@ -1,0 +1,139 @@
+"""`autoseg reproduce`: a published benchmark run again, published numbers beside the reproduced ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autoseg.cli import options
+from autoseg.workspace import Run
+
+if TYPE_CHECKING:
+    from autoseg.metrics.table import Metric
+    from autoseg.studies.benchmark.reproduce import Comparison, Reproduction, Row
+    from autoseg.studies.benchmark.verify import Difference
+
+
+def reproduce(
+    context: typer.Context,
+    spec: Annotated[
+        str,
+        typer.Argument(metavar="SPEC", help="Published challenge (see `autoseg list specs`), or a .toml file of one."),
+    ],
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Its unpacked folder; not changed.")
+    ],
+    out: options.NewRun,
+    configurations: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Names joined by commas; by default that of the published result."),
+    ] = None,
+    folds: Annotated[
+        str,
+        typer.Option(metavar="FOLDS", parser=options.parse_folds, help="all, or numbers joined by commas."),
+    ] = "all",
+    budget: options.Budget = None,
+    steps: options.Steps = None,
+    device: options.Device = "auto",
+    seed: options.Seed = None,
+    workers: options.Workers = None,
+    resume: options.Resume = False,
+    skip_hashes: Annotated[
+        bool, typer.Option("--skip-hashes", help="Compare names and headers alone, not the content of labels.")
+    ] = False,
+    accept_differences: Annotated[
+        bool, typer.Option("--accept-differences", help="Go on where the data differ; the verdict says so.")
+    ] = False,
+) -> None:
+    """Run a published benchmark again and compare.
+
+    Verifies the data against the specification (what differs is listed, and nothing is trained), converts them,
+    trains with the folds and the configuration of the published result, and prints published beside reproduced, with
+    confidence intervals and a verdict in words.
+    """
+    from autoseg.pipeline.settings import Settings
+    from autoseg.processes import usable_cores
+    from autoseg.studies.benchmark import catalogue
+    from autoseg.studies.benchmark.convert import convert, split_rule
+    from autoseg.studies.benchmark.reproduce import check_data, choose_target
+
+    if folds == "all-data":
+        raise typer.BadParameter("one model on every case is validated on none; expected all, or numbers like 0")
+    challenge = catalogue.load(spec)
+    target = choose_target(challenge, configurations)
+    run, count = Run(out), usable_cores() if workers is None else max(1, workers)
+    options.follow_along_or_lead(run.log)
+    dataset = out / "dataset"
+    differences: tuple[Difference, ...] = ()
+    if options.leads():
+        differences = check_data(challenge, data, voxels=not skip_hashes, accept=accept_differences, workers=count)
+        convert(challenge, data, dataset, workers=count)
+    from autoseg import pipeline
+
+    pipeline.plan_and_train(
+        dataset,
+        out,
+        configurations=target.configurations,
+        folds=folds,
+        budget=budget,
+        steps=steps,
+        device=device,
+        seed=seed,
+        workers=workers,
+        resume=resume,
+        settings=Settings(splits=split_rule(dataset)),
+        command=options.command_line(context),
+    )
+    if options.leads():
+        from autoseg.report.build import write_report
+        from autoseg.studies.benchmark.reached import read_reached
+        from autoseg.studies.benchmark.reproduce import FILE, compare, tolerances
+
+        reached = read_reached(run, target.compared, tolerances_mm=tolerances(challenge), workers=count)
+        made = compare(challenge, data, target.published, reached, differences=differences, voxels=not skip_hashes)
+        made.save(out / FILE)
+        write_report(run)
+        show_reproduction(made)
+        typer.echo(f"all numbers: {out / FILE}")
+        typer.echo(f"report: {run.report}")
+
+
+def show_reproduction(made: Reproduction) -> None:
+    """Prints the tables of a reproduction, where the published numbers are from, and the verdict."""
+    from autoseg.cli import tables
+    from autoseg.metrics.table import METRICS
+
+    for comparison in made.comparisons:
+        metric = METRICS[comparison.metric]
+        on = "" if comparison.published_on == "all folds" else f" on {comparison.published_on}"
+        title = f"{metric.title} of {made.configuration}, planned by {made.planner}"
+        headings = ("", f"published{on}", "reproduced", "95 % interval", "cases")
+        tables.show(title, headings, [_cells(metric, row) for row in (*comparison.labels, comparison.mean)])
+        _show_folds(metric, comparison)
+    for text in made.differences:
+        typer.echo(f"differs: {text}")
+    if made.published is not None and made.source is not None:
+        place = "" if made.published.place is None else f", {made.published.place}"
+        typer.echo(f"published: {made.published.method}; {made.source.title} ({made.source.address}{place})")
+        if made.published.note is not None:
+            typer.echo(f"note: {made.published.note}")
+    typer.echo(f"verdict: {made.verdict.text}")
+
+
+def _show_folds(metric: Metric, comparison: Comparison) -> None:
+    """The means fold by fold, where there are several or published ones beside them."""
+    from autoseg.cli import tables
+
+    if len(comparison.folds) > 1 or any(row.published is not None for row in comparison.folds):
+        rows = [_cells(metric, row, interval=False) for row in comparison.folds]
+        tables.show(f"{metric.title}, mean a fold", ("fold", "published", "reproduced", "cases"), rows)
+
+
+def _cells(metric: Metric, row: Row, *, interval: bool = True) -> list[str]:
+    from autoseg.studies.benchmark.verdict import value_text
+
+    ends = None if row.interval is None else [value_text(metric, end) for end in (row.interval.low, row.interval.high)]
+    between = [] if not interval else ["-" if ends is None else " to ".join(ends)]
+    return [row.name, value_text(metric, row.published), value_text(metric, row.reproduced), *between, str(row.cases)]

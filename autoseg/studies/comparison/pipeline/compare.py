@@ -1,0 +1,268 @@
+"""Methods compared on a data set: the same folds, the same cases and the same metrics for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoseg import provenance
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.discovery import discover
+from autoseg.data.splits import Split, SplitRule, load_splits, make_splits, save_splits
+from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, WorkspaceError
+from autoseg.evaluation.advice import advise
+from autoseg.evaluation.evaluate import evaluate_files
+from autoseg.evaluation.summary import summarise
+from autoseg.log import logger
+from autoseg.processes import usable_cores
+from autoseg.records import read_mapping, write_json
+from autoseg.studies.comparison.pipeline.methods import OWN, Method, Wishes, choose_methods
+from autoseg.studies.comparison.pipeline.process import FoldJob, run_fold, written_options
+from autoseg.studies.comparison.report.page import write_comparison_report
+from autoseg.studies.comparison.statistics import comparison as statistics
+from autoseg.studies.comparison.statistics.findings import exclusions, findings
+from autoseg.studies.comparison.statistics.method_comparison import FILE, MethodComparison, main_label, score_columns
+from autoseg.studies.comparison.statistics.method_run import MethodFold, failures_of, places_of, summarise_method
+from autoseg.studies.comparison.statistics.score_table import score_table
+from autoseg.workspace import Run
+
+METRICS = ("dice", "nsd", "hd95", "assd")
+"""What is compared; all other metrics are in each method's summary.json."""
+
+
+def compare(
+    dataset: Path,
+    out: Path,
+    wishes: Wishes,
+    *,
+    folds: str = "0",
+    splits: Path | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    resume: bool = False,
+    plugin_files: Sequence[Path] = (),
+    command: Sequence[str] = (),
+) -> MethodComparison:
+    """Fits each method on the training cases of each fold, predicts the validation cases, and compares the scores.
+
+    Writes into `out`: `<method>/` with the predictions, `fold_<k>.json` (times, memory, failures) and `summary.json`
+    (scores in the form of `autoseg evaluate`), then comparison.json and report.html. A method that fails on a case, or
+    altogether, goes on being compared: with the worst values.
+
+    Args:
+        dataset: folder in one of the accepted layouts.
+        out: folder to make, or to go on with (`resume`).
+        wishes: which methods, and what they need.
+        folds: "all", or numbers separated by commas.
+        splits: file of the folds; None takes those of the given run, else nnU-Net's.
+        seed: of all random numbers.
+        workers: processes or threads of a method and of the scoring; None takes one a usable core.
+        resume: keep what a method has done on a fold already.
+        plugin_files: Python files that register plug-ins, for the processes that the methods run in.
+        command: the command line, for the record.
+
+    Raises:
+        ConfigurationError: an unknown method or fold, or an option that is missing.
+        DatasetError: the folder is no data set, or the folds do not fit it.
+        WorkspaceError: `out` is in use and `resume` is off, or it holds results of other choices.
+        ErrorGroup: no method has a single prediction.
+    """
+    methods = choose_methods(wishes)
+    data = discover(dataset)
+    divided = _splits(data, splits, wishes.run)
+    names = _folds(folds, len(divided))
+    _open(out, data, divided, resume)
+    count = usable_cores() if workers is None else max(1, workers)
+    work = _Work(out, data, divided, names, seed, count, tuple(plugin_files))
+    results, ran = {}, {}
+    for number, method in enumerate(methods, start=1):
+        logger.info("method %d of %d: %s", number, len(methods), method.name)
+        ran[method.name] = tuple(_fold(work, method, name, resume) for name in names)
+        results[method.name] = _scores(work, method.name, ran[method.name])
+    made = _conclude(work, ran, results, command)
+    made.save(out / FILE)
+    write_comparison_report(made, out / "report.html")
+    return made
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all methods share."""
+
+    out: Path
+    dataset: Dataset
+    splits: tuple[Split, ...]
+    folds: tuple[str, ...]
+    seed: int
+    workers: int
+    plugin_files: tuple[Path, ...]
+
+    @property
+    def validated(self) -> tuple[Case, ...]:
+        """The validation cases of all compared folds."""
+        wanted = {case for name in self.folds for case in self.splits[int(name)].validation}
+        return tuple(case for case in self.dataset.training if case.id in wanted)
+
+
+def _splits(data: Dataset, file: Path | None, run: Path | None) -> tuple[Split, ...]:
+    """The folds of a file, or those that the given run was trained on, or nnU-Net's."""
+    if file is None and run is not None:
+        made = Run(run)
+        return load_splits(made.require(made.splits, "autoseg plan-and-train"), data.identifiers)
+    return make_splits(data.identifiers, SplitRule(file=file))
+
+
+def _folds(wanted: str, count: int) -> tuple[str, ...]:
+    known = tuple(str(number) for number in range(count))
+    names = known if wanted == "all" else tuple(dict.fromkeys(part.strip() for part in wanted.split(",")))
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"there is no fold {name!r} to compare on", expected="all, or some of " + ",".join(known)
+            )
+    return names
+
+
+def _open(out: Path, data: Dataset, splits: tuple[Split, ...], resume: bool) -> None:
+    """Makes the folder, or refuses one that holds another comparison."""
+    place = Run(out)  # the same files of data and folds as in a run
+    if place.dataset.exists():
+        if not resume:
+            raise WorkspaceError(
+                "the folder is in use", where=out, remedy="add --resume to go on with it, or give another --out"
+            )
+        begun = Dataset.load(place.dataset)
+        if begun.folder != data.folder or load_splits(place.splits, data.identifiers) != splits:
+            raise WorkspaceError(
+                "the comparison was begun on other data or folds",
+                where=out,
+                got=data.folder,
+                expected=f"{begun.folder}, with the folds of {place.splits}",
+                remedy="give another --out",
+            )
+        return
+    data.save(place.dataset)
+    save_splits(place.splits, splits)
+
+
+def _fold(work: _Work, method: Method, fold: str, resume: bool) -> MethodFold:
+    """What the method does on the fold; one that could be fit before is kept."""
+    folder = work.out / method.name
+    path = folder / f"fold_{fold}.json"
+    split = work.splits[int(fold)]
+    chosen = set(chosen_cases(split.train, method.training_cases, work.seed))
+    if resume and path.exists():
+        kept = MethodFold.load(path)
+        _check_kept(kept, method, chosen, work.seed, folder)
+        if kept.failure is None:
+            logger.info("%s, fold %s: is there already", method.name, fold)
+            return kept
+    by_id = {case.id: case for case in work.dataset.training}
+    job = FoldJob(
+        method=method,
+        fold=fold,
+        dataset=work.dataset,
+        training=tuple(by_id[case] for case in split.train if case in chosen),
+        of_training=len(split.train),
+        validation=tuple(by_id[case] for case in split.validation),
+        seed=work.seed,
+        workers=work.workers,
+        folder=folder,
+        options={**method.options, "fold": fold, "splits": Run(work.out).splits},
+        plugin_files=work.plugin_files,
+    )
+    made = run_fold(job)
+    made.save(path)
+    (folder / "summary.json").unlink(missing_ok=True)  # scores of before
+    return made
+
+
+def chosen_cases(cases: Sequence[str], most: int | None, seed: int) -> tuple[str, ...]:
+    """At most so many of the cases, drawn at random and in their order; more of them hold all that fewer hold."""
+    if most is None or most >= len(cases):
+        return tuple(cases)
+    drawn = np.random.default_rng((seed, len(cases))).permutation(len(cases))[:most]
+    return tuple(cases[index] for index in sorted(drawn.tolist()))
+
+
+def _check_kept(kept: MethodFold, method: Method, training: set[str], seed: int, folder: Path) -> None:
+    """Refuses a result that was made with other choices than are wanted now."""
+    wanted = (method.plugin, seed, written_options(method.options), training)
+    if (kept.plugin, kept.seed, kept.options, set(kept.training)) != wanted:
+        raise WorkspaceError(
+            f"the result of {method.name} was made with other choices",
+            where=folder,
+            got=f"{kept.plugin}, seed {kept.seed}, {len(kept.training)} training cases, options {kept.options}",
+            expected=f"{method.plugin}, seed {seed}, {len(training)} training cases, options {wanted[2]}",
+            remedy="remove its folder to run the method anew, or give another --out",
+        )
+
+
+def _scores(work: _Work, name: str, folds: Sequence[MethodFold]) -> dict[str, Any]:
+    """The method's summary.json, made if it is not there; failed cases stand under "errors"."""
+    folder = work.out / name
+    path, failed = folder / "summary.json", failures_of(folds)
+    ids = {case.id for case in work.validated}
+    if path.exists():
+        kept = read_mapping(path)
+        if {*kept["cases"], *kept["errors"]} == ids:
+            return kept
+    pairs = {
+        case.id: (folder / f"{case.id}{work.dataset.label_ending}", case.label)
+        for case in work.validated
+        if case.id not in failed and case.label is not None
+    }
+    try:
+        scores = evaluate_files(pairs, work.dataset.labels, workers=work.workers)
+    except ErrorGroup as group:
+        unscored = dict(zip(sorted(pairs), group.errors, strict=True))
+        scores = summarise({}) | {"errors": {case: str(error) for case, error in unscored.items()}}
+    scores["errors"] = dict(sorted({**scores["errors"], **failed}.items()))
+    write_json(path, scores)
+    return scores
+
+
+def _conclude(
+    work: _Work,
+    ran: Mapping[str, Sequence[MethodFold]],
+    results: Mapping[str, Mapping[str, Any]],
+    command: Sequence[str],
+) -> MethodComparison:
+    """Statistics, sentences and advice about the scores."""
+    if not any(result["cases"] for result in results.values()):
+        reasons = {name: next(iter(result["errors"].values()), "no case") for name, result in results.items()}
+        raise ErrorGroup(
+            "no method has a prediction", [AutosegError(reason, where=name) for name, reason in reasons.items()]
+        )
+    diagonals, spacings = places_of(fold for folds in ran.values() for fold in folds)
+    ids = [case.id for case in work.validated]
+    table = score_table(results, cases=ids, metrics=METRICS, diagonals=diagonals)
+    reference = OWN if OWN in results and len(results) > 1 else None
+    logger.info("statistics of %d methods on %d cases", len(results), len(ids))
+    found = statistics.compare(table, reference=reference, seed=work.seed)
+    main = main_label(table)
+    place = next(one for one in found.rankings if (one.metric, one.label) == ("dice", main)).place
+    advised = min((name for name in results if results[name]["cases"]), key=lambda name: place.get(name, 1))
+    cases = results[advised]["cases"]
+    return MethodComparison(
+        dataset=work.dataset.name,
+        folder=str(work.dataset.folder),
+        command=tuple(command),
+        folds=work.folds,
+        of_folds=len(work.splits),
+        seed=work.seed,
+        methods=tuple(summarise_method(folds) for folds in ran.values()),
+        main=main,
+        comparison=found,
+        scores=score_columns(table),
+        findings=findings(found, "dice", label=main),
+        details=tuple(text for label in table.labels if label != main for text in findings(found, "dice", label=label)),
+        exclusions=exclusions(found),
+        advised=advised,
+        advice=advise(cases, spacings=spacings if all(case in spacings for case in cases) else None),
+        machine=provenance.machine(),
+    )

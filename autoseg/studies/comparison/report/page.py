@@ -1,0 +1,76 @@
+"""A comparison of methods as a page of its own: one HTML file without any reference to the outside."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from autoseg.records import write_text
+from autoseg.report.page import page_asset, page_environment
+from autoseg.studies.comparison.report.figures import boxes, forest, ranks
+from autoseg.studies.comparison.report.tables import class_name, comparison_tables, pairs_with
+from autoseg.studies.comparison.statistics.method_comparison import MethodComparison
+from autoseg.version import VERSION
+
+_MOST_LABELS = 6
+"""Up to this many labels have figures of their own beside the one of their mean."""
+
+
+@dataclass(frozen=True)
+class ComparisonFigures:
+    """The figures of the page, those of the main label first.
+
+    Attributes:
+        boxes: scores case by case, of Dice for each label and of the distances for the main one.
+        stability: places in resamples.
+        forests: differences with their intervals.
+    """
+
+    boxes: tuple[Markup, ...]
+    stability: tuple[Markup, ...]
+    forests: tuple[Markup, ...]
+
+
+def write_comparison_report(made: MethodComparison, path: Path) -> None:
+    """Writes the page, whole or not at all; it needs no network and no other file."""
+    write_text(path, render_comparison(made))
+
+
+def render_comparison(made: MethodComparison) -> str:
+    """The page as HTML."""
+    page = page_environment("autoseg.studies.comparison.report").get_template("comparison.html.jinja")
+    return page.render(
+        made=made,
+        tables=comparison_tables(made),
+        figures=comparison_figures(made),
+        alpha=round(1 - made.comparison.level, 10),
+        class_name=class_name,
+        command=shlex.join(made.command),
+        version=VERSION,
+        style=page_asset("report.css"),
+        script=page_asset("report.js"),
+    )
+
+
+def comparison_figures(made: MethodComparison) -> ComparisonFigures:
+    """The figures of a comparison; a label without any value has none, and a single method only its scores."""
+    found = made.comparison
+    own = tuple(label for label in found.labels if label != made.main)
+    labels = (made.main, *own) if len(own) <= _MOST_LABELS else (made.main,)
+    columns = {(one.metric, one.label): one for one in made.scores}
+    wanted = [*(("dice", label) for label in labels), ("hd95", made.main)]
+    alpha = round(1 - found.level, 10)
+    base = found.reference or made.order[0]
+    return ComparisonFigures(
+        boxes=_drawn(boxes(columns[key], made.order, marked=found.reference) for key in wanted if key in columns),
+        stability=_drawn(ranks(made.ranking("dice", label), made.order) for label in labels),
+        forests=_drawn(forest(pairs_with(base, made, "dice", label), base, alpha=alpha) for label in labels),
+    )
+
+
+def _drawn(pictures: Iterable[Markup | None]) -> tuple[Markup, ...]:
+    return tuple(picture for picture in pictures if picture is not None)

@@ -1,0 +1,1 @@
+"""From the folders of several raters to numbers and a consensus."""

@@ -1,0 +1,58 @@
+"""From a name and options to a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from autoseg import plugins
+from autoseg.errors import ConfigurationError
+from autoseg.plan.record import ConfigurationPlan
+from autoseg.records import Record
+from autoseg.tasks.pretraining.protocol import Method, Setting
+
+MANY = 16
+"""Images of a batch that are compared with each other, where their voxels allow it."""
+
+MOST_VOXELS = 2**22
+"""Of the views of such a batch: an encoder's memory of them is about that of training the default plan for 8 GB."""
+
+
+def planned_images(method: Method, configuration: ConfigurationPlan) -> int:
+    """Images a step where the user names none: the plan's, or as many more as a method that compares them can use.
+
+    Args:
+        method: if its attribute `compares` is true, batches are larger; `view_size` are the voxels of one of two views,
+            the patch where it has none.
+        configuration: with the batch size of a segmentation.
+    """
+    planned = configuration.batch_size
+    if not getattr(method, "compares", False):
+        return planned
+    voxels = prod(getattr(method, "view_size", configuration.patch_size))
+    return max(planned, min(MANY, MOST_VOXELS // (2 * voxels)))
+
+
+def build_method(name: str, setting: Setting, options: Mapping[str, Any] | None = None) -> Method:
+    """A method of pretraining for a setting.
+
+    Args:
+        name: plug-in of kind "pretraining": a record with a field `setting`, or a callable that takes the setting and
+            the options by name.
+        setting: network, patch, channels, views and batch size.
+        options: of the method, by the names of its fields.
+
+    Raises:
+        ConfigurationError: an unknown method or option (with the nearest known name), or a wrong value.
+    """
+    plugin = plugins.resolve("pretraining", name)
+    options = dict(options or {})
+    if isinstance(plugin, type) and issubclass(plugin, Record):
+        made: Method = plugin.from_mapping({"setting": setting, **options}, where=f"pretraining method {name}")  # type: ignore[assignment]
+        return made
+    try:
+        made = plugin(setting, **options)
+    except TypeError as error:
+        raise ConfigurationError(str(error), where=f"pretraining method {name}", got=options) from error
+    return made

@@ -1,0 +1,81 @@
+"""The network of a pretraining: a segmentation network's encoder, perhaps its decoder, and a method's heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from autoseg.networks.build import build_network
+from autoseg.networks.unet import decode
+from autoseg.plan.record import ConfigurationPlan
+from autoseg.tasks.pretraining.batch import ViewBatch
+from autoseg.tasks.pretraining.features import decoder_of, encoder_of, pooled_views, stage_features
+
+if TYPE_CHECKING:
+    from autoseg.tasks.pretraining.protocol import Method, Setting
+
+
+HANDED_ON = ("encoder.", "upsamplings.", "decoder.")
+"""How names of weights begin that the network of a segmentation has too."""
+
+
+class PretrainingNetwork(nn.Module):
+    """An encoder with heads, and a decoder where the method asks for one; a call gives what it makes of a batch.
+
+    Parameters of encoder and decoder have the names that they have in the segmentation network (`HANDED_ON`), so that
+    `networks.transfer` finds them; those of the heads begin with `heads.`.
+
+    Args:
+        whole: the segmentation network; its parts are not copied.
+        method: whose heads are made, and which the calls go to.
+        configuration: that the network was built from.
+
+    Raises:
+        ConfigurationError: the network has no encoder of its own, or not the decoder that the method asks for.
+    """
+
+    def __init__(self, whole: nn.Module, method: Method, configuration: ConfigurationPlan) -> None:
+        super().__init__()
+        self.encoder = encoder_of(whole, configuration)
+        if method.decodes:
+            self.upsamplings, self.decoder = decoder_of(whole, configuration)
+        self.heads = method.heads()
+        self._method = method
+
+    def forward(self, batch: ViewBatch, *, teacher: bool = False) -> Mapping[str, Tensor]:
+        """The student's outputs for a batch, or the teacher's."""
+        return self._method.target(self, batch) if teacher else self._method.online(self, batch)
+
+    def stages(self, image: Tensor, hidden: Tensor | None = None) -> list[Tensor]:
+        """Features of each stage, (B, F_i, *space_i), of an image of which blocks may be hidden."""
+        return stage_features(self.encoder, image, hidden)
+
+    def decoded(self, features: Sequence[Tensor]) -> Tensor:
+        """The decoder's features at full resolution, (B, F_0, *patch), from those of each stage."""
+        *_, last = decode(self.upsamplings, self.decoder, list(features))
+        return last
+
+    def vectors(self, views: Sequence[Tensor]) -> list[Tensor]:
+        """One vector (B, 2 F) an image and view."""
+        return pooled_views(self.encoder, views)
+
+
+def build_pretraining_network(setting: Setting, method: Method, *, seed: int | None = None) -> PretrainingNetwork:
+    """The network of a setting with fresh weights.
+
+    Args:
+        setting: names the network whose encoder is trained.
+        method: of pretraining.
+        seed: makes the weights reproducible without touching the global generator's state.
+
+    Raises:
+        ConfigurationError: an unknown network, or one without an encoder of its own.
+    """
+    whole = build_network(setting.configuration, setting.channels, 1, seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return PretrainingNetwork(whole, method, setting.configuration)

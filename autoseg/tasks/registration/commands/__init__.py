@@ -1,0 +1,1 @@
+"""Commands that lay images on each other."""

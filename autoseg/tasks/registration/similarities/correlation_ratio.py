@@ -1,0 +1,62 @@
+"""Correlation ratio: how well the fixed image's intensity predicts the other's, by any function."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from autoseg.tasks.registration.similarities.intensity import FLAT
+from autoseg.tasks.registration.similarities.mutual_information import UNIT
+from autoseg.tasks.registration.similarities.parzen import BINS, check_bins, places, windows
+from autoseg.tasks.registration.similarities.protocol import Similarity, average, centred, visible
+
+
+def correlation_ratio(*, bins: int = BINS, value_range: tuple[float, float] = UNIT) -> Similarity:
+    """One minus the correlation ratio: for a warped image whose intensities are some function of the fixed one's.
+
+    `E[Var(w | f)] / Var(w)`, from 0 (perfect) to 1: the variance of the warped image within bins of the fixed one,
+    over all its variance. The bins have cubic B-spline windows. It is not symmetric, and asks less of the images than
+    `ncc` (any function, not only a linear one) and more than mutual information. Where the warped image is constant
+    (variance up to `intensity.FLAT`) it is 1, without a gradient.
+
+    Args:
+        bins: of the fixed image.
+        value_range: of its intensities; values beyond it count as its ends. The warped image's range does not matter.
+
+    Raises:
+        ConfigurationError: fewer than 5 bins, or a range without extent.
+
+    Source: Roche et al. 1998, MICCAI, LNCS 1496.
+    """
+    check_bins(bins, value_range)
+    return partial(_correlation_ratio, bins=bins, value_range=value_range)
+
+
+def _correlation_ratio(
+    fixed: Tensor, warped: Tensor, mask: Tensor | None = None, *, bins: int, value_range: tuple[float, float]
+) -> Tensor:
+    fixed, warped, weights = visible(fixed, warped, mask)
+    warped = centred(warped, weights)
+    total = average(warped.square(), weights)
+    explained = torch.stack(
+        [
+            _explained(places(one.reshape(-1), bins, value_range), other.reshape(-1), weights.reshape(-1), bins)
+            for one, other in zip(fixed, warped, strict=True)
+        ]
+    )
+    contrast = total > FLAT
+    return torch.where(contrast, 1 - explained / torch.where(contrast, total, 1), 1).mean()
+
+
+def _explained(place: Tensor, values: Tensor, weights: Tensor, bins: int) -> Tensor:
+    """The variance of the bins' means, for values (N,) whose mean is zero."""
+    index, share = windows(place, bins)
+    share = share * weights[:, None]
+    mass, moment = (
+        place.new_zeros(bins).index_add(0, index.reshape(-1), part.reshape(-1))
+        for part in (share, share * values[:, None])
+    )
+    filled = mass > 0
+    return torch.where(filled, moment.square() / torch.where(filled, mass, 1), 0).sum() / weights.sum()

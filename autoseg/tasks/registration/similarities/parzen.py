@@ -1,0 +1,122 @@
+"""Histograms with a derivative: each value is spread over four bins by a cubic B-spline window.
+
+Source: Thevenaz and Unser 2000, IEEE TIP 9(12); Mattes et al. 2003, IEEE TMI 22(1).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from autoseg.errors import ConfigurationError
+from autoseg.tasks.registration.cubic_interpolation import spline_weights
+
+BINS = 32
+REACH = 4
+"""Bins that the window of a value touches."""
+
+_CHUNK = 1 << 14  # values whose windows over all bins are in memory at once: 2 MB for 32 bins
+
+
+def check_bins(bins: int, value_range: tuple[float, float]) -> None:
+    """Options that all histograms share.
+
+    Raises:
+        ConfigurationError: fewer bins than a window and one more, or a range without extent.
+    """
+    if bins <= REACH or not value_range[0] < value_range[1]:
+        raise ConfigurationError(
+            "a histogram needs bins and a range of values",
+            got=f"{bins} bins from {value_range[0]} to {value_range[1]}",
+            expected=f"more than {REACH} bins, and a range whose end is above its start",
+        )
+
+
+def places(values: Tensor, bins: int, value_range: tuple[float, float]) -> Tensor:
+    """Where values lie on the axis of bins; the range leaves a bin at either end for the windows.
+
+    Values beyond the range count as its ends and have no gradient.
+
+    Returns:
+        Of the shape of `values`, from 1 to bins - 2, in bins.
+    """
+    low, high = value_range
+    return 1 + (values.clamp(low, high) - low) * ((bins - REACH + 1) / (high - low))
+
+
+def windows(place: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """The bins that each value touches, and its share in each.
+
+    Args:
+        place: (N,), as `places` returns.
+
+    Returns:
+        (N, 4) int64 and (N, 4), rows of which sum to 1; the second is differentiable.
+    """
+    first = place.detach().floor().clamp(1, bins - REACH + 1)
+    offsets = torch.arange(-1, REACH - 1, device=place.device)
+    return first.long()[:, None] + offsets, spline_weights(place - first)
+
+
+def joint_histogram(fixed: Tensor, warped: Tensor, weights: Tensor, bins: int) -> Tensor:
+    """Share of the weight in each pair of bins; differentiable once in both places.
+
+    A pair of values touches 16 of the bins. The sum is taken as products of (values x bins) matrices, a chunk of
+    values at a time, forward and backward: memory does not grow with values times bins.
+
+    Args:
+        fixed, warped: (N,), as `places` returns.
+        weights: (N,), with a positive sum.
+
+    Returns:
+        (bins of fixed, bins of warped), which sums to 1.
+    """
+    result: Tensor = _JointHistogram.apply(fixed, warped, weights / weights.sum(), bins)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _JointHistogram(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, fixed: Tensor, warped: Tensor, weights: Tensor, bins: int) -> Tensor:
+        ctx.save_for_backward(fixed, warped, weights)
+        ctx.bins = bins
+        histogram = fixed.new_zeros((bins, bins))
+        for one, other, weight in zip(*(part.split(_CHUNK) for part in (fixed, warped, weights)), strict=True):
+            histogram += _spread(one, bins).T @ (_spread(other, bins) * weight[:, None])
+        return histogram
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        fixed, warped, weights = ctx.saved_tensors
+        (gradient,) = gradients
+        needed = ctx.needs_input_grad[:2]
+        slopes: tuple[list[Tensor], list[Tensor]] = [], []
+        for one, other, weight in zip(*(part.split(_CHUNK) for part in (fixed, warped, weights)), strict=True):
+            if needed[0]:
+                slopes[0].append(weight * _pull(one, _spread(other, ctx.bins) @ gradient.T))
+            if needed[1]:
+                slopes[1].append(weight * _pull(other, _spread(one, ctx.bins) @ gradient))
+        by_fixed, by_warped = (torch.cat(parts) if parts else None for parts in slopes)
+        return by_fixed, by_warped, None, None
+
+
+def _spread(place: Tensor, bins: int) -> Tensor:
+    """The windows of values (N,) as rows over all bins, (N, bins)."""
+    index, share = windows(place, bins)
+    return place.new_zeros((len(place), bins)).scatter_(1, index, share)
+
+
+def _pull(place: Tensor, force: Tensor) -> Tensor:
+    """The derivative by each value's place of the sum of its window times a force on the bins, (N, bins)."""
+    index, _ = windows(place, force.shape[1])
+    return (force.gather(1, index) * _window_slopes(place - index[:, 1])).sum(1)
+
+
+def _window_slopes(t: Tensor) -> Tensor:
+    """Derivatives of `spline_weights`, (N, 4)."""
+    steps = (-0.5 * (1 - t).square(), (1.5 * t - 2) * t, (1 - 1.5 * t) * t + 0.5, 0.5 * t.square())
+    return torch.stack(steps, dim=-1)

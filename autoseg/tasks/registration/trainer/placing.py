@@ -1,0 +1,142 @@
+"""How images come onto a network's grid, and where that grid lies in the world.
+
+Every image is turned to the axes of the world first (by exchanging and reversing array axes, without interpolation), so
+that a network always sees anatomy the same way round. Then its middle is laid on the middle of the grid, in whole
+voxels, and what the image does not reach is continued by its border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autoseg.data.image import Geometry, Image
+from autoseg.plan.record import ConfigurationPlan, Plan
+from autoseg.preprocessing.prepare import preprocess_case
+from autoseg.preprocessing.record import CaseProperties
+from autoseg.tasks.registration.space import Grid
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """Which array axes are exchanged and reversed, so that they run along the world's (z, y, x).
+
+    Attributes:
+        order: new axis i is the old axis `order[i]`.
+        reversed: whether new axis i runs the other way.
+    """
+
+    order: tuple[int, int, int]
+    reversed: tuple[bool, bool, bool]
+
+    @classmethod
+    def of(cls, geometry: Geometry) -> Orientation:
+        """The one that leaves array axes as near to the world's as exchanging and reversing can bring them."""
+        direction = np.asarray(geometry.direction)  # column j is the world direction of array axis j
+        z, y, x = max(permutations(range(3)), key=lambda axes: sum(abs(direction[w, a]) for w, a in enumerate(axes)))
+        back_z, back_y, back_x = (bool(direction[world, axis] < 0) for world, axis in enumerate((z, y, x)))
+        return cls((z, y, x), (back_z, back_y, back_x))
+
+    def turn(self, array: np.ndarray) -> np.ndarray:
+        """An array (..., Z, Y, X) with its last three axes turned; a view."""
+        lead = array.ndim - 3
+        turned = array.transpose(*range(lead), *(lead + axis for axis in self.order))
+        return np.flip(turned, tuple(lead + axis for axis, back in enumerate(self.reversed) if back))
+
+    def turn_image(self, image: Image) -> Image:
+        """The image with its array turned, in the same place of the world."""
+        geometry = image.geometry
+        direction, spacing = np.asarray(geometry.direction), np.asarray(geometry.spacing)
+        first = np.zeros(3)  # the old index of the new first voxel
+        for world, axis in enumerate(self.order):
+            first[axis] = image.shape[axis] - 1 if self.reversed[world] else 0
+        origin = np.asarray(geometry.origin) + direction @ (first * spacing)
+        signs = np.where(self.reversed, -1.0, 1.0)
+        turned = direction[:, list(self.order)] * signs
+        z, y, x = (tuple(float(value) for value in row) for row in turned)
+        place = Geometry(
+            spacing=tuple(float(spacing[axis]) for axis in self.order),  # type: ignore[arg-type]
+            origin=tuple(float(value) for value in origin),  # type: ignore[arg-type]
+            direction=(z, y, x),  # type: ignore[arg-type]
+            dimension=geometry.dimension,
+        )
+        return Image(self.turn(image.array), place)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as the network wants it: turned, cropped, normalised and resampled.
+
+    Attributes:
+        values: (C, *S) float32.
+        grid: where its voxels lie in the world.
+    """
+
+    values: Tensor
+    grid: Grid
+
+
+def prepare_image(image: Image, plan: Plan, configuration: ConfigurationPlan) -> Prepared:
+    """An image brought to a plan's spacing and intensities, as its training cases were.
+
+    Raises:
+        ImageError: the channels are not the plan's, or a normalisation refuses the intensities.
+    """
+    turned = Orientation.of(image.geometry).turn_image(image)
+    case = preprocess_case(turned, None, plan, configuration)
+    values = case.data[:, 0] if configuration.dimension == 2 else case.data
+    return Prepared(torch.from_numpy(np.ascontiguousarray(values)), _grid(case.properties, configuration.dimension))
+
+
+def _grid(properties: CaseProperties, dimension: int) -> Grid:
+    """Where the voxels of a preprocessed case lie in the world; the plan leaves axes in the order of the file."""
+    whole = Grid.of(properties.geometry, properties.shape_before_crop)
+    start = torch.tensor([first for first, _ in properties.crop_box][-dimension:], dtype=torch.float64)
+    origin = tuple(whole.to_world(start).tolist())
+    return Grid(properties.shape_before_resampling[-dimension:], whole.matrix, origin).resized(
+        properties.shape[-dimension:]
+    )
+
+
+def first_voxel(shape: Sequence[int], grid_shape: Sequence[int]) -> tuple[int, ...]:
+    """Index in an image of the first voxel of a grid whose middle lies on the image's; below 0 where it is smaller."""
+    return tuple((n - m) // 2 for n, m in zip(shape, grid_shape, strict=True))
+
+
+def centred(grid: Grid, shape: Sequence[int]) -> Grid:
+    """A grid of another shape on the voxels of this one, middle on middle."""
+    start = torch.tensor(first_voxel(grid.shape, shape), dtype=torch.float64)
+    return Grid(tuple(shape), grid.matrix, tuple(grid.to_world(start).tolist()))
+
+
+def continued(array: np.ndarray, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
+    """A box of the last axes of an array; what lies beyond the array is continued by its border.
+
+    Args:
+        array: (..., *S).
+        start: index of the first voxel; may lie outside.
+        size: voxels an axis.
+
+    Returns:
+        (..., *size), in memory of its own.
+    """
+    lead = array.ndim - len(size)
+    for axis, (first, length) in enumerate(zip(start, size, strict=True), start=lead):
+        places = np.clip(np.arange(first, first + length), 0, array.shape[axis] - 1)
+        array = array.take(places, axis=axis)
+    return np.ascontiguousarray(array)
+
+
+def covered(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> np.ndarray:
+    """(*size) bool: which voxels of a box lie in an image of that shape."""
+    mask = np.ones(tuple(size), dtype=bool)
+    for axis, (length, first, n) in enumerate(zip(shape, start, size, strict=True)):
+        places = np.arange(first, first + n)
+        inside = (places >= 0) & (places < length)
+        mask &= inside.reshape(-1, *[1] * (len(shape) - axis - 1))
+    return mask

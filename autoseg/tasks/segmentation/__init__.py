@@ -1,0 +1,1 @@
+"""Segmentation: a value for each voxel of an image."""

@@ -1,1 +1,0 @@
-"""Tasks that the training loop can train, as plug-ins of kind "trainer". They know no loop."""
