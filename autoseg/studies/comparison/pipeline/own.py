@@ -12,7 +12,7 @@ from autoseg.errors import WorkspaceError
 from autoseg.inference.model import Model
 from autoseg.inference.predictor import Predictor
 from autoseg.pipeline.choices import choose_configurations
-from autoseg.pipeline.plan_and_train import plan_and_train
+from autoseg.pipeline.dataset_to_report import plan_and_train
 from autoseg.pipeline.settings import Settings
 from autoseg.plan.record import Plan
 from autoseg.studies.comparison.baselines.protocol import BaselineContext, Segmentation
