@@ -124,6 +124,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "volume-contrast": "autoseg.tasks.pretraining.methods.volume_contrast:VolumeContrast",
         "rotation": "autoseg.tasks.pretraining.methods.rotation:Rotation",
     },
+    "hook": {},
     "label transfer": {"registration": "autoseg.tasks.registration.subjects:transfer_labels"},
     "report section": {
         "pairs": "autoseg.tasks.registration.report.section:pairs_section",

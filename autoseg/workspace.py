@@ -30,8 +30,13 @@ class Fold:
 
     @property
     def final(self) -> Path:
-        """Weights after the last step; its presence says that the training is finished."""
+        """Weights after the last step of the latest training that was finished (see `status`)."""
         return self.root / "checkpoint_final.pt"
+
+    @property
+    def status(self) -> Path:
+        """Whether the latest training of the fold is finished (`autoseg.run_state.TrainingStatus`)."""
+        return self.root / "training.json"
 
     @property
     def metrics(self) -> Path:
@@ -50,7 +55,7 @@ class Fold:
 
     @property
     def validation_summary(self) -> Path:
-        """Scores of the validation cases; its presence says that the validation is finished."""
+        """Scores of the validation cases, predicted with the final weights; written last."""
         return self.validation / "summary.json"
 
     @property

@@ -58,7 +58,7 @@ def train(source: Run, folder: Path, width: int, optimizer: OptimizerConfig, sec
     context = FoldContext(run, dataset, plan, "3d_fullres", str(fold), split, config, runtime)
     trainer = SegmentationTrainer(context)
     lines = JsonLines(context.folder, 0)
-    outcome = Training(trainer.task(), config, runtime, context.folder, dimension=3, hooks=(lines,)).run()
+    outcome = Training(trainer.task(), config, runtime, context.folder, dimension=3, hooks=lambda *_: (lines,)).run()
     references = {case.id: case.label for case in dataset.training if case.label is not None}
     pairs = {case: (file, references[case]) for case, file in trainer.predict_validation().items()}
     scores = evaluate_files(pairs, dataset.labels)

@@ -5,17 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from autoseg.data.dataset import Dataset
-from autoseg.data.splits import Split, load_splits
 from autoseg.errors import ConfigurationError
-from autoseg.pipeline.settings import Settings
 from autoseg.plan.record import Plan
 from autoseg.processes import usable_cores
 from autoseg.records import unknown_name
-from autoseg.training.config import TrainingConfig
-from autoseg.workspace import ALL_DATA, Run
+from autoseg.workspace import ALL_DATA
 
 CPU_SECONDS = 3600.0
 """Training time of a fold on a CPU when the user gives neither steps nor a budget."""
@@ -41,17 +36,6 @@ class Deadline:
     def left(self) -> float | None:
         """Seconds to the deadline, less what the report at the end needs."""
         return None if self.end is None else max(0.0, self.end - time.monotonic() - REPORT_SECONDS)
-
-
-def check_length(budget: float | None, config: TrainingConfig) -> None:
-    """Refuses a training that is to end both with the budget and by a length of its own."""
-    length = f"{config.steps} steps" if config.steps else f"{config.seconds:g} s a training" if config.seconds else None
-    if budget is not None and length is not None:
-        raise ConfigurationError(
-            "a training has a budget or a length of its own, not both",
-            got=f"{budget:g} s for everything and {length}",
-            remedy="leave out --budget, or the number of steps or seconds",
-        )
 
 
 def choose_configurations(plan: Plan, wanted: str, *, budget: bool = False) -> tuple[str, ...]:
@@ -87,19 +71,20 @@ def wants_cascade(wanted: str) -> bool:
     return any(name in ("3d_lowres", "3d_cascade_fullres") for name in names_of(wanted))
 
 
-def all_folds(run: Run) -> tuple[str, ...]:
-    """Names of the folds of the run's splits."""
-    splits = load_splits(run.require(run.splits, "autoseg fingerprint"), Dataset.load(run.dataset).identifiers)
-    return tuple(str(i) for i in range(len(splits)))
+def choose_folds(known: Sequence[str], wanted: str) -> tuple[str, ...]:
+    """Names of folds to train: "all", "all-data" (one model on every case), or numbers separated by commas.
 
+    Args:
+        known: the folds of the run's splits.
+        wanted: as the user names them.
 
-def choose_folds(run: Run, wanted: str) -> tuple[str, ...]:
-    """Names of folds to train: "all", "all-data" (one model on every case), or numbers separated by commas."""
+    Raises:
+        ConfigurationError: there is no such fold.
+    """
     if wanted == "all-data":
         return (ALL_DATA,)
-    known = all_folds(run)
     if wanted == "all":
-        return known
+        return tuple(known)
     for name in names_of(wanted):
         if name not in known:
             raise ConfigurationError(
@@ -111,21 +96,6 @@ def choose_folds(run: Run, wanted: str) -> tuple[str, ...]:
 def count_workers(workers: int | None) -> int:
     """Processes for reading and preprocessing: as asked, else one a core."""
     return usable_cores() if workers is None else max(1, workers)
-
-
-def training_config(
-    settings: Settings | None, *, steps: int | None = None, seed: int | None = None, loss: str | None = None
-) -> TrainingConfig:
-    """The user's choices about a training: of the settings, and over them those that have an option of their own."""
-    config = TrainingConfig() if settings is None else settings.training
-    changes: dict[str, Any] = {}
-    if steps is not None:
-        changes |= {"steps": steps, "seconds": None}
-    if seed is not None:
-        changes["seed"] = seed
-    if loss is not None:
-        changes["losses"] = {loss: 1.0}
-    return config.with_(**changes) if changes else config
 
 
 def default_seconds(device: str) -> float | None:
@@ -154,14 +124,3 @@ def fold_names(folds: str | Sequence[str]) -> tuple[str, ...] | None:
 
 def names_of(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def split_of(run: Run, dataset: Dataset, fold: int | str) -> Split:
-    """The cases of a fold; those of "all" are trained on together and none is validated."""
-    if str(fold) == ALL_DATA:
-        return Split(train=tuple(sorted(dataset.identifiers)), validation=())
-    splits = load_splits(run.require(run.splits, "autoseg fingerprint DATASET --out RUN"), dataset.identifiers)
-    if not str(fold).isdigit() or int(fold) >= len(splits):
-        known = f"0 to {len(splits) - 1}, or all-data"
-        raise ConfigurationError(f"there is no fold {str(fold)!r}", where=run.splits, expected=known)
-    return splits[int(fold)]

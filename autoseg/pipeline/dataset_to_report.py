@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from autoseg import plugins
 from autoseg.data.phantom import PhantomOptions, write_phantom
 from autoseg.errors import WorkspaceError
 from autoseg.log import duration, logger
 from autoseg.pipeline.choices import (
     CPU_SECONDS,
     Deadline,
-    all_folds,
-    check_length,
     choose_configurations,
     choose_folds,
     count_jobs,
     default_seconds,
-    split_of,
-    training_config,
     wants_cascade,
 )
 from autoseg.pipeline.jobs import Job, announce, estimated, list_jobs, shares
+from autoseg.pipeline.planned import PlannedRun
 from autoseg.pipeline.pretrained import (
     adopt_plan,
     adopted_run,
@@ -35,62 +30,39 @@ from autoseg.pipeline.pretrained import (
     keep_pretrained,
     refuse_leakage,
 )
-from autoseg.pipeline.settings import Settings
-from autoseg.pipeline.stages import check_splits, fingerprint_dataset, load_dataset, load_plan, make_plan, preprocess
+from autoseg.pipeline.request import TrainingRequest
+from autoseg.pipeline.stages import (
+    check_splits,
+    fingerprint_dataset,
+    load_dataset,
+    load_plan,
+    make_plan,
+    preprocess,
+    split_names,
+)
 from autoseg.pipeline.summary import summarise
-from autoseg.pipeline.trainers import check_options, named_traits, trainer_of
-from autoseg.pipeline.training import train_fold
+from autoseg.pipeline.trainers import NamedTrainer, named_traits, trainer_of
+from autoseg.pipeline.training import FoldJob, train_job
 from autoseg.plan.layers import input_channels
 from autoseg.plan.record import Plan
 from autoseg.provenance import Journal
-from autoseg.training.context import traits_of
+from autoseg.run_state import RunState
 from autoseg.training.distributed import joined_ranks, on_leader, ranks
 from autoseg.training.measure import step_seconds
-from autoseg.training.runtime import find_device
-from autoseg.workspace import ALL_DATA, Run
+from autoseg.workspace import Run
 
 
 def plan_and_train(
-    dataset: Path,
-    out: Path,
-    *,
-    configurations: str = "auto",
-    folds: str = "all",
-    budget: float | None = None,
-    steps: int | None = None,
-    device: str = "auto",
-    planner: str | None = None,
-    memory: float | Literal["auto"] | None = None,
-    trainer: str | None = None,
-    loss: str | None = None,
-    pretrained: Path | None = None,
-    seed: int | None = None,
-    workers: int | None = None,
-    resume: bool = False,
-    settings: Settings | None = None,
-    command: Sequence[str] = (),
+    dataset: Path | str, out: Path | str, request: TrainingRequest | None = None, **options: Any
 ) -> dict[str, Any]:
     """Everything from a data set's folder to a validated model and a report.
 
     Args:
         dataset: folder in one of the accepted layouts.
         out: run folder to make, or to go on with (`resume`).
-        configurations: "auto" or names separated by commas.
-        folds: "all", "all-data" (one model on every case, without validation) or numbers separated by commas.
-        budget: wall-clock seconds for everything, report included. A command that was interrupted and is resumed
-            goes on with what is left of it.
-        steps: optimiser steps of each training, instead of a time.
-        device: "auto", "cpu", "cuda", "mps".
-        planner, trainer, loss: plug-ins; planner None takes the trainer's, else chooses by device and budget; trainer
-            None takes that of the plan's task, loss None chooses by the labels.
-        memory: accelerator memory to plan for in GB, or "auto" for that of the device; None as the planner has it.
-        pretrained: checkpoint whose fitting weights start every training; or a run folder, whose plan is taken and
-            whose weights start the same folds (`autoseg.pipeline.pretrained`).
-        seed: of all random numbers.
-        workers: processes; None chooses.
-        resume: goes on with an unfinished run; finished stages and folds are kept.
-        settings: choices about splits and training beyond these (`autoseg.pipeline.settings`).
-        command: the command line, for the report.
+        request: what the user chose.
+        options: of `TrainingRequest.of`, in place of a request: `configurations`, `folds`, `budget`, `steps`, `device`,
+            `planner`, `memory`, `trainer`, `loss`, `pretrained`, `seed`, `workers`, `resume`, `settings`, `command`.
 
     Returns:
         The content of summary.json; empty when nothing is validated ("all-data").
@@ -102,117 +74,98 @@ def plan_and_train(
             plan is taken.
         PlanError: the plan of the pretrained run does not fit the data.
     """
-    config = training_config(settings, steps=steps, seed=seed, loss=loss)
-    check_length(budget, config)
-    adopted = adopted_run(pretrained, planner=planner, memory=memory)
-    device = find_device(device)
-    for kind, name in (("planner", planner), ("trainer", trainer), ("loss", loss)):
-        if name is not None:
-            plugins.resolve(kind, name)  # a wrong name is told before the work begins, not after it
-    if trainer is not None:
-        check_options(trainer, config)
-    with joined_ranks(device):
-        run = Run(out)
-        on_leader(lambda: _check_folder(run, dataset, resume))
-        journal = Journal(run.provenance, tuple(command), writes=ranks().leads)
-        deadline = Deadline.after(budget, spent=journal.spent if resume else 0.0)
-        length = config.steps or config.seconds
-        if budget is None and length is None and device == "cpu":
+    request = request or TrainingRequest.of(**options)
+    dataset, run = Path(dataset), Run(Path(out))
+    adopted = adopted_run(request.pretrained, planner=request.planner, memory=request.memory)
+    with joined_ranks(request.device):
+        on_leader(lambda: _check_folder(run, dataset, request.resume))
+        journal = Journal(run.provenance, request.command, writes=ranks().leads)
+        deadline = Deadline.after(request.budget, spent=journal.spent if request.resume else 0.0)
+        if request.budget is None and request.length is None and request.device == "cpu":
             _note(journal, f"no --budget and no --steps: on this CPU every fold trains for {duration(CPU_SECONDS)}")
-        traits = named_traits(trainer)
-        wanted = _Wanted(
-            configurations, folds, planner or traits.planner, memory, device, workers, settings, pretrained, adopted,
-            traits.needs_labels,
-        )  # fmt: skip
-        share = None if length else deadline
-        on_leader(lambda: _prepare(run, dataset, wanted, share, journal, resume))
-        plan = load_plan(run)
-        trainer = trainer_of(plan, trainer)
-        names = choose_configurations(plan, configurations, budget=budget is not None)
-        jobs = list_jobs(run, plan, names, choose_folds(run, folds), all_folds(run))
-        validated = {case for job in jobs for case in split_of(run, load_dataset(run), job.fold).validation}
-        on_leader(lambda: refuse_leakage(pretrained, out, validated, workers))
-        train = partial(
-            train_fold, out, steps=steps, device=device, trainer=trainer, loss=loss, pretrained=pretrained, seed=seed,
-            workers=workers, resume=resume, settings=settings, keep_probabilities=len(names) > 1,
-        )  # fmt: skip
-        whole = _whole_training(plan, trainer, device, config.steps, config.seconds or default_seconds(device))
-        _train_all(jobs, deadline, budget if resume else None, journal, train, whole)
-        return on_leader(lambda: _conclude(run, jobs, journal, workers))
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What the user asks of the stages before training; `adopted` is the run whose plan is taken if it fits, `labelled`
-    whether each image must have a label."""
-
-    configurations: str
-    folds: str
-    planner: str | None
-    memory: float | Literal["auto"] | None
-    device: str
-    workers: int | None
-    settings: Settings | None
-    pretrained: Path | None
-    adopted: Path | None
-    labelled: bool
+        shared = None if request.length else deadline
+        on_leader(lambda: _prepare(run, dataset, request, adopted, shared, journal))
+        planned = PlannedRun.load(run)
+        trainer = trainer_of(planned.plan, request.trainer)
+        names = choose_configurations(planned.plan, request.configurations, budget=request.budget is not None)
+        folds = choose_folds(planned.folds, request.folds)
+        state = on_leader(lambda: RunState.read(run))
+        jobs = list_jobs(state, planned.plan, names, folds, planned.folds, validates=trainer.validates)
+        validated = {case for job in jobs for case in planned.split(job.fold).validation}
+        on_leader(lambda: refuse_leakage(request.pretrained, planned, validated, request.workers))
+        todo = partial(FoldJob, trainer=trainer, keep_probabilities=len(names) > 1)
+        _train_all(planned, jobs, todo, request, deadline, journal)
+        return on_leader(lambda: _conclude(planned, journal, request.workers))
 
 
 def _prepare(
-    run: Run, dataset: Path, wanted: _Wanted, deadline: Deadline | None, journal: Journal, resume: bool
+    run: Run,
+    dataset: Path,
+    request: TrainingRequest,
+    adopted: Path | None,
+    deadline: Deadline | None,
+    journal: Journal,
 ) -> None:
-    """Fingerprint, plan and preprocessed images; what is there already stays when resuming.
+    """Fingerprint, plan and preprocessed images; what there is already stays when resuming.
 
     Args:
+        run: folder.
+        dataset: folder.
+        request: what the user chose.
+        adopted: the run whose plan is taken if it fits; None for a plan of its own.
         deadline: whose time the trainings will share; None if something else sets their length.
+        journal: of the run.
     """
-    rule = wanted.settings.splits if wanted.settings else None
-    if resume and run.fingerprint.exists():
-        check_splits(run, rule)
+    done = RunState.read(run) if request.resume else None
+    if done is not None and done.fingerprinted:
+        check_splits(run, request.splits)
     else:
         with journal.stage("check and fingerprint"):
-            fingerprint_dataset(dataset, run.root, workers=wanted.workers, rule=rule, labelled=wanted.labelled)
-    if not (resume and run.plan.exists()):
+            labelled = named_traits(request.trainer).needs_labels
+            fingerprint_dataset(dataset, run.root, workers=request.workers, rule=request.splits, labelled=labelled)
+    if done is None or not done.planned:
         with journal.stage("plan"):
-            _plan(run, wanted, deadline)
+            _plan(run, request, adopted, deadline)
     budget = deadline is not None and deadline.end is not None
-    names = choose_configurations(load_plan(run), wanted.configurations, budget=budget)
+    names = choose_configurations(load_plan(run), request.configurations, budget=budget)
     with journal.stage("preprocess"):
-        preprocess(run.root, configurations=",".join(names), workers=wanted.workers)
+        preprocess(run.root, configurations=",".join(names), workers=request.workers)
 
 
-def _plan(run: Run, wanted: _Wanted, deadline: Deadline | None) -> None:
+def _plan(run: Run, request: TrainingRequest, adopted: Path | None, deadline: Deadline | None) -> None:
     """The plan of the run that is started from, or one that the planner makes for each training's share of the time."""
-    if wanted.adopted is not None and adopts(run.root, wanted.adopted):
-        adopt_plan(run.root, wanted.adopted)
+    if adopted is not None and adopts(run.root, adopted):
+        adopt_plan(run.root, adopted)
         return
     share = None
     if deadline is not None:
-        count = count_jobs(wanted.configurations, choose_folds(run, wanted.folds), all_folds(run))
+        known = split_names(run)
+        count = count_jobs(request.configurations, choose_folds(known, request.folds), known)
         left = deadline.left()
-        share = default_seconds(wanted.device) if left is None else left / count
+        share = default_seconds(request.device) if left is None else left / count
     make_plan(
         run.root,
-        planner=wanted.planner,
+        planner=request.planner or named_traits(request.trainer).planner,
         budget=share,
-        device=wanted.device,
-        memory=wanted.memory,
-        cascade=wants_cascade(wanted.configurations),
+        device=request.device,
+        memory=request.memory,
+        cascade=wants_cascade(request.configurations),
     )
-    if wanted.pretrained is not None and is_pretraining(wanted.pretrained):
-        keep_pretrained(run.root, wanted.pretrained)
+    if request.pretrained is not None and is_pretraining(request.pretrained):
+        keep_pretrained(run.root, request.pretrained)
 
 
-def _conclude(run: Run, jobs: Sequence[Job], journal: Journal, workers: int | None) -> dict[str, Any]:
+def _conclude(planned: PlannedRun, journal: Journal, workers: int | None) -> dict[str, Any]:
     """The choice among what is validated, and the report."""
     summary: dict[str, Any] = {}
-    if any(job.fold != ALL_DATA for job in jobs):
+    state = RunState.read(planned.run)
+    if any(state.validated(name) for name in planned.plan.configurations):
         with journal.stage("ensembles, post-processing and summary"):
-            summary = summarise(run, workers=workers)
+            summary = summarise(planned, workers=workers)
     with journal.stage("report"):
         from autoseg.report.build import write_report
 
-        write_report(run)
+        write_report(planned.run)
     return summary
 
 
@@ -236,26 +189,36 @@ def _check_folder(run: Run, dataset: Path, resume: bool) -> None:
 
 
 def _train_all(
+    planned: PlannedRun,
     jobs: Sequence[Job],
+    todo: Callable[..., FoldJob],
+    request: TrainingRequest,
     deadline: Deadline,
-    resumed_budget: float | None,
     journal: Journal,
-    train: Callable[..., Any],
-    whole: Callable[[Job], float | None],
 ) -> None:
-    """Trains what is not finished, one after the other; the time that is left is shared by what each still needs."""
+    """Trains what is not finished, one after the other; the time that is left is shared by what each still needs.
+
+    Args:
+        planned: run.
+        jobs: all trainings, with where they stand.
+        todo: makes a `FoldJob` of (configuration, fold, budget=seconds).
+        request: what the user chose.
+        deadline: for everything.
+        journal: of the run.
+    """
     waiting = [job for job in jobs if job.state != "finished"]
     if not waiting:
         logger.info("all %d trainings are finished already", len(jobs))
         return
-    if resumed_budget is not None:
-        deadline = _extended(deadline, resumed_budget / len(jobs), waiting, journal)
+    if request.resume and request.budget is not None:
+        deadline = _extended(deadline, request.budget / len(jobs), waiting, journal)
+    whole = _whole_training(planned.plan, todo("", "").trainer, request)
     announce(on_leader(lambda: estimated(jobs, deadline.left(), whole)))
     for i, job in enumerate(waiting):
         left = deadline.left()
         with journal.stage(f"train {job.name}"):
             share = None if left is None else ranks().agree(shares(waiting[i:], left)[0])
-            train(job.configuration, job.fold, budget=share)
+            train_job(planned, todo(job.configuration, job.fold, budget=share), request)
 
 
 def _extended(deadline: Deadline, even_share: float, waiting: Sequence[Job], journal: Journal) -> Deadline:
@@ -268,17 +231,16 @@ def _extended(deadline: Deadline, even_share: float, waiting: Sequence[Job], jou
     return Deadline.after(needed)
 
 
-def _whole_training(
-    plan: Plan, trainer: str, device: str, steps: int | None, seconds: float | None
-) -> Callable[[Job], float | None]:
+def _whole_training(plan: Plan, trainer: NamedTrainer, request: TrainingRequest) -> Callable[[Job], float | None]:
     """Seconds of a whole training without its validation: as given, or for a number of steps timed once."""
+    steps, seconds = request.config.steps, request.config.seconds or default_seconds(request.device)
 
     @cache
     def pace(name: str) -> float:
         configuration = plan.configurations[name]
         channels = input_channels(configuration, len(plan.channels), plan.labels)
-        step = traits_of(plugins.resolve("trainer", trainer)).training_step
-        return step_seconds(step(configuration, channels, plan.labels.outputs), device)
+        step = trainer.traits.training_step(configuration, channels, plan.labels.outputs)
+        return step_seconds(step, request.device)
 
     return lambda job: seconds if steps is None else steps * pace(job.configuration)
 

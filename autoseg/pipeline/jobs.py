@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from autoseg.log import duration, logger
 from autoseg.plan.record import Plan
-from autoseg.training.curves import read_metrics
-from autoseg.workspace import ALL_DATA, Run
-
-State = Literal["finished", "trained", "started", "waiting"]
+from autoseg.run_state import FoldState, RunState, Standing
+from autoseg.workspace import ALL_DATA
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Job:
 
     configuration: str
     fold: str
-    state: State = "waiting"
+    state: Standing = "waiting"
     progress: float = 0.0
     seconds: float | None = None
 
@@ -37,38 +34,46 @@ class Job:
 
 
 def list_jobs(
-    run: Run, plan: Plan, configurations: Sequence[str], folds: Sequence[str], every: Sequence[str]
+    state: RunState,
+    plan: Plan,
+    configurations: Sequence[str],
+    folds: Sequence[str],
+    every: Sequence[str],
+    *,
+    validates: bool = True,
 ) -> tuple[Job, ...]:
     """The trainings of some folds of some configurations, in order, with where they stand.
 
     Args:
+        state: of the run, from which alone follows what is done.
+        plan: of the run.
         configurations: names, a cascade's first stage before the second.
         folds: wanted folds.
         every: all folds of the run's splits. A cascade's second stage learns from predictions of all training cases
             by networks that did not see them, so that its first stage is trained on every fold.
+        validates: whether the trainer scores validation cases.
     """
     feeding = {plan.configurations[name].previous_stage for name in configurations}
     return tuple(
-        _standing(run, Job(name, fold), feeds=name in feeding)
+        _job(state.fold(name, fold), name, fold, validates=validates and fold != ALL_DATA, feeds=name in feeding)
         for name in configurations
         for fold in (dict.fromkeys([*every, *folds]) if name in feeding else folds)
     )
 
 
-def _standing(run: Run, job: Job, *, feeds: bool) -> Job:
-    """The job with its state; one that `feeds` a second stage is only finished with the labels for it."""
-    folder = run.fold(job.configuration, job.fold)
-    validated = folder.validation_summary.exists() and (not feeds or folder.next_stage.is_dir())
-    if validated or (job.fold == ALL_DATA and folder.final.exists()):
-        return replace(job, state="finished", progress=1.0, seconds=0.0)
-    if folder.final.exists():
-        return replace(job, state="trained", progress=1.0)
-    rows = read_metrics(folder.metrics) if folder.last.exists() else []
-    if not rows:
-        return job
-    last = rows[-1]
-    spent, left = float(last.get("seconds") or 0), float(last.get("remaining") or 0)
-    return replace(job, state="started", progress=spent / (spent + left) if spent + left else 0.0, seconds=left)
+def _job(fold_state: FoldState, name: str, fold: str, *, validates: bool, feeds: bool) -> Job:
+    """The training of a fold with where it stands; one that `feeds` a second stage is only finished with the labels
+    for it."""
+    standing = fold_state.standing(validates=validates, feeds=feeds)
+    if standing == "finished":
+        return Job(name, fold, standing, progress=1.0, seconds=0.0)
+    return Job(
+        name,
+        fold,
+        standing,
+        progress=fold_state.progress,
+        seconds=None if standing == "trained" else fold_state.remaining,
+    )
 
 
 def shares(jobs: Sequence[Job], seconds: float) -> tuple[float, ...]:

@@ -1,121 +1,46 @@
-"""New images through a trained run."""
+"""New images through a trained run, whatever its networks do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from autoseg.data.dataset import Case
-from autoseg.data.discovery import find_cases
-from autoseg.inference.estimate import CaseEstimate, CaseEstimates, Reliability, write_estimates
-from autoseg.inference.predictor import Predictor
-from autoseg.log import logger
-from autoseg.pipeline.choices import names_of
-from autoseg.training.distributed import rank_from_environment
-from autoseg.training.runtime import find_device
-from autoseg.workspace import ALL_DATA
-
-ESTIMATES = "uncertainty.json"
-"""Beside the predictions: how good each is expected to be (`inference.estimate.CaseEstimates`)."""
+from autoseg import plugins
+from autoseg.errors import ConfigurationError
+from autoseg.exchange.archive.reading import model_folder
+from autoseg.plan.record import Plan
+from autoseg.training.context import Applies, PredictionRequest, traits_of
+from autoseg.workspace import Run
 
 
 def predict(
-    out: Path,
-    inputs: Sequence[Path],
-    folder: Path,
-    *,
-    configuration: str | None = None,
-    folds: str = "all",
-    save_probabilities: bool = False,
-    uncertainty: bool = False,
-    keep_existing: bool = False,
-    mirroring: bool = True,
-    skip_empty: bool = False,
-    device: str = "auto",
+    run: Path, inputs: Sequence[Path], folder: Path, request: PredictionRequest | None = None, **options: Any
 ) -> list[str]:
-    """Segments images with a run's model.
-
-    Of several processes started by torchrun each takes its share of the images.
+    """Applies a run's model to images, by the trainer of its plan.
 
     Args:
-        out: run folder, or a zip file of `autoseg export`.
+        run: run folder, or a model file that `autoseg export` made.
         inputs: a folder, or image files.
-        folder: for a label file an image and uncertainty.json.
-        configuration: a name, names joined by "+" for their ensemble, or None for the best of the run.
-        folds: "all" that are trained, "all-data" for the model of all data, or numbers separated by commas.
-        save_probabilities, uncertainty: write these as well (see `Predictor.predict_files`).
-        keep_existing: leave images whose label file is there already.
-        mirroring: average over mirror copies.
-        skip_empty: leave out tiles in which each channel has one value only (see `Predictor.load`).
-        device: "auto", "cpu", "cuda", "mps".
+        folder: for the results.
+        request: what else is asked.
+        options: fields of a `PredictionRequest`, in place of one.
 
     Returns:
-        A message for each case that could not be predicted.
+        A message for each case that could not be done.
+
+    Raises:
+        ConfigurationError: the run's networks are not applied to single images; the command that uses them is named.
     """
-    rank, count = rank_from_environment()
-    chosen = None if folds == "all" else (ALL_DATA,) if folds == "all-data" else tuple(names_of(folds))
-    predictor = Predictor.load(
-        out,
-        configuration=configuration,
-        folds=chosen,
-        device=_own_device(device, rank),
-        mirroring=mirroring,
-        skip_empty=skip_empty,
-    )
-    # Divided before looking at what is there, which changes while the others work.
-    own = find_cases(inputs, len(predictor.plan.channels))[rank::count]
-    if keep_existing:
-        own = _missing(own, folder, predictor.plan.file_ending)
-    part = _part(folder, rank, count)
-    part.unlink(missing_ok=True)  # of an earlier call that was interrupted
-    done = predictor.predict_files(own, folder, save_probabilities=save_probabilities, uncertainty=uncertainty)
-    if done.estimates or count > 1:
-        earlier = _read(folder / ESTIMATES) if keep_existing else {}
-        if count == 1:
-            write_estimates(folder / ESTIMATES, {**earlier, **done.estimates}, predictor.reliability)
-        else:
-            write_estimates(part, done.estimates)
-            _merge(folder, count, earlier, predictor.reliability)
-    return done.failures
-
-
-def _own_device(device: str, rank: int) -> str:
-    """A GPU of its own for each of several processes on a machine."""
-    found = find_device(device)
-    if found != "cuda":
-        return found
-    return f"cuda:{rank % torch.cuda.device_count()}" if rank else found
-
-
-def _missing(cases: Sequence[Case], folder: Path, ending: str) -> tuple[Case, ...]:
-    left = tuple(case for case in cases if not (folder / f"{case.id}{ending}").exists())
-    if len(left) < len(cases):
-        logger.info("%d of %d images are predicted already", len(cases) - len(left), len(cases))
-    return left
-
-
-def _part(folder: Path, rank: int, count: int) -> Path:
-    """Where one of several processes leaves its estimates for the last of them."""
-    return folder / f"uncertainty.{rank + 1}-of-{count}.json"
-
-
-def _merge(folder: Path, count: int, earlier: Mapping[str, CaseEstimate], reliability: Reliability | None) -> None:
-    """Makes one file of the parts if all are there. The process that finishes last finds them all; where two finish
-    at once both may, write the same, and the parts may vanish while the second reads them."""
-    parts = [_part(folder, rank, count) for rank in range(count)]
-    if not all(part.exists() for part in parts):
-        return
-    with suppress(FileNotFoundError):
-        found = dict(earlier)
-        for part in parts:
-            found |= _read(part)
-        write_estimates(folder / ESTIMATES, found, reliability)
-    for part in parts:
-        part.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> dict[str, CaseEstimate]:
-    return dict(CaseEstimates.load(path).cases) if path.exists() else {}
+    request = request or PredictionRequest(**options)
+    place = Run(model_folder(run))
+    plan = Plan.load(place.require(place.plan, "autoseg plan-and-train"))
+    trainer = plugins.resolve("trainer", plan.task)
+    if not issubclass(trainer, Applies):
+        raise ConfigurationError(
+            "the run's model is not applied to single images",
+            where=run,
+            got=f"a model for {plan.task}",
+            remedy=f"use it with: {traits_of(trainer).usage.format(run=run)}",
+        )
+    return trainer.apply(place.root, inputs, folder, request)

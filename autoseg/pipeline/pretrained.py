@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from torch import Tensor
 
 from autoseg.data.dataset import Dataset
+from autoseg.data.digest import shared_images
 from autoseg.errors import ConfigurationError, PlanError, WorkspaceError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.inference.model import trained_folds
 from autoseg.log import logger
 from autoseg.pipeline.choices import count_workers
+from autoseg.pipeline.planned import PlannedRun
 from autoseg.pipeline.stages import load_dataset, load_plan
-from autoseg.plan.record import SEGMENTATION, Plan
-from autoseg.tasks.pretraining.pipeline.collect import shared_images
-from autoseg.tasks.pretraining.trainer.options import TASK as PRETRAINING
-from autoseg.tasks.pretraining.trainer.sources import Sources, sources_file
+from autoseg.pipeline.trainers import installed_traits
+from autoseg.plan.record import Plan
 from autoseg.training.checkpoint import load_checkpoint
+from autoseg.training.context import Handover
 from autoseg.workspace import ALL_DATA, Run
 
 
 def trained_plan(folder: Path) -> Plan:
     """The plan of a run with the configurations alone that have final weights, and in a cascade their first stages.
 
-    That of a pretraining becomes one for segmentation, for which it was made.
+    That of a pretraining becomes one for the task for which it was made.
 
     Raises:
         WorkspaceError: no plan, or no configuration is trained.
@@ -41,12 +44,12 @@ def trained_plan(folder: Path) -> Plan:
             remedy="train it, or give a run that `autoseg import-nnunet` made",
         )
     linked = {name: one if one.next_stage in kept else one.with_(next_stage=None) for name, one in kept.items()}
-    return plan.with_(configurations=linked, task=SEGMENTATION if plan.task == PRETRAINING else plan.task)
+    return plan.with_(configurations=linked, task=installed_traits(plan.task).handover.task or plan.task)
 
 
 def is_pretraining(folder: Path) -> bool:
-    """Whether a folder is a run of self-supervised pretraining."""
-    return folder.is_dir() and Run(folder).plan.exists() and load_plan(Run(folder)).task == PRETRAINING
+    """Whether a folder is a run whose networks are made to start others, as those of a pretraining are."""
+    return folder.is_dir() and _origin(folder).task is not None
 
 
 def adopted_run(pretrained: Path | None, *, planner: str | None, memory: float | Literal["auto"] | None) -> Path | None:
@@ -119,12 +122,14 @@ def keep_pretrained(out: Path, pretrained: Path) -> None:
     plan.with_(configurations=kept).save(Run(out).plan)
 
 
-def refuse_leakage(pretrained: Path | None, out: Path, validation: Collection[str], workers: int | None = None) -> None:
+def refuse_leakage(
+    pretrained: Path | None, planned: PlannedRun, validation: Collection[str], workers: int | None = None
+) -> None:
     """Refuses to validate on images that a pretraining has seen, whatever their names.
 
     Args:
         pretrained: run of a pretraining or its final checkpoint; others are not looked into.
-        out: run folder with the data set.
+        planned: run with the data set.
         validation: cases to be validated on.
         workers: processes that read images.
 
@@ -133,29 +138,32 @@ def refuse_leakage(pretrained: Path | None, out: Path, validation: Collection[st
     """
     if pretrained is None or not validation:
         return
-    images, held_out = _seen(pretrained)
-    if not images:
+    seen = _origin(pretrained).seen(pretrained)
+    if not seen.digests:
         return
-    seen = shared_images(images, load_dataset(Run(out)), validation, workers=count_workers(workers))
-    if seen:
+    shared = shared_images(seen.digests, planned.dataset, validation, workers=count_workers(workers))
+    if shared:
         raise ConfigurationError(
             "the pretraining has seen images that are to be validated on",
             where=pretrained,
-            got=f"{len(seen)} of {len(validation)}: {', '.join(seen[:5])}",
-            expected="a pretraining without them" + (f"; it held out {held_out}" if held_out else ""),
-            remedy=f"pretrain with --hold-out {Run(out).splits}:FOLD and train that fold, or train on all data with "
+            got=f"{len(shared)} of {len(validation)}: {', '.join(shared[:5])}",
+            expected="a pretraining without them" + (f"; it held out {seen.held_out}" if seen.held_out else ""),
+            remedy=f"pretrain with --hold-out {planned.run.splits}:FOLD and train that fold, or train on all data with "
             "--folds all-data, which validates on none",
         )
 
 
-def _seen(pretrained: Path) -> tuple[Collection[str], str | None]:
-    """Digests of the images that a pretraining has seen, and what it held out, as far as it is known."""
-    if is_pretraining(pretrained):
-        sources = Sources.load(sources_file(Run(pretrained)))
-        return sources.digests.values(), sources.hold_out
-    if pretrained.is_dir():
-        return (), None
-    return load_checkpoint(pretrained).get("adaptation", {}).get("images", ()), None
+def starting_tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a checkpoint that another training starts from, as the trainer that made it says."""
+    return installed_traits(checkpoint.get("trainer")).handover.tensors(checkpoint)
+
+
+def _origin(pretrained: Path) -> Handover:
+    """What the trainer of a run, or of a checkpoint, hands over."""
+    if not pretrained.is_dir():
+        return installed_traits(load_checkpoint(pretrained).get("trainer")).handover
+    run = Run(pretrained)
+    return installed_traits(load_plan(run).task).handover if run.plan.exists() else Handover()
 
 
 def adopt_plan(out: Path, pretrained: Path) -> Plan:

@@ -40,7 +40,7 @@ class Setting(NamedTuple):
     meaning: str
 
 
-_PLUGINS = {"training.losses": "loss", "training.sampler.name": "sampler"}
+_PLUGINS = {"training.losses": "loss", "training.sampler.name": "sampler", "training.hooks": "hook"}
 """Settings that name plug-ins, and the plug-ins' kind."""
 
 
@@ -140,7 +140,10 @@ def _named_plugins(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     losses, sampler = training.get("losses"), training.get("sampler")
     names = [losses] if isinstance(losses, str) else list(losses) if isinstance(losses, dict) else []
     name = sampler.get("name") if isinstance(sampler, dict) else sampler
-    return [("loss", loss) for loss in names] + ([("sampler", name)] if isinstance(name, str) else [])
+    hooks = training.get("hooks")
+    hooks = [hook for hook in hooks if isinstance(hook, str)] if isinstance(hooks, (list, tuple)) else []
+    sampler_name = [("sampler", name)] if isinstance(name, str) else []
+    return [*(("loss", loss) for loss in names), *sampler_name, *(("hook", hook) for hook in hooks)]
 
 
 def _unknown_plugins(values: Mapping[str, Any]) -> list[AutosegError]:
@@ -183,6 +186,8 @@ def _describe(record: type[Record], prefix: str) -> list[Setting]:
 def _values(key: str, field: FieldInfo) -> str:
     """The values a setting takes, in words."""
     kind = _PLUGINS.get(key)
+    if key == "training.hooks":
+        return "NAMES, ...; names: " + (", ".join(plugins.names("hook")) or "none is installed")
     if key == "training.losses":
         return "NAME, or NAME = WEIGHT, ...; names: " + ", ".join(plugins.names("loss"))
     if kind is not None:

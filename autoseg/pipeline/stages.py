@@ -101,9 +101,8 @@ def check_splits(run: Run, rule: SplitRule | None) -> None:
     Raises:
         ConfigurationError: they are others.
     """
-    if rule in (None, SplitRule()) or not run.splits.exists():
+    if rule is None or rule == SplitRule() or not run.splits.exists():
         return
-    assert rule is not None
     cases = load_dataset(run).identifiers
     wanted = make_splits(cases, rule, Fingerprint.load(run.fingerprint).classes)
     if list(load_splits(run.splits, cases)) != list(wanted):
@@ -113,6 +112,12 @@ def check_splits(run: Run, rule: SplitRule | None) -> None:
             got=rule.file or "choices about splits that divide the cases otherwise",
             remedy="leave the choices about splits out to go on with the run's own folds, or give another --out",
         )
+
+
+def split_names(run: Run) -> tuple[str, ...]:
+    """Names of the folds of the run's splits."""
+    path = run.require(run.splits, "autoseg fingerprint DATASET --out RUN")
+    return tuple(str(number) for number in range(len(load_splits(path, load_dataset(run).identifiers))))
 
 
 def make_plan(

@@ -6,12 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autoseg import plugins
 from autoseg.evaluation.run import summarise_run
 from autoseg.inference.model import runtime_of
-from autoseg.pipeline.choices import split_of
-from autoseg.pipeline.stages import load_dataset, load_plan
-from autoseg.pipeline.trainers import task_traits
+from autoseg.pipeline.planned import PlannedRun
+from autoseg.pipeline.trainers import named_trainer, trainer_of
 from autoseg.pipeline.training import validated_scores
 from autoseg.report.build import write_report
 from autoseg.training.checkpoint import load_checkpoint
@@ -21,16 +19,14 @@ from autoseg.training.runtime import find_device
 from autoseg.workspace import Run
 
 
-def summarise(run: Run, *, device: str = "auto", workers: int | None = None) -> dict[str, Any]:
+def summarise(planned: PlannedRun, *, device: str = "auto", workers: int | None = None) -> dict[str, Any]:
     """`evaluation.run.summarise_run`, for which folds without saved probabilities are predicted again."""
-    again = partial(validate_again, run, device=device, workers=workers)
-    plan = load_plan(run)
-    traits = task_traits(plan)
+    traits = trainer_of(planned.plan).traits
     return summarise_run(
-        run,
-        load_dataset(run),
-        plan,
-        predict_again=again,
+        planned.run,
+        planned.dataset,
+        planned.plan,
+        predict_again=partial(validate_again, planned, device=device, workers=workers),
         workers=workers,
         postprocesses=traits.postprocesses,
         usage=traits.usage,
@@ -38,9 +34,15 @@ def summarise(run: Run, *, device: str = "auto", workers: int | None = None) -> 
 
 
 def validate_again(
-    run: Run, configuration: str, fold: str, *, device: str = "auto", workers: int | None = None
+    planned: PlannedRun, configuration: str, fold: str, *, device: str = "auto", workers: int | None = None
 ) -> dict[str, Any]:
     """Predicts and scores the validation of a trained fold anew, and keeps its probabilities.
+
+    Args:
+        planned: run.
+        configuration, fold: names of a trained fold.
+        device: "auto", "cpu", "cuda", "mps".
+        workers: processes; None takes one a usable core.
 
     Returns:
         The content of its validation/summary.json.
@@ -48,21 +50,21 @@ def validate_again(
     Raises:
         WorkspaceError: the fold is not trained, or its preprocessed cases are gone.
     """
-    dataset, plan = load_dataset(run), load_plan(run)
-    checkpoint = load_checkpoint(run.fold(configuration, fold).final)
+    checkpoint = load_checkpoint(planned.run.fold(configuration, fold).final)
+    trainer = named_trainer(checkpoint.get("trainer") or planned.plan.task)
     context = FoldContext(
-        run=run,
-        dataset=dataset,
-        plan=plan,
+        run=planned.run,
+        dataset=planned.dataset,
+        plan=planned.plan,
         configuration_name=configuration,
         fold=fold,
-        split=split_of(run, dataset, fold),
+        split=planned.split(fold),
         config=TrainingConfig.model_validate(checkpoint.get("config", {})),
         runtime=runtime_of(checkpoint["runtime"], find_device(device)),
-        trainer=checkpoint.get("trainer") or plan.task,
+        trainer=trainer.name,
         keep_probabilities=True,
     )
-    return validated_scores(plugins.resolve("trainer", context.trainer)(context), context, workers)
+    return validated_scores(trainer.make(context), context, workers)
 
 
 def choose(out: Path, *, device: str = "auto", workers: int | None = None) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def choose(out: Path, *, device: str = "auto", workers: int | None = None) -> di
     Raises:
         WorkspaceError: no fold is validated.
     """
-    run = Run(out)
-    summary = summarise(run, device=device, workers=workers)
-    write_report(run)
+    planned = PlannedRun.load(Run(out))
+    summary = summarise(planned, device=device, workers=workers)
+    write_report(planned.run)
     return summary

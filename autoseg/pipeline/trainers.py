@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from autoseg import plugins
 from autoseg.errors import ConfigurationError
-from autoseg.plan.record import PRETRAINING, Plan
+from autoseg.plan.record import Plan
 from autoseg.records import unknown_name
 from autoseg.training.config import TrainingConfig
-from autoseg.training.context import Traits, traits_of
+from autoseg.training.context import FoldContext, Trainer, Traits, Validates, traits_of
 
 
-def trainer_of(plan: Plan, wanted: str | None) -> str:
-    """The trainer's name: as asked, else that of the plan's task.
+@dataclass(frozen=True)
+class NamedTrainer:
+    """A plug-in of kind "trainer", resolved."""
+
+    name: str
+    make: Callable[[FoldContext], Trainer]
+
+    @property
+    def traits(self) -> Traits:
+        """What it asks of the stages around a training."""
+        return traits_of(self.make)
+
+    @property
+    def validates(self) -> bool:
+        """Whether its networks are judged on validation cases."""
+        return isinstance(self.make, type) and issubclass(self.make, Validates)
+
+
+def named_trainer(name: str) -> NamedTrainer:
+    """The plug-in of that name.
+
+    Raises:
+        ConfigurationError: an unknown name.
+    """
+    return NamedTrainer(name, plugins.resolve("trainer", name))
+
+
+def trainer_of(plan: Plan, wanted: str | None = None) -> NamedTrainer:
+    """The trainer for a plan: as asked, else that of the plan's task.
 
     Raises:
         ConfigurationError: an unknown trainer, or one for another task than the plan's.
     """
-    name = plan.task if wanted is None else wanted
-    traits = traits_of(plugins.resolve("trainer", name))
-    if traits.task != plan.task:
-        planner = traits.planner or "default"
-        raise ConfigurationError(
-            f"the trainer {name!r} does not fit the plan",
-            got=f"a plan for {plan.task}, made by the planner {plan.planner!r}",
-            expected=f"a plan for {traits.task}",
-            remedy="pretrain with `autoseg pretrain DATASET... --out OTHER`, or leave out --trainer"
-            if traits.task == PRETRAINING
-            else f"plan with `autoseg plan RUN --planner {planner}`, or leave out --trainer",
-        )
-    return name
+    trainer = named_trainer(plan.task if wanted is None else wanted)
+    traits = trainer.traits
+    if traits.task == plan.task:
+        return trainer
+    plan_it = f"plan with `autoseg plan RUN --planner {traits.planner or 'default'}`, or leave out --trainer"
+    raise ConfigurationError(
+        f"the trainer {trainer.name!r} does not fit the plan",
+        got=f"a plan for {plan.task}, made by the planner {plan.planner!r}",
+        expected=f"a plan for {traits.task}",
+        remedy=traits.begun_by or plan_it,
+    )
 
 
 def check_options(trainer: str, config: TrainingConfig) -> None:
@@ -37,17 +65,17 @@ def check_options(trainer: str, config: TrainingConfig) -> None:
     Raises:
         ConfigurationError: the first such option.
     """
-    known = traits_of(plugins.resolve("trainer", trainer)).options
+    options = named_trainer(trainer).traits.options
     for name in config.options:
-        if name not in known:
-            raise unknown_name(f"option of the trainer {trainer}", name, known, where=f"training.options.{name}")
-
-
-def task_traits(plan: Plan) -> Traits:
-    """What the trainer of the plan's task asks of the stages around it."""
-    return traits_of(plugins.resolve("trainer", plan.task))
+        if name not in options:
+            raise unknown_name(f"option of the trainer {trainer}", name, options, where=f"training.options.{name}")
 
 
 def named_traits(trainer: str | None) -> Traits:
-    """The same of a trainer that the user names; the usual ones if none is named."""
-    return Traits() if trainer is None else traits_of(plugins.resolve("trainer", trainer))
+    """The traits of a trainer that the user names; the usual ones if none is named."""
+    return Traits() if trainer is None else named_trainer(trainer).traits
+
+
+def installed_traits(trainer: str | None) -> Traits:
+    """The traits of a trainer that a file names; the usual ones where it names none, or none that is installed here."""
+    return named_traits(trainer if trainer in plugins.names("trainer") else None)

@@ -18,7 +18,7 @@ from autoseg.inference.estimate import Reliability, reliability_of
 from autoseg.plan.record import PRETRAINING, SEGMENTATION, Plan
 from autoseg.postprocessing.choose import Decision
 from autoseg.records import read_mapping
-from autoseg.training.curves import Row, read_metrics
+from autoseg.run_state import MetricsRow, read_metrics
 from autoseg.workspace import Fold, Run
 
 Scores = dict[str, dict[str, float | None]]
@@ -52,7 +52,7 @@ class FoldRecords:
     """
 
     folder: Fold
-    metrics: list[Row]
+    metrics: list[MetricsRow]
     cases: tuple[CaseScores, ...] | None
     beside: tuple[CaseScores, ...] = ()
 

@@ -129,6 +129,7 @@ class TrainingConfig(Record):
         round_steps: steps between two online validations and checkpoints; None derives it from the length.
         validation_share: online validation batches a training batch.
         stop_after: ends cleanly after this many steps of this process, to be resumed (None: never).
+        hooks: plug-ins of kind "hook" that are called after every round and at the end, after those of every training.
         options: choices for a trainer with a record of its own, such as `registration`: field -> value, instead of the
             plan's.
     """
@@ -153,6 +154,7 @@ class TrainingConfig(Record):
     round_steps: int | None = Field(default=None, ge=1)
     validation_share: float = Field(default=0.1, ge=0, le=1)
     stop_after: int | None = Field(default=None, ge=1)
+    hooks: tuple[str, ...] = ()
     options: dict[str, Any] = {}
 
     def augments_on(self, device: str) -> bool:

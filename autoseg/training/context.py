@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
 
 from autoseg.data.dataset import Dataset
 from autoseg.data.splits import Split
@@ -70,6 +72,46 @@ def usual_method(configuration: ConfigurationPlan, config: TrainingConfig, steps
 
 
 @dataclass(frozen=True)
+class SeenImages:
+    """Images that a training has learned from.
+
+    Attributes:
+        digests: of their voxels (`autoseg.data.digest.image_digest`).
+        held_out: what was kept out of it, in words; None if nothing was.
+    """
+
+    digests: Collection[str] = ()
+    held_out: str | None = None
+
+
+def all_tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a checkpoint, every one of them."""
+    weights: dict[str, Tensor] = checkpoint["network"]
+    return weights
+
+
+def nothing_seen(pretrained: Path) -> SeenImages:
+    """For trainers whose cases are known from the splits."""
+    return SeenImages()
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What a finished training gives to one that starts from its weights.
+
+    Attributes:
+        task: what the plan of the other is for, where its own networks are only made to start others; None where they
+            are of use by themselves.
+        tensors: of a checkpoint, those that the other network takes.
+        seen: of a run folder or a checkpoint file, the images that the other must not be validated on.
+    """
+
+    task: str | None = None
+    tensors: Callable[[Mapping[str, Any]], dict[str, Tensor]] = all_tensors
+    seen: Callable[[Path], SeenImages] = nothing_seen
+
+
+@dataclass(frozen=True)
 class Traits:
     """What the stages around a training must know of its trainer; the defaults are those of segmentation.
 
@@ -80,6 +122,8 @@ class Traits:
         needs_labels: refuses data sets in which an image has no label.
         postprocesses: label post-processing is chosen on its validation.
         usage: how its networks are applied to new images, with {run} for the run folder.
+        begun_by: how its trainings are begun, where `plan` and `train` are not enough; None where they are.
+        handover: what other trainings get that start from its weights.
         method: completes the user's choices for (configuration, config, expected steps).
         training_step: (configuration, channels, outputs) -> a whole step on random data, to be timed under a runtime.
     """
@@ -90,6 +134,8 @@ class Traits:
     needs_labels: bool = True
     postprocesses: bool = True
     usage: str = "autoseg predict {run} IMAGES --out DIR"
+    begun_by: str | None = None
+    handover: Handover = Handover()
     method: Callable[[ConfigurationPlan, TrainingConfig, float], TrainingConfig] = usual_method
     training_step: Callable[[ConfigurationPlan, int, int], Callable[[Runtime], None]] = training_step
 
@@ -114,13 +160,22 @@ class Validated:
 
 
 class Trainer(Protocol):
-    """A plug-in of kind "trainer": made from a `FoldContext`. It may state `traits` where it differs from the usual."""
+    """A plug-in of kind "trainer": made from a `FoldContext`.
+
+    It may state `traits` where it differs from the usual, and it may do more than train: validate (`Validates`), and
+    apply its networks to new images (`Applies`).
+    """
 
     def __init__(self, context: FoldContext) -> None: ...
 
     def task(self) -> Task:
         """What the loop trains."""
         ...
+
+
+@runtime_checkable
+class Validates(Protocol):
+    """A trainer whose networks are judged on the validation cases of their fold."""
 
     def validation_seconds(self, step_seconds: float) -> float:
         """An estimate of what `predict_validation` takes, from the seconds of a training step."""
@@ -134,3 +189,48 @@ class Trainer(Protocol):
             beside them where it has any.
         """
         ...
+
+
+@runtime_checkable
+class Applies(Protocol):
+    """A trainer whose networks are of use on new images, by the command `predict`."""
+
+    @classmethod
+    def apply(cls, run: Path, inputs: Sequence[Path], folder: Path, request: PredictionRequest) -> list[str]:
+        """Applies a run's networks to images.
+
+        Args:
+            run: folder of a run that is trained, as far as the request needs it.
+            inputs: a folder, or image files.
+            folder: for the results.
+            request: what else the user asks.
+
+        Returns:
+            A message for each case that could not be done; the others are.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """What a user asks of a prediction.
+
+    Attributes:
+        configuration: a name, names joined by "+" for their ensemble, or None for the best of the run.
+        folds: "all" that are trained, "all-data" for the model of all data, or numbers joined by commas.
+        save_probabilities: write the classes' probabilities as well.
+        uncertainty: write as well where the networks contradict each other.
+        keep_existing: leave images whose result is there already.
+        mirroring: average over mirror copies.
+        skip_empty: leave out tiles in which each channel has one value only.
+        device: "auto", "cpu", "cuda", "mps".
+    """
+
+    configuration: str | None = None
+    folds: str = "all"
+    save_probabilities: bool = False
+    uncertainty: bool = False
+    keep_existing: bool = False
+    mirroring: bool = True
+    skip_empty: bool = False
+    device: str = "auto"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from autoseg.records import write_bytes
-
-Row = dict[str, Any]
+from autoseg.run_state import MetricsRow, read_metrics
 
 INK, MUTED, GRID = "#1f2933", "#6b7785", "#d9dee4"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b8860b", "#3399cc", "#7a5195", "#8c564b")
@@ -27,28 +25,7 @@ _SMALL_MEASURES = ("deviation", "alignment")
 """Measures of embeddings that fit one axis: 0 where all images look alike."""
 
 
-def read_metrics(path: str | Path) -> list[Row]:
-    """The rows of a metrics.jsonl, one a round of training, in the order of steps.
-
-    A line cut short (the process was killed while writing) is passed over; when a resumed training wrote a
-    step a second time, the later row counts. A file that is missing or empty gives an empty list.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    rows: dict[int, Row] = {}
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
-            rows[row["step"]] = row
-    return [rows[step] for step in sorted(rows)]
-
-
-def learning_curves(rows: Sequence[Row], *, title: str = "") -> Figure:
+def learning_curves(rows: Sequence[MetricsRow], *, title: str = "") -> Figure:
     """Four panels over the optimiser steps: loss, online validation Dice, learning rate, seconds a step.
 
     Args:
@@ -108,7 +85,9 @@ def plain_legend(axes: Axes, **options: Any) -> None:
         axes.legend(handles, names, **{**settings, **options})
 
 
-def _draw(axes: Axes, rows: Sequence[Row], value: Callable[[Row], float | None], color: str, **style: Any) -> None:
+def _draw(
+    axes: Axes, rows: Sequence[MetricsRow], value: Callable[[MetricsRow], float | None], color: str, **style: Any
+) -> None:
     known = [(row["step"], number) for row in rows if (number := value(row)) is not None]
     if known:
         steps, numbers = zip(*known, strict=True)
@@ -116,13 +95,13 @@ def _draw(axes: Axes, rows: Sequence[Row], value: Callable[[Row], float | None],
         axes.plot(steps, numbers, color=color, marker=marker, markersize=3, **style)
 
 
-def _loss(axes: Axes, rows: Sequence[Row]) -> None:
+def _loss(axes: Axes, rows: Sequence[MetricsRow]) -> None:
     _draw(axes, rows, lambda row: row.get("loss"), SERIES[0], label="training", linewidth=1.4)
     _draw(axes, rows, lambda row: row.get("validation_loss"), SERIES[1], label="validation", linewidth=1.4)
     plain_legend(axes)
 
 
-def _dice(axes: Axes, rows: Sequence[Row]) -> None:
+def _dice(axes: Axes, rows: Sequence[MetricsRow]) -> None:
     labels = list(dict.fromkeys(label for row in rows for label in row.get("validation_dice") or {}))
     for index, label in enumerate(labels):
         color = SERIES[(index + 1) % len(SERIES)]
@@ -134,7 +113,7 @@ def _dice(axes: Axes, rows: Sequence[Row]) -> None:
     plain_legend(axes, loc="lower right")
 
 
-def _measures(axes: Axes, rows: Sequence[Row]) -> None:
+def _measures(axes: Axes, rows: Sequence[MetricsRow]) -> None:
     names = dict.fromkeys(name for row in rows for name in row.get("measures") or {})
     shown = [name for name in names if name in _SMALL_MEASURES]
     for name, color in zip(shown, SERIES, strict=False):
@@ -143,22 +122,22 @@ def _measures(axes: Axes, rows: Sequence[Row]) -> None:
     plain_legend(axes)
 
 
-def _measure(name: str, row: Row) -> float | None:
+def _measure(name: str, row: MetricsRow) -> float | None:
     return (row.get("measures") or {}).get(name)
 
 
-def _class_dice(label: str, row: Row) -> float | None:
+def _class_dice(label: str, row: MetricsRow) -> float | None:
     return (row.get("validation_dice") or {}).get(label)
 
 
-def _learning_rate(axes: Axes, rows: Sequence[Row]) -> None:
+def _learning_rate(axes: Axes, rows: Sequence[MetricsRow]) -> None:
     _draw(axes, rows, lambda row: row.get("learning_rate"), SERIES[2], linewidth=1.4)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _time(axes: Axes, rows: Sequence[Row]) -> None:
-    def waiting(row: Row) -> float | None:
+def _time(axes: Axes, rows: Sequence[MetricsRow]) -> None:
+    def waiting(row: MetricsRow) -> float | None:
         seconds, share = row.get("step_seconds"), row.get("waiting_for_data")
         return None if seconds is None or share is None else seconds * share
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from autoseg import plugins
 from autoseg.log import duration, logger
 from autoseg.records import Record
 from autoseg.training.curves import write_progress
@@ -47,6 +49,17 @@ class Hook(Protocol):
     def round(self, report: RoundReport) -> None: ...
 
     def end(self) -> None: ...
+
+
+class HookFactory(Protocol):
+    """Makes hooks for a fold's folder, of a training that begins or is resumed at a step."""
+
+    def __call__(self, fold: Fold, first_step: int, /) -> Iterable[Hook]: ...
+
+
+def no_hooks(fold: Fold, first_step: int) -> tuple[Hook, ...]:
+    """For a training that nobody looks at."""
+    return ()
 
 
 class Console:
@@ -138,12 +151,18 @@ def tensorboard_installed() -> bool:
     return find_spec("tensorboard") is not None
 
 
-def default_hooks(fold: Fold, first_step: int) -> tuple[Hook, ...]:
-    """The hooks of every training, in the order of their calls: numbers first, then what is drawn from them."""
+def default_hooks(fold: Fold, first_step: int, *, names: Sequence[str] = ()) -> tuple[Hook, ...]:
+    """The hooks of every training, in the order of their calls: numbers first, then what is drawn from them.
+
+    Args:
+        fold: folder of the fold.
+        first_step: steps that are done already, of a training that is resumed.
+        names: plug-ins of kind "hook", which come last; each is a function of (fold, first_step).
+    """
     hooks: list[Hook] = [Console(), JsonLines(fold, first_step), Curves(fold)]
     if tensorboard_installed():
         hooks.append(TensorBoard(fold.root / "tensorboard"))
-    return tuple(hooks)
+    return (*hooks, *(plugins.resolve("hook", name)(fold, first_step) for name in names))
 
 
 def _titles(report: RoundReport) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,12 @@ from torch import Tensor
 from autoseg.allocation import freed_memory_kept
 from autoseg.errors import TrainingError
 from autoseg.log import logger
+from autoseg.run_state import begin_training, finish_training, withdraw_validation
 from autoseg.training.averaging import WeightAverage
 from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
 from autoseg.training.config import OptimizerConfig, ScheduleConfig, TrainingConfig
 from autoseg.training.distributed import dead_ranks_reported, gradients_kept, ranks
-from autoseg.training.hooks import Hook, RoundReport
+from autoseg.training.hooks import HookFactory, RoundReport, no_hooks
 from autoseg.training.interrupt import deferred_interrupt
 from autoseg.training.optimizer import Descent
 from autoseg.training.plateau import Plateau
@@ -30,6 +31,21 @@ from autoseg.training.task import TRAINING, VALIDATION, FollowedTask, MeasuredTa
 from autoseg.workspace import Fold
 
 _ENDLESS = 10**9
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a training begins.
+
+    Attributes:
+        trainer: name of the plug-in that made the task, for the checkpoints.
+        loaded: names of the weights that were loaded from another training, for `config.fine_tuning`.
+        resume: go on from the last checkpoint, if there is one; else the fold is trained anew.
+    """
+
+    trainer: str | None = None
+    loaded: tuple[str, ...] = ()
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,9 +78,8 @@ class Training:
         runtime: where.
         fold: folder for checkpoints and metrics.
         dimension: spatial dimensions of the images, for the memory layout.
-        hooks: called in this order after every round and at the end, by the leading process.
-        trainer: name of the plug-in that made the task, for the checkpoints.
-        loaded: names of the weights that were loaded from another training, for `config.fine_tuning`.
+        hooks: makes what is called, in this order, after every round and at the end; in the leading process alone.
+        start: anew or resumed, and from which weights.
     """
 
     def __init__(
@@ -75,12 +90,12 @@ class Training:
         fold: Fold,
         *,
         dimension: int,
-        hooks: tuple[Hook, ...],
-        trainer: str | None = None,
-        loaded: Collection[str] = (),
+        hooks: HookFactory = no_hooks,
+        start: Start | None = None,
     ) -> None:
-        self.trainer = trainer
-        self.task, self.config, self.runtime, self.fold, self.hooks = task, config, runtime, fold, hooks
+        start = start or Start()
+        self.trainer = start.trainer
+        self.task, self.config, self.runtime, self.fold = task, config, runtime, fold
         self.ranks = ranks()
         self.layout = runtime.memory_format(dimension)
         self.network = runtime.place(task.network, dimension)
@@ -89,7 +104,7 @@ class Training:
         self.forward: Any = runtime.compile(parallel)
         self.method = config.optimizer or OptimizerConfig()
         self.schedule = config.schedule or ScheduleConfig()
-        self.loaded = frozenset(loaded) if config.fine_tuning is not None else frozenset()
+        self.loaded = frozenset(start.loaded) if config.fine_tuning is not None else frozenset()
         self.descent = self._descent()
         self.average = None if config.ema_decay is None else WeightAverage(self.network, config.ema_decay)
         self.follower = task.follower(self.network) if isinstance(task, FollowedTask) else None
@@ -100,6 +115,8 @@ class Training:
         self._first_step = self._stop_at = 0
         self._interrupted = False
         self._asked_to_stop: Callable[[], bool] = lambda: False
+        self.resumed = start.resume and self._take_up()
+        self.hooks = tuple(hooks(fold, self.clock.step)) if self.ranks.leads else ()
 
     @property
     def finished(self) -> bool:
@@ -115,6 +132,8 @@ class Training:
         """
         # Sums on a CPU depend on the number of threads, so that a resumed training needs as many as it began with.
         torch.set_num_threads(self.runtime.threads)
+        if self.ranks.leads and not self.resumed:
+            begin_training(self.fold)
         self._first_step = self.clock.step
         self._stop_at = _ENDLESS if self.config.stop_after is None else self.clock.step + self.config.stop_after
         kept = freed_memory_kept(self.runtime.device)
@@ -128,14 +147,13 @@ class Training:
         if self.finished:
             if not self.clock.finished:
                 logger.info("no better score for %d rounds: done after %d steps", self.plateau.rounds, self.clock.step)
-            self._write_weights(self.fold.final)
-        if self.ranks.leads:
-            for hook in self.hooks:
-                hook.end()
+            self._finish()
+        for hook in self.hooks:
+            hook.end()
         self.ranks.wait()  # for the files of the leading process
         return Outcome(self.finished, self.clock.step, self.clock.seconds, self.plateau.best)
 
-    def resume(self) -> bool:
+    def _take_up(self) -> bool:
         """Takes up the state of the last checkpoint, if there is one; True if so."""
         if not self.fold.last.exists():
             return False
@@ -230,9 +248,8 @@ class Training:
             waiting_for_data=round((batches.waited - waited) / seconds, 4),
             measures=measures,
         )
-        if self.ranks.leads:
-            for hook in self.hooks:
-                hook.round(report)
+        for hook in self.hooks:
+            hook.round(report)
         return complete
 
     def _step(self, batches: _Stream, rate: float, loaded_rate: float | None) -> Tensor:
@@ -325,6 +342,14 @@ class Training:
                 **self._summary(),
             },
         )
+
+    def _finish(self) -> None:
+        """Replaces the final weights by those of this training."""
+        if self.ranks.leads:
+            withdraw_validation(self.fold)
+        self._write_weights(self.fold.final)
+        if self.ranks.leads:
+            finish_training(self.fold)
 
     def _write_weights(self, path: Path) -> None:
         """The weights to predict with."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from autoseg.evaluation.bootstrap import mean_intervals
 from autoseg.records import read_mapping
-from autoseg.training.curves import read_metrics
+from autoseg.run_state import read_metrics
 from autoseg.workspace import ALL_DATA
 from benchmarks.pretraining.draws import Draw
 from benchmarks.pretraining.experiment import SCRATCH, Arm, Experiment

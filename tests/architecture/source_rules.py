@@ -13,6 +13,7 @@ PACKAGES = ("autoseg", "planners", "datasets_spec")
 FLOORS: Mapping[str, int] = {
     **dict.fromkeys(("autoseg.errors", "autoseg.records", "autoseg.plugins", "autoseg.log", "autoseg.version"), 0),
     **dict.fromkeys(("autoseg.workspace", "autoseg.processes", "autoseg.provenance", "autoseg.allocation"), 1),
+    "autoseg.run_state": 1,
     **dict.fromkeys(("autoseg.data", "autoseg.plan.record", "datasets_spec"), 1),
     **dict.fromkeys(
         (
@@ -38,6 +39,8 @@ SIBLINGS = {
     ("autoseg.records", "autoseg.errors"),
     ("autoseg.plugins", "autoseg.errors"),
     ("autoseg.plugins", "autoseg.records"),
+    ("autoseg.run_state", "autoseg.workspace"),
+    ("autoseg.data", "autoseg.processes"),
     ("autoseg.plan.record", "autoseg.data"),
     ("autoseg.batches", "autoseg.preprocessing.store"),
     ("autoseg.plan.memory", "autoseg.networks"),
@@ -69,8 +72,7 @@ UNSETTLED: frozenset[tuple[str, str]] = frozenset(
         ("autoseg.cli", "autoseg.exchange"),
         ("autoseg.inference.predictor", "autoseg.exchange.archive"),
         ("autoseg.pipeline.export", "autoseg.exchange"),
-        ("autoseg.pipeline.pretrained", "autoseg.tasks.pretraining"),
-        ("autoseg.pipeline.training", "autoseg.tasks.pretraining"),
+        ("autoseg.pipeline.prediction", "autoseg.exchange"),
         ("autoseg.exchange.nnunet", "autoseg.exchange.archive"),
     }
 )

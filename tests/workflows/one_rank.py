@@ -24,7 +24,7 @@ from autoseg.training.config import OptimizerConfig, TrainingConfig
 from autoseg.training.context import FoldContext
 from autoseg.training.distributed import on_leader, ranks, start_ranks, stop_ranks
 from autoseg.training.hooks import default_hooks
-from autoseg.training.loop import Training
+from autoseg.training.loop import Start, Training
 from autoseg.training.runtime import Runtime
 from autoseg.workspace import Fold, Run
 
@@ -37,7 +37,7 @@ METHODS: dict[str, dict[str, Any]] = {
 """Trainings that are the same for one process and for two."""
 
 
-def training(run: Path, out: Path, **settings: object) -> Training:
+def training(run: Path, out: Path, *, resume: bool = False, **settings: object) -> Training:
     """A training of fold 0 of a prepared run that writes into `out`."""
     paths = Run(run)
     dataset, plan = Dataset.load(paths.dataset), Plan.load(paths.plan)
@@ -46,8 +46,8 @@ def training(run: Path, out: Path, **settings: object) -> Training:
     context = FoldContext(paths, dataset, plan, "3d_fullres", "0", split, config, Runtime())
     task = SegmentationTrainer(context).task()
     fold = Fold(out)
-    hooks = default_hooks(fold, 0) if ranks().leads else ()
-    return Training(task, config, context.runtime, fold, dimension=3, hooks=hooks)
+    start = Start(resume=resume)
+    return Training(task, config, context.runtime, fold, dimension=3, hooks=default_hooks, start=start)
 
 
 def share(run: Path, out: Path) -> None:
@@ -74,8 +74,8 @@ def share(run: Path, out: Path) -> None:
     seen["timed"] = timed.run().steps
     stopped = training(run, out / "resumed", **METHODS["plain"], stop_after=7)
     stopped.run()
-    resumed = training(run, out / "resumed", **METHODS["plain"])
-    assert resumed.resume()
+    resumed = training(run, out / "resumed", resume=True, **METHODS["plain"])
+    assert resumed.resumed
     resumed.run()
     (out / f"rank_{own.rank}.json").write_text(json.dumps(seen), encoding="utf-8")
 

@@ -12,11 +12,11 @@ from pretraining_data import QUICK, planned, write_data
 
 from autoseg import plugins
 from autoseg.cli.main import run
+from autoseg.run_state import read_metrics
 from autoseg.tasks.pretraining.report.section import MEASURES
 from autoseg.tasks.pretraining.trainer.adaptation import Adaptation
 from autoseg.tasks.pretraining.trainer.sources import Sources, sources_file
 from autoseg.training.checkpoint import load_checkpoint
-from autoseg.training.curves import read_metrics
 from autoseg.workspace import Run
 
 pytestmark = pytest.mark.usefixtures("fresh_logging")

@@ -22,13 +22,14 @@ from autoseg.data.files import read_labels
 from autoseg.data.splits import SplitRule, load_splits
 from autoseg.errors import ConfigurationError, TrainingError, WorkspaceError
 from autoseg.evaluation.evaluate import evaluate
+from autoseg.pipeline.request import TrainingRequest
 from autoseg.pipeline.settings import Settings
 from autoseg.plan.record import Plan, SamplerPlan
 from autoseg.tasks.segmentation.trainer.trainer import SegmentationTrainer
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.config import TrainingConfig
 from autoseg.training.context import FoldContext
-from autoseg.training.loop import Training
+from autoseg.training.loop import Start, Training
 from autoseg.training.runtime import Runtime
 from autoseg.workspace import Run
 
@@ -158,21 +159,21 @@ def test_hard_location_sampling_trains_and_resumes_exactly(prepared: Run, copy_r
         if stop is not None:
             _loop(run, stop_after=stop).run()
             assert load_checkpoint(run.fold("3d_fullres", 0).last)["task"]["places"]  # it has seen errors
-        training = _loop(run)
-        assert training.resume() == (stop is not None)
+        training = _loop(run, resume=True)
+        assert training.resumed == (stop is not None)
         training.run()
         finals.append(load_checkpoint(run.fold("3d_fullres", 0).final)["network"])
     assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])
 
 
-def _loop(run: Run, stop_after: int | None = None) -> Training:
+def _loop(run: Run, stop_after: int | None = None, *, resume: bool = False) -> Training:
     """The loop on fold 0, for six steps, as the pipeline builds it."""
     config = TrainingConfig(steps=6, round_steps=2, stop_after=stop_after)
     dataset, plan = Dataset.load(run.dataset), Plan.load(run.plan)
     split = load_splits(run.splits, dataset.identifiers)[0]
     context = FoldContext(run, dataset, plan, "3d_fullres", "0", split, config, Runtime())
     task = SegmentationTrainer(context).task()
-    return Training(task, config, context.runtime, context.folder, dimension=3, hooks=())
+    return Training(task, config, context.runtime, context.folder, dimension=3, start=Start(resume=resume))
 
 
 def test_an_image_of_nan_in_the_store_names_step_and_case(prepared: Run, copy_run: Callable[[Run], Run]) -> None:
@@ -185,3 +186,26 @@ def test_an_image_of_nan_in_the_store_names_step_and_case(prepared: Run, copy_ru
         blosc2.asarray(np.full_like(array, np.nan), urlpath=str(path), mode="w")
     with pytest.raises(TrainingError, match=r"step 0, cases .*not a finite number"):
         pipeline.train_fold(run.root, "3d_fullres", 0, steps=2, device="cpu", workers=0)
+
+
+def test_a_training_anew_that_was_interrupted_replaces_the_model_before(
+    prepared: Run, copy_run: Callable[[Run], Run]
+) -> None:
+    run, other = copy_run(prepared), copy_run(prepared)
+
+    def train(where: Run, seed: int, *, stop_after: int | None = None, resume: bool = False) -> object:
+        config = TrainingConfig(steps=6, round_steps=2, seed=seed, stop_after=stop_after)
+        request = TrainingRequest(config=config, device="cpu", workers=0, resume=resume)
+        return pipeline.train_fold(where.root, "3d_fullres", 0, request)
+
+    def weights(where: Run) -> dict[str, torch.Tensor]:
+        return load_checkpoint(where.fold("3d_fullres", 0).final)["network"]
+
+    assert train(run, 1) is not None
+    first = weights(run)
+    assert train(run, 2, stop_after=2) is None  # begun anew and interrupted
+    assert all(torch.equal(weights(run)[name], tensor) for name, tensor in first.items())  # there to predict with
+    assert train(run, 2, resume=True) == train(other, 2)
+    second = weights(run)
+    assert any(not torch.equal(second[name], tensor) for name, tensor in first.items())
+    assert all(torch.equal(second[name], tensor) for name, tensor in weights(other).items())

@@ -17,7 +17,7 @@ from autoseg.metrics.score import score_labels
 from autoseg.plan.record import Plan
 from autoseg.processes import unordered
 from autoseg.records import read_mapping
-from autoseg.training.curves import read_metrics
+from autoseg.run_state import read_metrics
 from autoseg.workspace import ALL_DATA, Fold, Run
 
 Scores = dict[str, dict[str, float | None]]

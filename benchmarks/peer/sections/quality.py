@@ -15,7 +15,7 @@ from autoseg.evaluation.evaluate import evaluate_files
 from autoseg.plan.record import Plan
 from autoseg.provenance import Provenance
 from autoseg.records import Record, read_mapping
-from autoseg.training.curves import read_metrics
+from autoseg.run_state import read_metrics
 from autoseg.workspace import Run
 from benchmarks.peer.context import Context
 from benchmarks.peer.layout import NAME, NUMBER, write_raw

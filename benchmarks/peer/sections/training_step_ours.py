@@ -131,7 +131,7 @@ def _training(options: argparse.Namespace, plan: Plan, runtime: Runtime, fold: F
     )  # fmt: skip
     watch = Watch(network, options.after)
     return watch, Training(
-        OneBatch(one, network, batch), config, runtime, fold, dimension=one.dimension, hooks=(watch,)
+        OneBatch(one, network, batch), config, runtime, fold, dimension=one.dimension, hooks=lambda *_: (watch,)
     )
 
 

@@ -11,8 +11,9 @@ from autoseg.data.labels import LabelScheme
 from autoseg.data.splits import k_fold, save_splits
 from autoseg.errors import ConfigurationError
 from autoseg.pipeline import choices
+from autoseg.pipeline.planned import PlannedRun
+from autoseg.pipeline.stages import split_names
 from autoseg.plan.record import ConfigurationPlan, Plan
-from autoseg.training.config import TrainingConfig
 from autoseg.workspace import Run
 
 LABELS = LabelScheme(names={"background": 0, "organ": 1})
@@ -55,12 +56,6 @@ def test_the_second_stage_of_a_cascade_brings_the_first_along() -> None:
     assert not choices.wants_cascade("auto")
 
 
-def test_options_win_over_settings() -> None:
-    config = choices.training_config(None, steps=7, seed=3, loss="dice")
-    assert (config.steps, config.seed, config.losses) == (7, 3, {"dice": 1.0})
-    assert choices.training_config(None) == TrainingConfig()
-
-
 def test_folds_are_those_of_the_splits(tmp_path: Path) -> None:
     run = Run(tmp_path)
     cases = tuple({"id": f"case{i}", "images": (f"{i}.nii.gz",)} for i in range(7))
@@ -69,13 +64,17 @@ def test_folds_are_those_of_the_splits(tmp_path: Path) -> None:
         label_ending=".nii.gz", training=cases,
     ).save(run.dataset)  # fmt: skip
     save_splits(run.splits, k_fold(case["id"] for case in cases))
-    assert choices.choose_folds(run, "all") == ("0", "1", "2", "3", "4")
-    assert choices.choose_folds(run, "3,1") == ("3", "1")
-    assert choices.choose_folds(run, "all-data") == ("all",)
-    everything = choices.split_of(run, Dataset.load(run.dataset), "all")
-    assert (len(everything.train), everything.validation) == (7, ())
-    with pytest.raises(ConfigurationError, match="there is no fold '5'"):
-        choices.choose_folds(run, "0,5")
+    folds = split_names(run)
+    assert choices.choose_folds(folds, "all") == ("0", "1", "2", "3", "4")
+    assert choices.choose_folds(folds, "3,1") == ("3", "1")
+    assert choices.choose_folds(folds, "all-data") == ("all",)
+    planned = PlannedRun(run, Dataset.load(run.dataset), LARGE)
+    assert planned.folds == folds
+    assert (len(planned.split("all").train), planned.split("all").validation) == (7, ())
+    assert len(planned.split("3").train) + len(planned.split("3").validation) == 7
+    for refused in (lambda: choices.choose_folds(folds, "0,5"), lambda: planned.split("5")):
+        with pytest.raises(ConfigurationError, match="there is no fold '5'"):
+            refused()
 
 
 def test_a_deadline_keeps_time_for_the_report() -> None:
@@ -84,14 +83,6 @@ def test_a_deadline_keeps_time_for_the_report() -> None:
     assert left == pytest.approx(100 - choices.REPORT_SECONDS, abs=1)
     assert choices.Deadline.after(1.0).left() == 0
     assert choices.Deadline.after(100.0, spent=30.0).left() == pytest.approx(70 - choices.REPORT_SECONDS, abs=1)
-
-
-def test_a_training_has_one_length() -> None:
-    choices.check_length(60.0, TrainingConfig())
-    choices.check_length(None, TrainingConfig(steps=10))
-    for config in (TrainingConfig(steps=10), TrainingConfig(seconds=30)):
-        with pytest.raises(ConfigurationError, match="not both"):
-            choices.check_length(60.0, config)
 
 
 def test_workers_are_at_least_one() -> None:

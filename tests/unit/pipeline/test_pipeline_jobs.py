@@ -9,6 +9,7 @@ import pytest
 from test_pipeline_choices import LARGE
 
 from autoseg.pipeline.jobs import Job, estimated, list_jobs, shares, table_lines
+from autoseg.run_state import RunState
 from autoseg.workspace import Run
 
 EVERY = ("0", "1", "2")
@@ -16,7 +17,9 @@ EVERY = ("0", "1", "2")
 
 def test_the_first_stage_of_a_cascade_is_trained_on_every_fold(tmp_path: Path) -> None:
     names = ("3d_lowres", "3d_fullres", "3d_cascade_fullres")
-    jobs = [(job.configuration, job.fold) for job in list_jobs(Run(tmp_path), LARGE, names, ("1",), EVERY)]
+    jobs = [
+        (job.configuration, job.fold) for job in list_jobs(RunState.read(Run(tmp_path)), LARGE, names, ("1",), EVERY)
+    ]
     assert jobs == [
         ("3d_lowres", "0"), ("3d_lowres", "1"), ("3d_lowres", "2"), ("3d_fullres", "1"), ("3d_cascade_fullres", "1"),
     ]  # fmt: skip
@@ -27,11 +30,11 @@ def test_a_first_stage_without_labels_for_the_second_is_validated_again(tmp_path
     for fold in EVERY:
         run.fold("3d_lowres", fold).validation.mkdir(parents=True)
         run.fold("3d_lowres", fold).validation_summary.touch()
-        run.fold("3d_lowres", fold).final.touch()
+        run.fold("3d_lowres", fold).final.write_bytes(b"weights")
     run.fold("3d_lowres", 1).next_stage.mkdir()
-    alone = list_jobs(run, LARGE, ("3d_lowres",), EVERY, EVERY)
+    alone = list_jobs(RunState.read(run), LARGE, ("3d_lowres",), EVERY, EVERY)
     assert [job.state for job in alone] == ["finished"] * 3
-    feeding = list_jobs(run, LARGE, ("3d_lowres", "3d_cascade_fullres"), ("0",), EVERY)
+    feeding = list_jobs(RunState.read(run), LARGE, ("3d_lowres", "3d_cascade_fullres"), ("0",), EVERY)
     assert [job.state for job in feeding] == ["trained", "finished", "trained", "waiting"]
 
 
@@ -40,14 +43,14 @@ def test_jobs_tell_where_they_stand(tmp_path: Path) -> None:
     for fold in EVERY:
         run.fold("2d", fold).validation.mkdir(parents=True)
     run.fold("2d", 0).validation_summary.touch()
-    run.fold("2d", 1).final.touch()
+    run.fold("2d", 1).final.write_bytes(b"weights")
     run.fold("2d", 2).last.touch()
     run.fold("2d", 2).metrics.write_text(
         json.dumps({"step": 3, "steps": 4, "seconds": 30.0, "remaining": 10.0}), encoding="utf-8"
     )
     run.fold("2d", "all").root.mkdir()
-    run.fold("2d", "all").final.touch()
-    jobs = list_jobs(run, LARGE, ("2d", "3d_fullres"), ("0", "1", "2", "all"), EVERY)
+    run.fold("2d", "all").final.write_bytes(b"weights")
+    jobs = list_jobs(RunState.read(run), LARGE, ("2d", "3d_fullres"), ("0", "1", "2", "all"), EVERY)
     assert [job.state for job in jobs] == ["finished", "trained", "started", "finished", *["waiting"] * 4]
     assert [job.progress for job in jobs[:4]] == [1.0, 1.0, 0.75, 1.0]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from autoseg.training.curves import learning_curves, read_metrics, write_progress
+from autoseg.run_state import read_metrics
+from autoseg.training.curves import learning_curves, write_progress
 
 
 def row(step: int, **changes: object) -> dict[str, object]:

@@ -17,7 +17,7 @@ from autoseg.errors import TrainingError
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.config import OptimizerConfig, TrainingConfig
 from autoseg.training.hooks import JsonLines
-from autoseg.training.loop import Outcome, Training
+from autoseg.training.loop import Outcome, Start, Training
 from autoseg.training.runtime import Runtime
 from autoseg.training.task import TRAINING
 from autoseg.workspace import Fold
@@ -25,17 +25,18 @@ from autoseg.workspace import Fold
 FAST = OptimizerConfig(learning_rate=0.05, momentum=0.9)
 
 
-def _training(folder: Path, task: ToyTask | None = None, **config: object) -> Training:
+def _training(folder: Path, task: ToyTask | None = None, *, resume: bool = False, **config: object) -> Training:
     fold = Fold(folder)
     settings = TrainingConfig.model_validate({"steps": 40, "optimizer": FAST, "round_steps": 10, **config})
-    return Training(task or ToyTask(), settings, Runtime(), fold, dimension=3, hooks=())
+    return Training(
+        task or ToyTask(), settings, Runtime(), fold, dimension=3,
+        hooks=lambda folder, step: (JsonLines(folder, step),), start=Start(resume=resume),
+    )  # fmt: skip
 
 
 def _run(folder: Path, task: ToyTask | None = None, *, resume: bool = False, **config: object) -> Outcome:
-    training = _training(folder, task, **config)
-    if resume:
-        assert training.resume()
-    training.hooks = (JsonLines(training.fold, training.clock.step),)
+    training = _training(folder, task, resume=resume, **config)
+    assert training.resumed == resume
     return training.run()
 
 
@@ -182,8 +183,8 @@ def test_a_score_that_stands_still_ends_the_training(tmp_path: Path) -> None:
     assert outcome.best_score == 0.5
     final = load_checkpoint(Fold(tmp_path).final)
     assert final["step"] == 40
-    again = _training(tmp_path, ToyTask(score=0.5), steps=1000, patience=3)
-    assert again.resume()
+    again = _training(tmp_path, ToyTask(score=0.5), resume=True, steps=1000, patience=3)
+    assert again.resumed
     assert again.finished
     assert again.run() == Outcome(True, 40, again.clock.seconds, 0.5)
     assert torch.equal(load_checkpoint(Fold(tmp_path).final)["network"]["weight"], final["network"]["weight"])

@@ -65,29 +65,19 @@ def pretrain(
     Training and test images are both used. `autoseg plan-and-train DATASET --pretrained RUN` goes on with it, and
     `autoseg probe DATASET --pretrained RUN` says how much of the labels it knows already.
     """
+    from autoseg.pipeline.request import TrainingRequest
     from autoseg.tasks.pretraining.pipeline import collect, pretrain
 
     settings = options.settings_of(config, assignments)
     folders = [collect.parse_source(text) for text in datasets]
     held_out = None if hold_out is None else collect.parse_hold_out(hold_out)
     options.follow_along_or_lead(Run(out).log)
-    made = pretrain.pretrain(
-        folders,
-        out,
-        method=method,
-        hold_out=held_out,
-        target=target,
-        configuration=configuration,
-        planner=planner,
-        budget=budget,
-        steps=steps,
-        device=device,
-        seed=seed,
-        workers=workers,
-        resume=resume,
-        settings=settings,
-        command=options.command_line(context),
-    )
+    training = TrainingRequest.of(
+        planner=planner, budget=budget, steps=steps, device=device, seed=seed, workers=workers, resume=resume,
+        settings=settings, command=options.command_line(context),
+    )  # fmt: skip
+    request = pretrain.PretrainingRequest(tuple(folders), method, held_out, target, configuration, training)
+    made = pretrain.pretrain(out, request)
     typer.echo(f"encoder: {made.run.fold(made.configuration, 'all').final}")
     typer.echo(f"report: {Run(out).report}")
     typer.echo(f"next: autoseg plan-and-train DATASET --out OTHER --pretrained {out}")

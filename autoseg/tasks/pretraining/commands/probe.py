@@ -37,21 +37,14 @@ def probe(
     have seen.
     """
     from autoseg.cli import tables
+    from autoseg.pipeline.request import TrainingRequest
     from autoseg.tasks.pretraining.pipeline import probe
 
     settings = options.settings_of(config, assignments, splits=splits)
     options.follow_along_or_lead(Run(out).log)
-    probe.probe(
-        dataset,
-        pretrained,
-        out,
-        fold=fold,
-        budget=budget,
-        steps=steps,
-        device=device,
-        seed=seed,
-        workers=workers,
-        settings=settings,
+    training = TrainingRequest.of(
+        budget=budget, steps=steps, device=device, seed=seed, workers=workers, settings=settings,
         command=options.command_line(context),
-    )
+    )  # fmt: skip
+    probe.probe(dataset, pretrained, out, fold=fold, training=training)
     tables.show_results(Run(out))

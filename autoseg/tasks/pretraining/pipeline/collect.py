@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from autoseg.data.dataset import Case, Dataset
+from autoseg.data.digest import case_digests
 from autoseg.data.discovery import discover
-from autoseg.data.files import load_reader, read_case
-from autoseg.data.image import Image
 from autoseg.data.image_list import read_image_list
 from autoseg.data.splits import load_splits
 from autoseg.errors import ConfigurationError, DatasetError
 from autoseg.log import logger
-from autoseg.processes import unordered
 from autoseg.tasks.pretraining.trainer.sources import ImageSource, Sources
 
 
@@ -103,7 +98,7 @@ def collect(folders: Sequence[tuple[Path, float]], hold_out: HoldOut | None = No
         for number, dataset in enumerate(datasets)
         for case in (*dataset.training, *dataset.unlabelled)
     ]
-    digests = _digests(found, workers)
+    digests = case_digests([(one.case, one.channels) for one in found], workers=workers)
     refused = {digest for one, digest in zip(found, digests, strict=True) if one.held_out}
     names = _names(found, datasets, one_folder=len(datasets) == 1)
     kept = [place for place, digest in enumerate(digests) if digest not in refused]
@@ -131,24 +126,6 @@ def collect(folders: Sequence[tuple[Path, float]], hold_out: HoldOut | None = No
         raise DatasetError("no image is left to learn from", where=datasets[0].folder, remedy="give more images")
     _tell(sources, hold_out)
     return Collected(_merged(datasets, cases), sources)
-
-
-def image_digest(image: Image) -> str:
-    """A digest of an image's voxels (C, Z, Y, X): equal for equal shapes and values, whatever their type or place."""
-    array = np.ascontiguousarray(image.array, dtype=np.float32)
-    digest = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
-    digest.update(array.data)
-    return digest.hexdigest()
-
-
-def shared_images(
-    seen: Collection[str], dataset: Dataset, identifiers: Collection[str], *, workers: int = 1
-) -> tuple[str, ...]:
-    """Those of a data set's cases whose voxels have one of the digests that a pretraining has seen."""
-    channels = len(dataset.channels)
-    found = [_Found(0, case, channels, held_out=False) for case in dataset.training if case.id in identifiers]
-    known = set(seen)
-    return tuple(one.case.id for one, digest in zip(found, _digests(found, workers), strict=True) if digest in known)
 
 
 def _discover(folders: Sequence[tuple[Path, float]]) -> tuple[Dataset, ...]:
@@ -227,21 +204,6 @@ def _merged(datasets: Sequence[Dataset], cases: Iterable[Case]) -> Dataset:
             "warnings": (),
         }
     )
-
-
-def _digests(found: Sequence[_Found], workers: int) -> tuple[str, ...]:
-    if not found:
-        return ()
-    load_reader(found[0].case.images[0])
-    known: Mapping[int, str] = dict(
-        unordered(_numbered_digest, enumerate(found), "reading images", workers=workers, patience=1.0)
-    )
-    return tuple(known[place] for place in range(len(found)))
-
-
-def _numbered_digest(item: tuple[int, _Found]) -> tuple[int, str]:
-    place, one = item
-    return place, image_digest(read_case(one.case, one.channels))
 
 
 def _tell(sources: Sources, hold_out: HoldOut | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,17 @@ from autoseg.errors import ConfigurationError, PlanError, WorkspaceError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.fingerprint.scan import scan
 from autoseg.log import logger
-from autoseg.pipeline.choices import (
-    Deadline,
-    check_length,
-    choose_configurations,
-    count_workers,
-    default_seconds,
-    split_of,
-    training_config,
-)
-from autoseg.pipeline.settings import Settings
-from autoseg.pipeline.stages import load_dataset, load_plan, make_plan, preprocess, without_errors
-from autoseg.pipeline.training import train_fold
+from autoseg.pipeline.choices import Deadline, choose_configurations, count_workers, default_seconds
+from autoseg.pipeline.planned import PlannedRun
+from autoseg.pipeline.request import TrainingRequest
+from autoseg.pipeline.stages import load_plan, make_plan, preprocess, without_errors
+from autoseg.pipeline.trainers import trainer_of
+from autoseg.pipeline.training import FoldJob, train_job
 from autoseg.plan.record import SEGMENTATION, ConfigurationPlan, Plan
 from autoseg.provenance import Journal
 from autoseg.records import unknown_name
 from autoseg.report.build import write_report
+from autoseg.run_state import RunState, fold_state, read_metrics
 from autoseg.tasks.pretraining.network import build_pretraining_network
 from autoseg.tasks.pretraining.pipeline.collect import Collected, HoldOut, collect
 from autoseg.tasks.pretraining.report.section import pace
@@ -41,8 +36,7 @@ from autoseg.tasks.pretraining.trainer.sources import Sources, sources_file
 from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
 from autoseg.training.config import TrainingConfig
 from autoseg.training.context import FoldContext
-from autoseg.training.curves import read_metrics
-from autoseg.training.runtime import Runtime, find_device
+from autoseg.training.runtime import Runtime
 from autoseg.workspace import ALL_DATA, Run
 
 
@@ -61,48 +55,38 @@ class Pretrained:
     adaptation: Adaptation
 
 
-def pretrain(
-    folders: Sequence[tuple[Path, float]],
-    out: Path,
-    *,
-    method: str,
-    hold_out: HoldOut | None = None,
-    target: Path | None = None,
-    configuration: str | None = None,
-    planner: str | None = None,
-    budget: float | None = None,
-    steps: int | None = None,
-    device: str = "auto",
-    seed: int | None = None,
-    workers: int | None = None,
-    resume: bool = False,
-    settings: Settings | None = None,
-    command: Sequence[str] = (),
-) -> Pretrained:
+@dataclass(frozen=True)
+class PretrainingRequest:
+    """What a user asks of a pretraining.
+
+    Attributes:
+        folders: data sets, labelled or not, or files that list images, with the weights of their images; training and
+            test images are both used.
+        method: plug-in of kind "pretraining".
+        hold_out: fold whose validation images, and their copies, are kept out.
+        target: planned run on other data that the encoder is for. Its plan is taken if the images have as many
+            channels and dimensions.
+        configuration: of the plan; None takes 3d_fullres, for 2D images 2d.
+        training: the rest; its `config.options` are those of `trainer.options.PretrainingOptions`.
+    """
+
+    folders: tuple[tuple[Path, float], ...]
+    method: str
+    hold_out: HoldOut | None = None
+    target: Path | None = None
+    configuration: str | None = None
+    training: TrainingRequest = field(default_factory=TrainingRequest)
+
+
+def pretrain(out: Path, request: PretrainingRequest) -> Pretrained:
     """Trains an encoder on images without labels.
 
     Plans by a planner for segmentation, so that the encoder fits the network that is trained on afterwards; whether it
     does is tried before the training begins.
 
     Args:
-        folders: data sets, labelled or not, or files that list images, with the weights of their images; training and
-            test images are both used.
         out: run folder to make, or to go on with (`resume`).
-        method: plug-in of kind "pretraining".
-        hold_out: fold whose validation images, and their copies, are kept out.
-        target: planned run on other data that the encoder is for. Its plan is taken if the images have as many
-            channels and dimensions.
-        configuration: of the plan; None takes 3d_fullres, for 2D images 2d.
-        planner: plug-in; None chooses by device and budget, as for a segmentation.
-        budget: wall-clock seconds for everything.
-        steps: optimiser steps, instead of a time.
-        device: "auto", "cpu", "cuda", "mps".
-        seed: of all random numbers.
-        workers: processes; None chooses.
-        resume: goes on with an unfinished run, exactly.
-        settings: choices about the training beyond these; `training.options` are those of
-            `trainers.pretraining.options.PretrainingOptions`.
-        command: the command line, for the report.
+        request: what the user asks.
 
     Raises:
         WorkspaceError: the run folder is in use and `resume` is off.
@@ -110,44 +94,60 @@ def pretrain(
         ConfigurationError: an unknown name or wrong choice, or an encoder that does not fit the network it is for.
         TrainingError: the embeddings have collapsed.
     """
-    plugins.resolve("pretraining", method)
-    settings = _with_method(settings or Settings(), method)
-    config = training_config(settings, steps=steps, seed=seed)
-    check_length(budget, config)
-    device = find_device(device)
+    plugins.resolve("pretraining", request.method)
+    training = request.training
+    training = training.with_(config=_with_method(training.config, request.method), trainer=TASK)
     run = Run(out)
-    if run.dataset.exists() and not resume:
+    done = RunState.read(run)
+    if done.has_data and not training.resume:
         raise WorkspaceError(
             "the run folder is in use", where=out, remedy="add --resume to go on with it, or give another --out"
         )
-    journal = Journal(run.provenance, tuple(command))
-    deadline = Deadline.after(budget, spent=journal.spent if resume else 0.0)
-    if not (resume and run.fingerprint.exists() and sources_file(run).exists()):
-        with journal.stage("collect and fingerprint"):
-            measure_images(run, collect(folders, hold_out, workers=count_workers(workers)), workers)
-    else:
-        _check_same(run, folders, hold_out)
-    if not (resume and run.plan.exists()):
-        with journal.stage("plan"):
-            length = config.steps or config.seconds
-            left = None if length else deadline.left() if budget is not None else default_seconds(device)
-            plan_pretraining(run, target, configuration, planner=planner, budget=left, device=device)
-    name = next(iter(load_plan(run).configurations))
-    adaptation = verify(run, name, config, target)
+    journal = Journal(run.provenance, training.command)
+    deadline = Deadline.after(training.budget, spent=journal.spent if training.resume else 0.0)
+    _prepare(run, request, training, deadline, journal)
+    planned = PlannedRun.load(run)
+    name = next(iter(planned.plan.configurations))
+    adaptation = verify(run, name, training.config, request.target)
     with journal.stage("preprocess"):
-        preprocess(out, configurations=name, workers=workers)
+        preprocess(out, configurations=name, workers=training.workers)
     with journal.stage(f"pretrain {name}"):
-        train_fold(
-            out, name, ALL_DATA, budget=deadline.left(), steps=steps, device=device, trainer=TASK, seed=seed,
-            workers=workers, resume=resume, settings=settings,
-        )  # fmt: skip
-    if run.fold(name, ALL_DATA).final.exists():  # else it was stopped early on purpose
+        train_job(planned, FoldJob(name, ALL_DATA, trainer_of(planned.plan, TASK), deadline.left()), training)
+    if fold_state(run.fold(name, ALL_DATA)).trained:  # else it was stopped early on purpose
         adaptation = _embed(run, name, adaptation)
         with journal.stage("pictures and report"):
-            draw_gallery(_final_context(run, name)).save(gallery_file(run.fold(name, ALL_DATA)))
+            draw_gallery(_final_context(planned, name)).save(gallery_file(run.fold(name, ALL_DATA)))
             write_report(run)
         logger.info("%s", pace(read_metrics(run.fold(name, ALL_DATA).metrics)))
     return Pretrained(run, name, adaptation)
+
+
+def _prepare(
+    run: Run, request: PretrainingRequest, training: TrainingRequest, deadline: Deadline, journal: Journal
+) -> None:
+    """Images, fingerprint and plan; what there is already stays when resuming.
+
+    Args:
+        run: folder.
+        request: images, and what the encoder is for.
+        training: device, length and planner.
+        deadline: for everything.
+        journal: of the run.
+    """
+    done = RunState.read(run)
+    if not (training.resume and done.fingerprinted and sources_file(run).exists()):
+        with journal.stage("collect and fingerprint"):
+            collected = collect(request.folders, request.hold_out, workers=count_workers(training.workers))
+            measure_images(run, collected, training.workers)
+    else:
+        _check_same(run, request.folders, request.hold_out)
+    if not (training.resume and done.planned):
+        with journal.stage("plan"):
+            left = deadline.left() if training.budget is not None else default_seconds(training.device)
+            plan_pretraining(
+                run, request.target, request.configuration, planner=training.planner,
+                budget=None if training.length else left, device=training.device,
+            )  # fmt: skip
 
 
 def measure_images(run: Run, collected: Collected, workers: int | None = None) -> Fingerprint:
@@ -232,12 +232,11 @@ def verify(run: Run, name: str, config: TrainingConfig, target: Path | None) -> 
     return adaptation
 
 
-def _with_method(settings: Settings, method: str) -> Settings:
-    given = settings.training.options.get("method")
+def _with_method(config: TrainingConfig, method: str) -> TrainingConfig:
+    given = config.options.get("method")
     if given not in (None, method):
         raise ConfigurationError("two methods are named", got=f"--method {method}, training.options.method {given}")
-    options = {**settings.training.options, "method": method}
-    return settings.with_(training=settings.training.with_(options=options))
+    return config.with_(options={**config.options, "method": method})
 
 
 def _check_same(run: Run, folders: Sequence[tuple[Path, float]], hold_out: HoldOut | None) -> None:
@@ -297,17 +296,17 @@ def _embed(run: Run, name: str, adaptation: Adaptation) -> Adaptation:
     return complete
 
 
-def _final_context(run: Run, name: str) -> FoldContext:
+def _final_context(planned: PlannedRun, name: str) -> FoldContext:
     """The finished training, to look at on the CPU."""
-    dataset = load_dataset(run)
+    final = planned.run.fold(name, ALL_DATA).final
     return FoldContext(
-        run=run,
-        dataset=dataset,
-        plan=load_plan(run),
+        run=planned.run,
+        dataset=planned.dataset,
+        plan=planned.plan,
         configuration_name=name,
         fold=ALL_DATA,
-        split=split_of(run, dataset, ALL_DATA),
-        config=TrainingConfig.from_mapping(load_checkpoint(run.fold(name, ALL_DATA).final)["config"]),
+        split=planned.split(ALL_DATA),
+        config=TrainingConfig.from_mapping(load_checkpoint(final)["config"]),
         runtime=Runtime(threads=max(1, torch.get_num_threads())),
         trainer=TASK,
     )

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from autoseg.errors import ConfigurationError, WorkspaceError
 from autoseg.networks.linear_readout import ENCODER
-from autoseg.pipeline.choices import check_length, choose_folds, training_config
+from autoseg.pipeline.choices import choose_folds
+from autoseg.pipeline.planned import PlannedRun
 from autoseg.pipeline.pretrained import adopt_plan, is_pretraining
-from autoseg.pipeline.settings import Settings
-from autoseg.pipeline.stages import fingerprint_dataset, preprocess
+from autoseg.pipeline.request import TrainingRequest
+from autoseg.pipeline.stages import fingerprint_dataset, preprocess, split_names
 from autoseg.pipeline.summary import summarise
-from autoseg.pipeline.training import train_fold
+from autoseg.pipeline.trainers import trainer_of
+from autoseg.pipeline.training import FoldJob, train_job
 from autoseg.plan.record import Plan
 from autoseg.provenance import Journal
 from autoseg.report.build import write_report
+from autoseg.run_state import RunState
 from autoseg.workspace import Run
 
 STEPS = 500
 """Optimiser steps where the user gives no length: a linear function of features is soon learned."""
 
 
-def probe(
-    dataset: Path,
-    pretrained: Path,
-    out: Path,
-    *,
-    fold: str = "0",
-    budget: float | None = None,
-    steps: int | None = None,
-    device: str = "auto",
-    seed: int | None = None,
-    workers: int | None = None,
-    settings: Settings | None = None,
-    command: Sequence[str] = (),
-) -> dict[str, Any]:
+def probe(dataset: Path, pretrained: Path, out: Path, *, fold: str = "0", training: TrainingRequest) -> dict[str, Any]:
     """Trains a linear read-out on a pretrained encoder, whose weights stay as they are, and validates it.
 
     Args:
@@ -44,9 +33,7 @@ def probe(
         pretrained: run of `pretrain`.
         out: run folder to make.
         fold: whose training cases the read-out learns from and whose validation cases it is scored on.
-        budget: wall-clock seconds for training and validation.
-        steps: optimiser steps, instead of a time; without either `STEPS`.
-        device, seed, workers, settings, command: as for `pretrain`.
+        training: device, length (without any, `STEPS`) and the like.
 
     Returns:
         The content of summary.json.
@@ -61,29 +48,26 @@ def probe(
             "is no run of a pretraining", where=pretrained, remedy=f"make one: autoseg pretrain ... --out {pretrained}"
         )
     run = Run(out)
-    if run.dataset.exists():
+    if RunState.read(run).has_data:
         raise WorkspaceError("the run folder is in use", where=out, remedy="give another --out")
-    config = training_config(settings, steps=steps, seed=seed)
-    check_length(budget, config)
-    if budget is None and config.steps is None and config.seconds is None:
-        steps = STEPS
-    journal = Journal(run.provenance, tuple(command))
+    if training.budget is None and training.length is None:
+        training = training.with_(config=training.config.with_(steps=STEPS))
+    training = training.with_(pretrained=pretrained)
+    journal = Journal(run.provenance, training.command)
     with journal.stage("check and fingerprint"):
-        fingerprint_dataset(dataset, out, workers=workers, rule=None if settings is None else settings.splits)
-    (chosen,) = choose_folds(run, fold)
+        fingerprint_dataset(dataset, out, workers=training.workers, rule=training.splits)
+    (chosen,) = choose_folds(split_names(run), fold)
     with journal.stage("plan"):
         plan = readout_plan(adopt_plan(out, pretrained))
         plan.save(run.plan)
     (name,) = plan.configurations
     with journal.stage("preprocess"):
-        preprocess(out, configurations=name, workers=workers)
+        preprocess(out, configurations=name, workers=training.workers)
+    planned = PlannedRun.load(run)
     with journal.stage(f"train the read-out of {name}"):
-        train_fold(
-            out, name, chosen, budget=budget, steps=steps, device=device, pretrained=pretrained, seed=seed,
-            workers=workers, settings=settings,
-        )  # fmt: skip
+        train_job(planned, FoldJob(name, chosen, trainer_of(plan), training.budget), training)
     with journal.stage("summary and report"):
-        summary = summarise(run, workers=workers)
+        summary = summarise(planned, workers=training.workers)
         write_report(run)
     return summary
 

@@ -18,10 +18,11 @@ from autoseg.report.metrics import number
 from autoseg.report.page import render_template
 from autoseg.report.section import Section
 from autoseg.report.theme import inline_svg, new_figure
+from autoseg.run_state import MetricsRow
 from autoseg.tasks.pretraining.trainer.gallery import Gallery, gallery_file
 from autoseg.tasks.pretraining.trainer.sources import ImageSource, Sources, sources_file
 from autoseg.training.checkpoint import load_checkpoint
-from autoseg.training.curves import SERIES, Row, plain_axes
+from autoseg.training.curves import SERIES, plain_axes
 
 MEASURES = {
     "deviation": "Deviation of directions",
@@ -94,7 +95,7 @@ def learned(records: RunRecords) -> PretrainingSection | None:
     )
 
 
-def pace(rows: Sequence[Row]) -> str:
+def pace(rows: Sequence[MetricsRow]) -> str:
     """Seconds a step and the share of them spent waiting for data, in words; empty for no rows."""
     if not rows:
         return ""
@@ -120,13 +121,13 @@ def _sources(records: RunRecords) -> Sources | None:
         return None
 
 
-def _last(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+def _last(rows: Sequence[MetricsRow]) -> tuple[tuple[str, str], ...]:
     measures = (rows[-1].get("measures") or {}) if rows else {}
     known = ((title, measures.get(name)) for name, title in MEASURES.items())
     return tuple((title, number(value)) for title, value in known if value is not None)
 
 
-def _figure(rows: Sequence[Row]) -> Figure:
+def _figure(rows: Sequence[MetricsRow]) -> Figure:
     """A panel for each measure that the method has."""
     points = {
         name: [(row["step"], value) for row in rows if (value := (row.get("measures") or {}).get(name)) is not None]

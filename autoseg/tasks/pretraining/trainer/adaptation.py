@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +14,10 @@ from autoseg.plan.layers import input_channels
 from autoseg.plan.record import Plan
 from autoseg.records import Record
 from autoseg.tasks.pretraining.network import HANDED_ON
-from autoseg.tasks.pretraining.trainer.options import TASK
+from autoseg.tasks.pretraining.trainer.sources import Sources, sources_file
+from autoseg.training.checkpoint import load_checkpoint
+from autoseg.training.context import SeenImages
+from autoseg.workspace import Run
 
 _ENCODER = "encoder."
 
@@ -86,9 +90,16 @@ def handed_on(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def starting_tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights of a checkpoint that another training starts from: of a pretraining those without its heads."""
-    weights: dict[str, Tensor] = checkpoint["network"]
-    return handed_on(weights) if checkpoint.get("trainer") == TASK else weights
+    """The weights of a pretraining's checkpoint that another training starts from: those without its heads."""
+    return handed_on(checkpoint["network"])
+
+
+def seen_images(pretrained: Path) -> SeenImages:
+    """The images of a pretraining: of its run folder, or of its final checkpoint, which lists them too."""
+    if pretrained.is_dir():
+        sources = Sources.load(sources_file(Run(pretrained)))
+        return SeenImages(tuple(sources.digests.values()), sources.hold_out)
+    return SeenImages(load_checkpoint(pretrained).get("adaptation", {}).get("images", ()))
 
 
 def try_adaptation(plan: Plan, name: str, weights: Mapping[str, Tensor], *, where: object = None) -> Transfer:

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from autoseg.errors import ConfigurationError
-from autoseg.plan.record import ConfigurationPlan
+from autoseg.plan.record import SEGMENTATION, ConfigurationPlan
 from autoseg.tasks.pretraining.batch import ViewBatch, collate
 from autoseg.tasks.pretraining.network import build_pretraining_network
 from autoseg.tasks.pretraining.protocol import Method
+from autoseg.tasks.pretraining.trainer.adaptation import seen_images, starting_tensors
 from autoseg.tasks.pretraining.trainer.options import TASK, PretrainingOptions, chosen_method
 from autoseg.tasks.pretraining.trainer.task import Follower, PretrainingTask
 from autoseg.training.config import OptimizerConfig, ScheduleConfig, TrainingConfig
-from autoseg.training.context import FoldContext, Traits, Validated
+from autoseg.training.context import FoldContext, Handover, Traits
 from autoseg.training.measure import under_any_runtime
 from autoseg.training.optimizer import Descent
 from autoseg.training.runtime import Runtime
@@ -69,6 +69,8 @@ class PretrainingTrainer:
         needs_labels=False,
         postprocesses=False,
         usage="autoseg plan-and-train DATASET --out OTHER --pretrained {run}",
+        begun_by="pretrain with `autoseg pretrain DATASET... --out OTHER`, or leave out --trainer",
+        handover=Handover(task=SEGMENTATION, tensors=starting_tensors, seen=seen_images),
         method=method,
         training_step=training_step,
     )
@@ -79,18 +81,6 @@ class PretrainingTrainer:
     def task(self) -> PretrainingTask:
         """The encoder of the planned network with the method's heads, on views of all images."""
         return PretrainingTask(self._context)
-
-    def validation_seconds(self, step_seconds: float) -> float:
-        """Nothing is predicted."""
-        return 0.0
-
-    def predict_validation(self) -> Validated:
-        """There is nothing to predict.
-
-        Raises:
-            ConfigurationError: always; a pretraining has no folds.
-        """
-        raise ConfigurationError("a pretrained encoder predicts nothing", remedy=self.traits.usage)
 
 
 def _random_batch(chosen: Method, shape: tuple[int, ...], channels: int, samples: int) -> ViewBatch:

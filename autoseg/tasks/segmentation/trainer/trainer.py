@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -24,8 +25,9 @@ from autoseg.losses.weighted import weighted_losses
 from autoseg.networks.build import build_network
 from autoseg.networks.heads import expect_background
 from autoseg.preprocessing.store import Store
+from autoseg.tasks.segmentation.trainer.application import segment_images
 from autoseg.tasks.segmentation.trainer.cascade import next_stage, previous_labels
-from autoseg.training.context import FoldContext
+from autoseg.training.context import FoldContext, PredictionRequest
 from autoseg.training.distributed import ranks
 from autoseg.training.task import TRAINING, VALIDATION
 
@@ -172,6 +174,11 @@ class SegmentationTrainer:
 
     def __init__(self, context: FoldContext) -> None:
         self._context = context
+
+    @classmethod
+    def apply(cls, run: Path, inputs: Sequence[Path], folder: Path, request: PredictionRequest) -> list[str]:
+        """Segments new images (`application.segment_images`)."""
+        return segment_images(run, inputs, folder, request)
 
     def task(self) -> SegmentationTask:
         """A U-Net on patches of the fold's training cases."""
