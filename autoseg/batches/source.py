@@ -188,8 +188,17 @@ def training_source(
 ) -> Source:
     """The source of augmented training batches, as the plan says; a cascade's second stage needs `previous`."""
     policy = build_policy(configuration.augmentation)
-    masked = tuple(channel for channel, masked in enumerate(configuration.use_mask_for_norm) if masked)
-    return _source(store, cases, configuration, labels, policy, masked, seed, TRAINING, previous)
+    return Source(
+        store=store,
+        sampler=_sampler(store, cases, configuration, labels, policy),
+        policy=policy,
+        patch_size=configuration.patch_size,
+        batch_size=configuration.batch_size,
+        masked_channels=tuple(channel for channel, masked in enumerate(configuration.use_mask_for_norm) if masked),
+        seed=seed,
+        stream=TRAINING,
+        previous=previous,
+    )
 
 
 def validation_source(
@@ -202,20 +211,31 @@ def validation_source(
     previous: PreviousLabels | None = None,
 ) -> Source:
     """The source of validation batches: places are drawn by the same rules, nothing is augmented."""
-    return _source(store, cases, configuration, labels, Policy(), (), seed, VALIDATION, previous)
+    policy = Policy()
+    return Source(
+        store=store,
+        sampler=_sampler(store, cases, configuration, labels, policy),
+        policy=policy,
+        patch_size=configuration.patch_size,
+        batch_size=configuration.batch_size,
+        seed=seed,
+        stream=VALIDATION,
+        previous=previous,
+    )
 
 
-def _source(
-    store: PatchStore,
-    cases: Sequence[str],
-    configuration: ConfigurationPlan,
-    labels: LabelScheme,
-    policy: Policy,
-    masked_channels: tuple[int, ...],
-    seed: int,
-    stream: int,
-    previous: PreviousLabels | None,
-) -> Source:
+def _sampler(
+    store: PatchStore, cases: Sequence[str], configuration: ConfigurationPlan, labels: LabelScheme, policy: Policy
+) -> Sampler:
+    """Draws the places of patches, by the plan's rules.
+
+    Args:
+        store: with the cases.
+        cases: to draw from.
+        configuration: with the patch and the name of the sampler.
+        labels: an ignore label confines patches to what is annotated.
+        policy: whose window a place must leave room for.
+    """
     patch_size = configuration.patch_size
     rules = SamplingRules(
         cases=tuple(cases),
@@ -226,9 +246,8 @@ def _source(
         class_weights=configuration.sampler.class_weights,
         annotated_only=labels.ignore is not None,
     )
-    sampler = resolve("sampler", configuration.sampler.name)(store, rules)
-    batch_size = configuration.batch_size
-    return Source(store, sampler, policy, patch_size, batch_size, masked_channels, seed, stream, previous)
+    sampler: Sampler = resolve("sampler", configuration.sampler.name)(store, rules)
+    return sampler
 
 
 def _in_3d(size: tuple[int, ...]) -> tuple[int, int, int]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.description import discovered_labels, parse_channels, parse_labels
 from autoseg.data.files import ending_of, is_dicom_folder, stem_of
+from autoseg.data.labels import LabelScheme
 from autoseg.data.listing import (
     Listing,
     group_channels,
@@ -171,21 +173,15 @@ def _described(
     """A data set with a dataset.json; the files it lists may be missing."""
     test = _test_listing(folder)
     ending = str(description.get("file_ending") or common_ending(path for files in images.values() for path in files))
-    return _assemble(
+    known = labelled or labels or description.get("labels")
+    said = _Description(
         name=str(description.get("name") or folder.name),
-        folder=folder,
         layout=layout,
         channels=channels,
-        labels=parse_labels(description, folder / "dataset.json")
-        if labelled or labels or description.get("labels")
-        else discovered_labels(set()),
+        labels=parse_labels(description, folder / "dataset.json") if known else discovered_labels(set()),
         ending=ending,
-        images=images,
-        label_files=labels,
-        labelled=labelled,
-        test=test,
-        ignored=[*ignored, *test.ignored],
     )
+    return _assemble(folder, said, _Files(images, labels, test, (*ignored, *test.ignored)), labelled)
 
 
 def _from_folders(folder: Path, image_folder: Path, label_folder: Path | None, labelled: bool) -> Dataset:
@@ -254,65 +250,77 @@ def _undescribed(
         warnings.append(f"{len(values)} label values: one value an object? Classes are needed, not instances")
     if 255 in values and len(values - {0, 255}) > 0:
         warnings.append('value 255 is taken as a class; if it means "not annotated", say so in a dataset.json')
-    return _assemble(
+    said = _Description(
         name=folder.name,
-        folder=folder,
         layout="plain",
         channels=channel_names([images[case] for case in (paired or images)]),
         labels=discovered_labels(values),
         ending=common_ending(path for files in images.values() for path in files),
-        images=images,
-        label_files=labels,
-        labelled=labelled,
-        test=test,
-        ignored=ignored,
         warnings=tuple(warnings),
     )
+    return _assemble(folder, said, _Files(images, labels, test, tuple(ignored)), labelled)
 
 
-def _assemble(
-    *,
-    name: str,
-    folder: Path,
-    layout: str,
-    channels: tuple[str, ...],
-    labels: Any,
-    ending: str,
-    images: Mapping[str, tuple[Path, ...]],
-    label_files: Mapping[str, Path],
-    labelled: bool,
-    test: Listing,
-    ignored: Iterable[Path],
-    warnings: tuple[str, ...] = (),
-) -> Dataset:
-    """The record, with images (if they must be `labelled`) and labels that have no partner set apart."""
-    listed = [path for files in images.values() for path in files] + list(label_files.values())
+@dataclass(frozen=True)
+class _Description:
+    """What a data set says of itself, or what its files show."""
+
+    name: str
+    layout: str
+    channels: tuple[str, ...]
+    labels: LabelScheme
+    ending: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a data set: image files and label file by case, test images, and what is passed over."""
+
+    images: Mapping[str, tuple[Path, ...]]
+    labels: Mapping[str, Path]
+    test: Listing
+    ignored: tuple[Path, ...]
+
+
+def _assemble(folder: Path, said: _Description, files: _Files, labelled: bool) -> Dataset:
+    """The record, with images (if they must be `labelled`) and labels that have no partner set apart.
+
+    Args:
+        folder: of the data set.
+        said: names, channels and labels.
+        files: listed ones, which may be missing.
+        labelled: whether an image needs a label to be a training case.
+    """
+    listed = [path for paths in files.images.values() for path in paths] + list(files.labels.values())
     missing = {path for path in listed if not path.exists()}
-    present = {case: tuple(path for path in files if path not in missing) for case, files in images.items()}
-    present = {case: files for case, files in present.items() if files}
-    masks = {case: path for case, path in label_files.items() if path not in missing}
-    training = {case: files for case, files in present.items() if case in masks or not labelled}
-    label_ending = common_ending(masks.values()) or ending or ".nii.gz"
+    present = {case: tuple(path for path in paths if path not in missing) for case, paths in files.images.items()}
+    present = {case: paths for case, paths in present.items() if paths}
+    masks = {case: path for case, path in files.labels.items() if path not in missing}
+    training = {case: paths for case, paths in present.items() if case in masks or not labelled}
+    warnings = said.warnings
+    label_ending = common_ending(masks.values()) or said.ending or ".nii.gz"
     if label_ending in (".jpg", ".jpeg"):
         label_ending = ".png"
         warnings = (*warnings, "labels are stored as JPEG, which changes values; predictions are written as .png")
-    groups = group_channels(test.images, suffixed=suffix_fits_channels(test.images, len(channels)))
+    test = files.test.images
+    groups = group_channels(test, suffixed=suffix_fits_channels(test, len(said.channels)))
     return Dataset(
-        name=name,
+        name=said.name,
         folder=folder,
-        layout=layout,
-        channels=channels,
-        labels=labels,
-        file_ending=ending,
+        layout=said.layout,
+        channels=said.channels,
+        labels=said.labels,
+        file_ending=said.ending,
         label_ending=label_ending,
         training=_cases(training, masks),
         unlabelled=_cases(groups, {}),
-        ignored=tuple(sorted(set(ignored))),
+        ignored=tuple(sorted(set(files.ignored))),
         warnings=warnings,
-        unmatched_images=tuple(files[0] for case, files in sorted(present.items()) if case not in training),
+        unmatched_images=tuple(paths[0] for case, paths in sorted(present.items()) if case not in training),
         unmatched_labels=tuple(path for case, path in sorted(masks.items()) if case not in present),
         missing_files=tuple(sorted(missing)),
-        missing_channels=missing_channels(training, len(channels)),
+        missing_channels=missing_channels(training, len(said.channels)),
     )
 
 

@@ -105,31 +105,24 @@ class Model:
         if name not in plan.configurations:
             raise unknown_name("configuration", name, plan.configurations, where=run.plan)
         configuration = plan.configurations[name]
-        found = _chosen_folds(run, name, folds)
-        checkpoints = [load_checkpoint(fold.final) for fold in found.values()]
+        chosen = _chosen_folds(run, name, folds)
+        checkpoints = [load_checkpoint(fold.final) for fold in chosen.values()]
         if runtime is None:
             runtime = runtime_of(checkpoints[0]["runtime"], find_device(device))
-        channels = input_channels(configuration, len(plan.channels), plan.labels)
-        networks = []
-        for checkpoint in checkpoints:
-            network = build_network(configuration, channels, plan.labels.outputs)
-            network.load_state_dict(checkpoint["network"])
-            networks.append(runtime.place(network.eval(), configuration.dimension))
+        axes = common_mirror_axes(plan, name, [one.get("config", {}) for one in checkpoints]) if mirroring else ()
         before = None
         if previous and configuration.previous_stage is not None:
             options: dict[str, Any] = {"runtime": runtime, "mirroring": mirroring, "skip_empty": skip_empty}
-            own = _same_folds(run, configuration.previous_stage, tuple(found))
+            own = _same_folds(run, configuration.previous_stage, tuple(chosen))
             before = cls.load(run, configuration.previous_stage, own, **options)
         return cls(
             plan=plan,
             name=name,
-            folds=tuple(found),
-            networks=tuple(networks),
+            folds=tuple(chosen),
+            networks=tuple(_loaded(plan, configuration, checkpoint, runtime) for checkpoint in checkpoints),
             sliding=Sliding(
                 configuration.patch_size,
-                mirror_axes=common_mirror_axes(plan, name, [one.get("config", {}) for one in checkpoints])
-                if mirroring
-                else (),
+                mirror_axes=axes,
                 batch=_copies_at_once(configuration, runtime.device),
                 skip_empty=skip_empty,
                 regions=bool(plan.labels.regions),
@@ -183,6 +176,21 @@ class Model:
         before, scheme = prepared.previous, self.plan.labels
         labels = labels_in_space(self.previous.logits(before), prepared.data.shape[1:], before.properties, scheme)
         return torch.cat([prepared.data, torch.from_numpy(previous_stage_channels(labels, scheme))])
+
+
+def _loaded(plan: Plan, configuration: ConfigurationPlan, checkpoint: Mapping[str, Any], runtime: Runtime) -> nn.Module:
+    """A checkpoint's network, ready to predict.
+
+    Args:
+        plan: of the run.
+        configuration: of the network.
+        checkpoint: with its weights.
+        runtime: where it computes.
+    """
+    channels = input_channels(configuration, len(plan.channels), plan.labels)
+    network = build_network(configuration, channels, plan.labels.outputs)
+    network.load_state_dict(checkpoint["network"])
+    return runtime.place(network.eval(), configuration.dimension)
 
 
 def trained_folds(run: Run, name: str) -> dict[str, Fold]:

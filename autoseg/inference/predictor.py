@@ -23,7 +23,7 @@ from autoseg.inference.model import Model, Prepared
 from autoseg.inference.rows import WholeLogits
 from autoseg.inference.selection import chosen_configurations, chosen_postprocessing
 from autoseg.inference.stream import stream
-from autoseg.inference.writing import CaseWriter, Computed, NextStage, Reduced, ValidationWriter, on_image
+from autoseg.inference.writing import CaseWriter, Computed, NextStage, Reduced, on_image
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.postprocessing.choose import Decision
 from autoseg.preprocessing.previous_stage import previous_stage_channels
@@ -165,26 +165,18 @@ class Predictor:
             uncertainty: write `<case>_uncertainty<ending>` as well: where the networks contradict each other (nats,
                 float32; for an ensemble the mean over its configurations).
         """
-        out, plan = Path(folder), self.plan
-        writer = CaseWriter(out, plan.file_ending, plan.labels, self._decision, save_probabilities)
+        plan = self.plan
+        writer = CaseWriter(Path(folder), plan.file_ending, plan.labels, self._decision, save_probabilities)
 
         def read(case: Case) -> tuple[Prepared, ...]:
             return self._prepare(read_case(case, len(plan.channels)), case.id)
 
-        def compute(case: Case, prepared: tuple[Prepared, ...]) -> Computed | Reduced:
-            return _in_bounds(writer, case, self._compute(prepared, uncertainty=uncertainty))
-
-        def write(case: Case, done: Computed | Reduced) -> tuple[Path, CaseEstimate]:
-            reduced = done if isinstance(done, Reduced) else writer.reduce(case.id, done)
-            return writer.write(case.id, reduced), calibrated(self.reliability, reduced.expected)
-
         title = f"predict {self.configuration_name}"
-        with freed_memory_kept(self.runtime.device):
-            results, failures = stream(cases, title, read=read, compute=compute, write=write)
+        written, failures = self._stream(cases, title, read, writer, uncertainty=uncertainty)
         return Predicted(
-            files={case: path for case, (path, _) in results.items()},
+            files={case: path for case, (path, _) in written.items()},
             failures=failures,
-            estimates={case: estimate for case, (_, estimate) in results.items()},
+            estimates={case: calibrated(self.reliability, expected) for case, (_, expected) in written.items()},
         )
 
     def predict_stored(
@@ -218,7 +210,9 @@ class Predictor:
         """
         (model,) = self.models
         out, scheme = Path(folder), self.plan.labels
-        writer = ValidationWriter(out, self.plan.file_ending, scheme, keep_probabilities, next_stage)
+        writer = CaseWriter(
+            out, self.plan.file_ending, scheme, keep_probabilities=keep_probabilities, next_stage=next_stage
+        )
 
         def read(case: Case) -> tuple[Prepared, ...]:
             data = torch.from_numpy(store.read(case.id)[0])
@@ -227,20 +221,43 @@ class Predictor:
                 data = torch.cat([data, torch.from_numpy(channels)])
             return (Prepared(data, store.properties(case.id)),)
 
+        written, failures = self._stream(cases, f"predict {model.name}", read, writer)
+        if failures:
+            raise ImageError("validation cases could not be predicted", got="; ".join(failures))
+        write_json(out / "expected_dice.json", {case: expected for case, (_, expected) in written.items()})
+        return {case: path for case, (path, _) in written.items()}
+
+    def _stream(
+        self,
+        cases: Sequence[Case],
+        title: str,
+        read: Callable[[Case], tuple[Prepared, ...]],
+        writer: CaseWriter,
+        *,
+        uncertainty: bool = False,
+    ) -> tuple[dict[str, tuple[Path, dict[str, float | None]]], list[str]]:
+        """Reads, predicts and writes cases, each while others are at the next step.
+
+        Args:
+            cases: in their order.
+            title: of the progress.
+            read: prepares a case for the models.
+            writer: of its files.
+            uncertainty: compute the maps of disagreement.
+
+        Returns:
+            Identifier -> label file and Dice to be expected of each label, and a message for each case that failed.
+        """
+
         def compute(case: Case, prepared: tuple[Prepared, ...]) -> Computed | Reduced:
-            return _in_bounds(writer, case, self._compute(prepared))
+            return _in_bounds(writer, case, self._compute(prepared, uncertainty=uncertainty))
 
         def write(case: Case, done: Computed | Reduced) -> tuple[Path, dict[str, float | None]]:
             reduced = done if isinstance(done, Reduced) else writer.reduce(case.id, done)
             return writer.write(case.id, reduced), reduced.expected
 
-        title = f"predict {model.name}"
         with freed_memory_kept(self.runtime.device):
-            results, failures = stream(cases, title, read=read, compute=compute, write=write)
-        if failures:
-            raise ImageError("validation cases could not be predicted", got="; ".join(failures))
-        write_json(out / "expected_dice.json", {case: expected for case, (_, expected) in results.items()})
-        return {case: path for case, (path, _) in results.items()}
+            return stream(cases, title, read=read, compute=compute, write=write)
 
     def _prepare(self, image: Image, case: str) -> tuple[Prepared, ...]:
         """The image as each model needs it."""
@@ -276,7 +293,7 @@ class Predictor:
         return Computed(tuple(predictions), tuple(maps))
 
 
-def _in_bounds(writer: CaseWriter | ValidationWriter, case: Case, computed: Computed) -> Computed | Reduced:
+def _in_bounds(writer: CaseWriter, case: Case, computed: Computed) -> Computed | Reduced:
     """Small logits as a whole, which are reduced while the next case is computed; large ones reduced as they come."""
     bounded = _bounded(computed)
     return bounded if bounded.logit_bytes <= _SMALL else writer.reduce(case.id, bounded)

@@ -100,14 +100,16 @@ class NextStage:
 
 @dataclass(frozen=True)
 class CaseWriter:
-    """Writes the files of new images.
+    """Writes the files of predicted cases; all but the label file only where they are asked for.
 
     Attributes:
         folder: a label file a case, `<case><ending>`.
         ending: of label files.
         scheme: meaning of the outputs.
         decision: post-processing; None leaves the labels as they are.
-        save_probabilities: `<case>.npz` as well, "probabilities" (K, Z, Y, X) float16.
+        save_probabilities: for users: `<case>.npz`, "probabilities" (K, Z, Y, X) float16.
+        keep_probabilities: for ensembles: `probabilities/<case>.b2nd`.
+        next_stage: labels for the second stage of a cascade.
     """
 
     folder: Path
@@ -115,57 +117,17 @@ class CaseWriter:
     scheme: LabelScheme
     decision: Decision | None = None
     save_probabilities: bool = False
-
-    def reduce(self, case: str, computed: Computed) -> Reduced:
-        """Takes the logits row by row and keeps what is written; expected Dice is that before post-processing."""
-        expected = ExpectedDice(self.scheme)
-        observers: list[Observer] = []
-        shape = (self.scheme.outputs, *computed.properties.shape_before_resampling)
-        volume = np.zeros(shape, dtype=np.float16) if self.save_probabilities else None
-        if volume is not None:
-            observers.append(_copied_to(volume))
-        labels = export_labels(computed.predictions, self.scheme, observers, expected)
-        mean = _mean_map(computed) if computed.maps else None
-        return Reduced(labels, expected.result(), computed.properties, probabilities=volume, map=mean)
-
-    def write(self, case: str, reduced: Reduced) -> Path:
-        """Writes a case's files; gives its label file."""
-        scheme, properties = self.scheme, reduced.properties
-        if reduced.probabilities is not None:
-            whole = restore_probabilities(reduced.probabilities, properties, regions=bool(scheme.regions))
-            stream = io.BytesIO()
-            np.savez_compressed(stream, probabilities=whole)
-            write_bytes(self.folder / f"{case}.npz", stream.getvalue())
-        if reduced.map is not None:
-            ending = ".tif" if self.ending in _NO_FRACTIONS else self.ending
-            write_image(self.folder / f"{case}_uncertainty{ending}", Image(reduced.map[None], properties.geometry))
-        path = self.folder / f"{case}{self.ending}"
-        write_labels(path, on_image(reduced.labels, scheme, properties, self.decision), properties.geometry)
-        return path
-
-
-@dataclass(frozen=True)
-class ValidationWriter:
-    """Writes the files of a fold's validation, without post-processing.
-
-    Attributes:
-        folder: the fold's validation folder: a label file a case.
-        ending: of label files.
-        scheme: meaning of the outputs.
-        keep_probabilities: `probabilities/<case>.b2nd` as well.
-        next_stage: labels for it as well.
-    """
-
-    folder: Path
-    ending: str
-    scheme: LabelScheme
     keep_probabilities: bool = False
     next_stage: NextStage | None = None
 
     def reduce(self, case: str, computed: Computed) -> Reduced:
-        """Takes the logits row by row and keeps what is written."""
+        """Takes the logits row by row and keeps what is written; expected Dice is that before post-processing."""
         scheme, properties, expected = self.scheme, computed.properties, ExpectedDice(self.scheme)
         observers: list[Observer] = []
+        shape = (scheme.outputs, *properties.shape_before_resampling)
+        volume = np.zeros(shape, dtype=np.float16) if self.save_probabilities else None
+        if volume is not None:
+            observers.append(_copied_to(volume))
         kept = ProbabilityWriter(scheme.outputs, properties) if self.keep_probabilities else None
         if kept is not None:
             observers.append(kept.add)
@@ -173,19 +135,35 @@ class ValidationWriter:
         if self.next_stage is not None:
             computed = computed.in_memory()  # the logits are needed twice
             ((rows, _),) = computed.predictions
-            shape = self.next_stage.store.properties(case).shape
-            next_labels = labels_in_space(rows, shape, properties, scheme)
+            next_labels = labels_in_space(rows, self.next_stage.store.properties(case).shape, properties, scheme)
         labels = export_labels(computed.predictions, scheme, observers, expected)
-        return Reduced(labels, expected.result(), properties, kept=kept, next_labels=next_labels)
+        return Reduced(
+            labels,
+            expected.result(),
+            properties,
+            probabilities=volume,
+            kept=kept,
+            next_labels=next_labels,
+            map=_mean_map(computed) if computed.maps else None,
+        )
 
     def write(self, case: str, reduced: Reduced) -> Path:
-        """Writes a case's files; gives its label file."""
+        """Writes a case's files, the label file last; gives its path."""
+        scheme, properties = self.scheme, reduced.properties
+        if reduced.probabilities is not None:
+            whole = restore_probabilities(reduced.probabilities, properties, regions=bool(scheme.regions))
+            stream = io.BytesIO()
+            np.savez_compressed(stream, probabilities=whole)
+            write_bytes(self.folder / f"{case}.npz", stream.getvalue())
         if reduced.kept is not None:
             reduced.kept.save(probability_file(self.folder / "probabilities", case))
         if self.next_stage is not None and reduced.next_labels is not None:
             write_previous(self.next_stage.folder, case, reduced.next_labels, self.next_stage.patch_size)
+        if reduced.map is not None:
+            ending = ".tif" if self.ending in _NO_FRACTIONS else self.ending
+            write_image(self.folder / f"{case}_uncertainty{ending}", Image(reduced.map[None], properties.geometry))
         path = self.folder / f"{case}{self.ending}"
-        write_labels(path, on_image(reduced.labels, self.scheme, reduced.properties), reduced.properties.geometry)
+        write_labels(path, on_image(reduced.labels, scheme, properties, self.decision), properties.geometry)
         return path
 
 
