@@ -42,8 +42,6 @@ SIBLINGS = {
     ("autoseg.run_state", "autoseg.workspace"),
     ("autoseg.data", "autoseg.processes"),
     ("autoseg.plan.record", "autoseg.data"),
-    ("autoseg.batches", "autoseg.preprocessing.store"),
-    ("autoseg.plan.memory", "autoseg.networks"),
     ("autoseg.inference", "autoseg.training.runtime"),
     ("autoseg.inference", "autoseg.training.checkpoint"),
     ("autoseg.inference", "autoseg.training.choices"),
@@ -82,6 +80,17 @@ MAY_READ_ENVIRONMENT = ("autoseg.cli", "autoseg.training.distributed")
 MAY_SEE_PROCESS_GROUP = ("autoseg.training.distributed",)
 MAY_IMPORT_SIMPLEITK = ("autoseg.data.itk",)
 LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
+MOST_PARAMETERS = 8
+MAY_HAVE_MANY_PARAMETERS = ("autoseg.cli",)
+"""Options of the command line are parameters of functions: here, and in the rooms `commands` of guests."""
+
+SAYS_NOTHING = {"utils", "helpers", "misc", "common", "whole", "cells", "stencil", "places", "boxes", "counts"}
+"""Names of modules that do not say their subject."""
+
+ENTERED_FROM_OUTSIDE = ("autoseg", "autoseg.__main__", "autoseg.cli.main", "autoseg.testing")
+"""Modules that have a user outside the project; plug-ins of the table have one too."""
+
 ABSTRACT_BASES = {"Protocol", "ABC"}
 OPEN_BASES = {"autoseg.records.Record", "autoseg.errors.AutosegError"}
 
@@ -124,8 +133,100 @@ def violations(sources: Iterable[Source]) -> list[str]:
     sources = list(sources)
     modules = {source.module for source in sources}
     classes = {name: bases for source in sources for name, bases in _classes(source, modules)}
-    rules = (_floors(modules), _stars, _prints, _environment, _process_group, _simpleitk, _length, _bases(classes))
+    rules = (
+        _floors(modules),
+        _stars,
+        _prints,
+        _environment,
+        _process_group,
+        _simpleitk,
+        _length,
+        _functions,
+        _subject,
+        _bases(classes),
+    )
     return [f"{source.module}:{line}" for source in sources for rule in rules for line in rule(source)]
+
+
+def circles(sources: Iterable[Source]) -> list[tuple[str, ...]]:
+    """Groups of modules that import each other, whether at the top, in functions or for type checkers alone."""
+    sources = list(sources)
+    modules = {source.module for source in sources}
+    graph = {
+        source.module: {name for _, name in imports(source, modules) if name in modules and name != source.module}
+        for source in sources
+        if not source.package  # a package's own module only says what the package is, or hands names on
+    }
+    reached = {module: _reached(graph, module) for module in graph}
+    groups = {
+        tuple(sorted(other for other in reached[module] if module in reached.get(other, ())))
+        for module in graph
+        if module in reached[module]
+    }
+    return sorted(groups)
+
+
+def repeated_names(sources: Iterable[Source]) -> dict[str, list[str]]:
+    """Names that several classes at the top of modules have -> these modules."""
+    places: dict[str, list[str]] = {}
+    for source in sources:
+        for node in source.tree.body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(source.module)
+    return {name: modules for name, modules in sorted(places.items()) if len(modules) > 1}
+
+
+def dead_errors(sources: Iterable[Source]) -> list[str]:
+    """Errors of the tree that nothing raises, catches or derives another from."""
+    sources = list(sources)
+    modules = {source.module for source in sources}
+    errors = _errors({name: bases for source in sources for name, bases in _classes(source, modules)})
+    named = {
+        node.id
+        for source in sources
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    return sorted(error for error in errors if error.rpartition(".")[2] not in named)
+
+
+def dead_exceptions(sources: Iterable[Source]) -> list[str]:
+    """Exceptions from the rules that no import needs any more."""
+    sources = list(sources)
+    modules = {source.module for source in sources}
+    pairs = {(source.module, name) for source in sources for _, name in imports(source, modules)}
+    exceptions = [*SIBLINGS, *(("planners", record) for record in PLANNED_RECORDS)]
+    return sorted(
+        f"{who} may import {what}"
+        for who, what in exceptions
+        if not any(_within(module, who) and _within(target, what) for module, target in pairs)
+    )
+
+
+def modules_without_a_user(sources: Iterable[Source], plugins: Iterable[str]) -> list[str]:
+    """Modules that no other imports and no row of the plug-ins' table names.
+
+    Args:
+        sources: the modules.
+        plugins: "module:object" of the table, and of names that packages hand on.
+    """
+    sources = list(sources)
+    modules = {source.module for source in sources}
+    used = {name for source in sources for _, name in imports(source, modules) if name != source.module}
+    used |= {address.partition(":")[0] for address in plugins} | {*ENTERED_FROM_OUTSIDE}
+    return sorted(source.module for source in sources if not source.package and source.module not in used)
+
+
+def _reached(graph: Mapping[str, set[str]], start: str) -> set[str]:
+    """Modules that lie behind a module's imports; the module itself where it lies in a circle."""
+    seen: set[str] = set()
+    waiting = list(graph.get(start, ()))
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            waiting += graph.get(module, ())
+    return seen
 
 
 def imports(source: Source, modules: Iterable[str] = ()) -> Iterator[tuple[int, str]]:
@@ -256,6 +357,27 @@ def _length(source: Source) -> Iterator[str]:
     lines = source.text.count("\n")
     if lines > LONGEST_FILE:
         yield f"{lines}: longer than {LONGEST_FILE} lines"
+
+
+def _functions(source: Source) -> Iterator[str]:
+    """Functions that one cannot take in at a glance."""
+    many = source.inside(MAY_HAVE_MANY_PARAMETERS) or ".commands" in source.module
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        lines = (node.end_lineno or node.lineno) - node.lineno + 1
+        if lines > LONGEST_FUNCTION:
+            yield f"{node.lineno}: {node.name} has {lines} lines, more than {LONGEST_FUNCTION}"
+        arguments = [one.arg for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        count = len([name for name in arguments if name not in ("self", "cls")])
+        if count > MOST_PARAMETERS and not many:
+            yield f"{node.lineno}: {node.name} has {count} parameters, more than {MOST_PARAMETERS}"
+
+
+def _subject(source: Source) -> Iterator[str]:
+    """A module's name says its subject."""
+    if source.module.rpartition(".")[2] in SAYS_NOTHING:
+        yield "1: the name of the module does not say its subject"
 
 
 def _bases(classes: Mapping[str, tuple[str, ...]]) -> Rule:

@@ -65,7 +65,7 @@ def test_a_violation_is_found(module: str, text: str, message: str) -> None:
 GOOD = {
     "a lower floor": ("autoseg.cli.main", "from autoseg.errors import AutosegError"),
     "the same room": ("autoseg.batches.augment.spatial", "from autoseg.batches import sampling"),
-    "the allowed door of a sibling": ("autoseg.batches.loading", "from autoseg.preprocessing.store import Store"),
+    "the allowed door of a sibling": ("autoseg.inference.model", "from autoseg.training.runtime import Runtime"),
     "planners on floor 2": ("planners.default", "from autoseg.plan.record import Plan\nimport planners.resenc"),
     "print in the command line": ("autoseg.cli.check", "print(1)"),
     "a rank": ("autoseg.training.distributed", "import os, torch.distributed\nos.environ['RANK']"),

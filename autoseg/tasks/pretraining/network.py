@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
-from autoseg.networks.build import build_network
 from autoseg.networks.unet import decode
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.tasks.pretraining.batch import ViewBatch
 from autoseg.tasks.pretraining.features import decoder_of, encoder_of, pooled_views, stage_features
 
-if TYPE_CHECKING:
-    from autoseg.tasks.pretraining.protocol import Method, Setting
-
-
 HANDED_ON = ("encoder.", "upsamplings.", "decoder.")
 """How names of weights begin that the network of a segmentation has too."""
+
+
+class HeadedMethod(Protocol):
+    """What the network asks of a method of pretraining (see `protocol.Method`)."""
+
+    @property
+    def decodes(self) -> bool: ...
+
+    def heads(self) -> nn.ModuleDict: ...
+
+    def online(self, network: PretrainingNetwork, batch: ViewBatch) -> Mapping[str, Tensor]: ...
+
+    def target(self, network: PretrainingNetwork, batch: ViewBatch) -> Mapping[str, Tensor]: ...
 
 
 class PretrainingNetwork(nn.Module):
@@ -37,7 +44,7 @@ class PretrainingNetwork(nn.Module):
         ConfigurationError: the network has no encoder of its own, or not the decoder that the method asks for.
     """
 
-    def __init__(self, whole: nn.Module, method: Method, configuration: ConfigurationPlan) -> None:
+    def __init__(self, whole: nn.Module, method: HeadedMethod, configuration: ConfigurationPlan) -> None:
         super().__init__()
         self.encoder = encoder_of(whole, configuration)
         if method.decodes:
@@ -61,21 +68,3 @@ class PretrainingNetwork(nn.Module):
     def vectors(self, views: Sequence[Tensor]) -> list[Tensor]:
         """One vector (B, 2 F) an image and view."""
         return pooled_views(self.encoder, views)
-
-
-def build_pretraining_network(setting: Setting, method: Method, *, seed: int | None = None) -> PretrainingNetwork:
-    """The network of a setting with fresh weights.
-
-    Args:
-        setting: names the network whose encoder is trained.
-        method: of pretraining.
-        seed: makes the weights reproducible without touching the global generator's state.
-
-    Raises:
-        ConfigurationError: an unknown network, or one without an encoder of its own.
-    """
-    whole = build_network(setting.configuration, setting.channels, 1, seed=seed)
-    with torch.random.fork_rng(devices=[]):
-        if seed is not None:
-            torch.manual_seed(seed)
-        return PretrainingNetwork(whole, method, setting.configuration)

@@ -1,4 +1,4 @@
-"""From a name and options to a method."""
+"""From a name and options to a method, and from a method to its network."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
+import torch
+
 from autoseg import plugins
 from autoseg.errors import ConfigurationError
+from autoseg.networks.build import build_network
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.records import Record
+from autoseg.tasks.pretraining.network import PretrainingNetwork
 from autoseg.tasks.pretraining.protocol import Method, Setting
 
 MANY = 16
@@ -56,3 +60,21 @@ def build_method(name: str, setting: Setting, options: Mapping[str, Any] | None 
     except TypeError as error:
         raise ConfigurationError(str(error), where=f"pretraining method {name}", got=options) from error
     return made
+
+
+def build_pretraining_network(setting: Setting, method: Method, *, seed: int | None = None) -> PretrainingNetwork:
+    """The network of a setting with fresh weights.
+
+    Args:
+        setting: names the network whose encoder is trained.
+        method: of pretraining.
+        seed: makes the weights reproducible without touching the global generator's state.
+
+    Raises:
+        ConfigurationError: an unknown network, or one without an encoder of its own.
+    """
+    whole = build_network(setting.configuration, setting.channels, 1, seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return PretrainingNetwork(whole, method, setting.configuration)

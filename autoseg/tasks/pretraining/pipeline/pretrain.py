@@ -25,7 +25,7 @@ from autoseg.provenance import Journal
 from autoseg.records import unknown_name
 from autoseg.report.build import write_report
 from autoseg.run_state import RunState, fold_state, read_metrics
-from autoseg.tasks.pretraining.network import build_pretraining_network
+from autoseg.tasks.pretraining.methods.build import build_pretraining_network
 from autoseg.tasks.pretraining.pipeline.collect import Collected, HoldOut, collect
 from autoseg.tasks.pretraining.report.section import pace
 from autoseg.tasks.pretraining.trainer.adaptation import Adaptation, adaptation_of, try_adaptation

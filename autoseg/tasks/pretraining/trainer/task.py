@@ -15,7 +15,8 @@ from autoseg.batches.loading import Batches
 from autoseg.errors import ConfigurationError, TrainingError
 from autoseg.preprocessing.store import Store
 from autoseg.tasks.pretraining.batch import ViewBatch
-from autoseg.tasks.pretraining.network import PretrainingNetwork, build_pretraining_network
+from autoseg.tasks.pretraining.methods.build import build_pretraining_network
+from autoseg.tasks.pretraining.network import PretrainingNetwork
 from autoseg.tasks.pretraining.protocol import Method, Outputs
 from autoseg.tasks.pretraining.teacher import MomentumTeacher
 from autoseg.tasks.pretraining.trainer.batches import ViewSource

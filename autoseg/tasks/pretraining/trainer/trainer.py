@@ -9,7 +9,7 @@ import numpy as np
 
 from autoseg.plan.record import SEGMENTATION, ConfigurationPlan
 from autoseg.tasks.pretraining.batch import ViewBatch, collate
-from autoseg.tasks.pretraining.network import build_pretraining_network
+from autoseg.tasks.pretraining.methods.build import build_pretraining_network
 from autoseg.tasks.pretraining.protocol import Method
 from autoseg.tasks.pretraining.trainer.adaptation import seen_images, starting_tensors
 from autoseg.tasks.pretraining.trainer.options import TASK, PretrainingOptions, chosen_method

@@ -14,8 +14,14 @@ from autoseg.errors import ConfigurationError, TrainingError
 from autoseg.networks.build import build_network
 from autoseg.networks.transfer import transfer_weights
 from autoseg.tasks.pretraining.batch import ViewBatch, collate
-from autoseg.tasks.pretraining.methods.build import MANY, MOST_VOXELS, build_method, planned_images
-from autoseg.tasks.pretraining.network import PretrainingNetwork, build_pretraining_network
+from autoseg.tasks.pretraining.methods.build import (
+    MANY,
+    MOST_VOXELS,
+    build_method,
+    build_pretraining_network,
+    planned_images,
+)
+from autoseg.tasks.pretraining.network import PretrainingNetwork
 from autoseg.tasks.pretraining.protocol import Method, Outputs
 from autoseg.tasks.pretraining.teacher import MomentumTeacher
 from autoseg.tasks.pretraining.trainer.adaptation import handed_on

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from autoseg.errors import ConfigurationError, TrainingError
-from autoseg.tasks.pretraining.methods.build import MANY, build_method
-from autoseg.tasks.pretraining.network import build_pretraining_network
+from autoseg.tasks.pretraining.methods.build import MANY, build_method, build_pretraining_network
 from autoseg.tasks.pretraining.trainer.gallery import Gallery
 from autoseg.tasks.pretraining.trainer.options import chosen_method, options_of
 from autoseg.tasks.pretraining.trainer.pictures import nearest

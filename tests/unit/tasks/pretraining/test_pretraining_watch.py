@@ -10,8 +10,7 @@ import torch
 from blob_images import batch_of, setting
 from torch import Tensor
 
-from autoseg.tasks.pretraining.methods.build import build_method
-from autoseg.tasks.pretraining.network import build_pretraining_network
+from autoseg.tasks.pretraining.methods.build import build_method, build_pretraining_network
 from autoseg.tasks.pretraining.watch import (
     CollapseRules,
     alignment,
