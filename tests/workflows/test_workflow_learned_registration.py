@@ -97,7 +97,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(volumes: Path, train
         assert run([part, str(volumes if part == "fingerprint" else again.root), *more]) == 0
     fold = ["train", str(again.root), "--configuration", "3d_fullres", "--fold", "0", *SMALL, "--steps", "6"]
     # the trainer is the plan's; stopped within a round, and gone on in this process with a worker
-    assert run([*fold, "--set", "training.stop_after=2"]) == 2  # there is nothing to validate yet
+    assert run([*fold, "--set", "training.stop_after=2"]) == 0
     assert not again.fold("3d_fullres", 0).final.exists()
     assert run([*fold, "--resume", "--workers", "1"]) == 0
     expected = weights(trained)
@@ -178,7 +178,7 @@ def test_planes_without_labels_and_a_weight_that_is_chosen_afterwards(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("predict RUN DATA/images --out OUT", "does not label images"),
+        ("predict RUN DATA/images --out OUT", "is not applied to single images"),
         ("export RUN --format zip --out OUT/x.zip", "autoseg register FIXED MOVING --model"),
         ("train RUN --configuration 3d_fullres --fold 1 --trainer segmentation", "autoseg plan RUN --planner default"),
         ("register DATA/images/v0.nii.gz DATA/images/v1.nii.gz --out OUT --regularization 1", "need --model"),
