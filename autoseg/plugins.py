@@ -14,8 +14,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autoseg.errors import PluginError
-from autoseg.records import unknown_name
+from autoseg.errors import ConfigurationError, PluginError
+from autoseg.records import nearest, unknown_name
 
 Plugin = TypeVar("Plugin")
 
@@ -35,9 +35,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "pretraining": "autoseg.tasks.pretraining.trainer.trainer:PretrainingTrainer",
     },
     "network": {
-        "plain-unet": "autoseg.networks.unet:plain_unet",
-        "residual-encoder-unet": "autoseg.networks.unet:residual_encoder_unet",
-        "linear-readout": "autoseg.networks.linear_readout:linear_readout",
+        "plain-unet": "autoseg.networks.families:PLAIN_UNET",
+        "residual-encoder-unet": "autoseg.networks.families:RESIDUAL_ENCODER_UNET",
+        "linear-readout": "autoseg.networks.families:LINEAR_READOUT",
     },
     "loss": {
         "dice-cross-entropy": "autoseg.losses.compound:dice_cross_entropy",
@@ -160,7 +160,7 @@ def resolve(kind: str, name: str) -> Any:
     """The plug-in of that kind and name, imported now.
 
     Raises:
-        ConfigurationError: the name is not known (with the nearest known one).
+        ConfigurationError: the name is not known (with the nearest known one, and how to load a third party's).
         PluginError: its module cannot be imported.
     """
     _check_kind(kind)
@@ -175,7 +175,14 @@ def resolve(kind: str, name: str) -> Any:
                 return point.load()
             except Exception as error:
                 raise PluginError(f"the {kind} {name!r} cannot be imported: {error}", where=point.value) from error
-    raise unknown_name(kind, name, names(kind))
+    known = names(kind)
+    guess = nearest(name, known)
+    raise ConfigurationError(
+        f"unknown {kind} {name!r}",
+        expected=f"one of {', '.join(known)}",
+        remedy=(f"did you mean {guess!r}? " if guess else "")
+        + f"A {kind} that a file registers is there with `autoseg --plugin FILE COMMAND ...`",
+    )
 
 
 def load_file(path: str | Path) -> None:

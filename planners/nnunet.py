@@ -20,7 +20,7 @@ from planners.augmentation import policy
 from planners.cascade import FIRST_STAGE, FULL_RESOLUTION, SECOND_STAGE, asked_for, no_volumes, second_stage
 from planners.geometry import axis_order, median_shape, target_spacing
 from planners.normalization import normalizations, use_mask
-from planners.patch import Fit, fit
+from planners.patch import Fit, assumed_memory, fit
 from planners.rules import LOWRES_BELOW, LOWRES_GROWTH, LOWRES_MIN_SAVING, Rules
 from planners.sampling import equal_classes
 
@@ -59,7 +59,11 @@ def plan_with(rules: Rules, fingerprint: Fingerprint, labels: LabelScheme, conte
         intensities=fingerprint.intensities,
         file_ending=context.file_ending,
         configurations=configurations,
-        warnings=(*_warnings(configurations), *([asked_for(configurations)] if context.cascade else [])),
+        warnings=(
+            *_warnings(configurations),
+            *([asked_for(configurations)] if context.cascade else []),
+            *([note] if (note := assumed_memory(rules)) else []),
+        ),
     )
     return respect_sides(plan, fingerprint.left_right_axis)
 

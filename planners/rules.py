@@ -33,7 +33,7 @@ class Rules:
         network: plug-in name of the network.
         encoder_blocks: convolutions (plain) or residual blocks a stage; the last value holds for all deeper stages.
         decoder_blocks: convolutions a decoder stage.
-        elements_2d, elements_3d: feature map elements (`plan.cost.feature_map_elements`) of a network that fills
+        elements_2d, elements_3d: feature map elements (`networks.unet_layers`) of a network that fills
             `memory_gb` with the reference batch sizes.
         memory_gb: accelerator memory in GB that the reference values stand for.
         dataset_share: largest share of the data set's voxels in one batch.

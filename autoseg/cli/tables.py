@@ -150,15 +150,22 @@ def plan_rows(rows: Sequence[Row]) -> list[list[str]]:
         "patch": lambda row: _axes(row.patch_size),
         "receptive field": lambda row: None if row.receptive_field is None else _axes(row.receptive_field),
         "batch": lambda row: str(row.batch_size),
-        "stages": lambda row: str(row.stages),
-        "features": lambda row: f"{min(row.features_per_stage)} to {max(row.features_per_stage)}",
+        "stages": lambda row: None if row.stages is None else str(row.stages),
+        "features": lambda row: _range(row.features_per_stage),
         "parameters": lambda row: None if row.parameters is None else engineering(row.parameters),
-        "multiply-adds a step": lambda row: None if row.multiply_adds is None else engineering(row.multiply_adds),
+        "multiply-adds per step": lambda row: None if row.multiply_adds is None else engineering(row.multiply_adds),
         "memory, mixed precision": lambda row: None if row.memory is None else f"{row.memory / 1e9:.1f} GB",
     }
-    cells = {heading: [value(row) for row in rows] for heading, value in lines.items()}
-    known = {heading: values for heading, values in cells.items() if any(value is not None for value in values)}
-    return [[heading, *(value or "-" for value in values)] for heading, values in known.items()]
+    absent = ["not known" if row.segments else "-" for row in rows]  # other tasks' trainers know, this table does not
+    cells = {
+        heading: [value(row) or none for row, none in zip(rows, absent, strict=True)]
+        for heading, value in lines.items()
+    }
+    return [[heading, *values] for heading, values in cells.items() if set(values) != {"-"}]
+
+
+def _range(values: Sequence[int] | None) -> str | None:
+    return f"{min(values)} to {max(values)}" if values else None
 
 
 def _axes(values: Iterable[float]) -> str:

@@ -17,7 +17,7 @@ from autoseg.inference.rows import StreamedLogits
 from autoseg.inference.sliding_window import Sliding, slide
 from autoseg.inference.uncertainty import disagreement
 from autoseg.networks.build import build_network
-from autoseg.plan.layers import input_channels
+from autoseg.plan.layers import input_channels, topology_of
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.preprocessing.prepare import preprocess_case
 from autoseg.preprocessing.previous_stage import previous_stage_channels
@@ -226,6 +226,8 @@ def _copies_at_once(configuration: ConfigurationPlan, device: str) -> int:
     """
     if torch.device(device).type != "cpu":
         return max(8, 2 * configuration.batch_size)
+    if topology_of(configuration.network) is None:
+        return 2  # how wide its features are is not known
     widest = 2 * configuration.features_per_stage[0] * prod(configuration.patch_size) * 4
     return min(8, max(2, _KEPT_BYTES // widest))
 

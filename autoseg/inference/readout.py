@@ -7,14 +7,15 @@ than the labels, features are summed and interpolated, and become logits where s
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 
-from autoseg.networks.unet import UNet
+from autoseg.networks.structure import structure_of
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,19 @@ def without_heads(networks: Sequence[nn.Module], outputs: int) -> tuple[tuple[nn
         outputs: channels of the logits, K.
 
     Returns:
-        None where the features of all networks together are no fewer than the labels, or where a network is none of
-        `networks.unet`.
+        None where the features of all networks together are no fewer than the labels, or where it is not known how a
+        network's last layer is taken off (`networks.structure`).
     """
     bodies, weights, biases = [], [], []
     for network in networks:
-        if not isinstance(network, UNet) or len(network.heads) == 0:
+        take_off = structure_of(network).readout
+        parts = None if take_off is None else take_off(network)
+        if parts is None:
             return None
-        head = network.heads[-1]
-        assert isinstance(head, nn.Conv2d | nn.Conv3d)
-        if head.bias is None:
+        body, head = parts
+        if not _is_matrix(head, outputs) or head.bias is None:
             return None
-        bodies.append(_headless(network))
+        bodies.append(body)
         weights.append(head.weight.detach().reshape(outputs, -1))
         biases.append(head.bias.detach())
     weight = torch.cat(weights, dim=1).float().cpu() / len(weights)
@@ -64,8 +66,8 @@ def without_heads(networks: Sequence[nn.Module], outputs: int) -> tuple[tuple[nn
     return tuple(bodies), Readout(weight, torch.stack(biases).float().mean(0).cpu())
 
 
-def _headless(network: UNet) -> UNet:
-    """The same modules, with weights and all, that end before the last head."""
-    body = copy.copy(network)
-    body.headless = True
-    return body
+def _is_matrix(layer: nn.Module, outputs: int) -> TypeGuard[nn.Conv2d | nn.Conv3d]:
+    """Whether a layer is a matrix from the features of a voxel to its logits."""
+    if not isinstance(layer, nn.Conv2d | nn.Conv3d) or layer.groups != 1:
+        return False
+    return layer.out_channels == outputs and prod(layer.kernel_size) == prod(layer.stride) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from autoseg import plugins
+from autoseg.networks.family import network_family
 from autoseg.plan.record import ConfigurationPlan
 
 
@@ -15,21 +15,21 @@ def build_network(
     """The network that a configuration names, with fresh weights.
 
     Args:
-        configuration: the plan of the configuration; `network` is a plug-in of kind "network", a function of
-            (configuration, channels, outputs).
+        configuration: the plan of the configuration; `network` is a plug-in of kind "network", a `NetworkFamily` or a
+            function of (configuration, channels, outputs).
         channels: input channels (for a cascade: image channels and one a foreground label).
         outputs: channels of the logits.
         seed: makes the initial weights reproducible without touching the global generator's state.
 
     Raises:
         ConfigurationError: an unknown network.
+        PluginError: a plug-in that is no network.
     """
-    make = plugins.resolve("network", configuration.network)
+    family = network_family(configuration.network)
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
-        network: nn.Module = make(configuration, channels, outputs)
-    return network
+        return family(configuration, channels, outputs)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import nn
 
+from autoseg.networks.structure import part_of, structure_of
+
 
 @torch.no_grad()
 def expect_background(network: nn.Module, share: float, *, regions: bool = False) -> None:
@@ -17,16 +19,17 @@ def expect_background(network: nn.Module, share: float, *, regions: bool = False
     all features towards background, and some trainings of a hundred steps never come back (docs/decisions/0010).
 
     Args:
-        network: changed in place where it has `heads`, a list of convolutions to the logits; others are left alone.
+        network: changed in place where its heads are known (`networks.structure`), a convolution to the logits or a
+            list of them; others are left alone.
         share: expected of each foreground label, from 0 to below 1; 0 leaves biases at zero.
         regions: logits are those of regions, each with its own sigmoid, and none is background's.
 
     Source: Lin et al. 2017 (focal loss), arXiv:1708.02002, section 4.1, there 0.01.
     """
-    heads = getattr(network, "heads", None)
-    if share == 0 or not isinstance(heads, nn.ModuleList):
+    known = part_of(network, structure_of(network).heads)
+    if share == 0 or known is None:
         return
     first = 0 if regions else 1
-    for head in heads:
+    for head in known if isinstance(known, nn.ModuleList) else [known]:
         if isinstance(bias := getattr(head, "bias", None), nn.Parameter):
             bias[first:] = math.log(share / (1 - share))

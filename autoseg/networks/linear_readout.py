@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autoseg import plugins
 from autoseg.errors import ConfigurationError
 from autoseg.networks.blocks import convolution
+from autoseg.networks.build import build_network
+from autoseg.networks.structure import Structure, part_of, structure_around, structure_of
 from autoseg.plan.record import ConfigurationPlan
 
 ENCODER = "encoder"
@@ -25,15 +26,18 @@ class LinearReadout(nn.Module):
     trained, as in the linear evaluation of Zhang et al., 2016 (arXiv:1603.08511).
 
     Args:
-        encoder: a stage a module, highest resolution first; its weights are frozen.
+        encoder: a module per stage, highest resolution first; its weights are frozen.
         configuration: widths of its stages.
         outputs: channels of the logits.
+        structure: of this network, as far as it is known.
     """
 
-    def __init__(self, encoder: nn.ModuleList, configuration: ConfigurationPlan, outputs: int) -> None:
+    def __init__(
+        self, encoder: nn.ModuleList, configuration: ConfigurationPlan, outputs: int, structure: Structure
+    ) -> None:
         super().__init__()
         plan, one = configuration, (1,) * configuration.dimension
-        self.encoder = encoder.requires_grad_(False)
+        self.encoder, self.structure = encoder.requires_grad_(False), structure
         self.readouts = nn.ModuleList(
             convolution(plan.dimension, width, outputs, one, one, bias=stage == 0)
             for stage, width in enumerate(plan.features_per_stage)
@@ -66,15 +70,20 @@ def linear_readout(configuration: ConfigurationPlan, channels: int, outputs: int
         outputs: channels of the logits.
 
     Raises:
-        ConfigurationError: no such option, or a network without an encoder.
+        ConfigurationError: no such option, or a network whose encoder is not known.
     """
     name = configuration.options.get(ENCODER)
     if name is None:
         raise ConfigurationError(
             "a linear read-out needs an encoder", expected=f"the option {ENCODER!r} in the configuration's options"
         )
-    whole = plugins.resolve("network", name)(configuration, channels, outputs)
-    encoder = getattr(whole, "encoder", None)
+    whole = build_network(configuration.with_(network=name), channels, outputs)
+    encoder = part_of(whole, structure_of(whole).encoder)
     if not isinstance(encoder, nn.ModuleList) or len(encoder) != configuration.stages:
-        raise ConfigurationError(f"the network {name!r} has no encoder that can be read out")
-    return LinearReadout(encoder, configuration, outputs)
+        raise ConfigurationError(
+            f"the network {name!r} has no known encoder that can be read out",
+            got="not known" if encoder is None else f"{type(encoder).__name__} of {len(list(encoder.children()))}",
+            expected=f"a ModuleList of {configuration.stages} stages, named by its `Structure` (networks.structure)",
+            remedy="choose plain-unet or residual-encoder-unet",
+        )
+    return LinearReadout(encoder, configuration, outputs, structure_around(whole))

@@ -12,12 +12,27 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.errors import ConfigurationError
+from autoseg.networks.structure import Structure, structure_of
 
 Fate = Literal["loaded", "adapted", "left out", "unused"]
 
-_STAGE = re.compile(r"(encoder|upsamplings|decoder|heads)\.(\d+)\.(.+)")
+_PARTS = ("encoder", "upsamplings", "decoder", "heads")
 _FROM_THE_DEEPEST = ("upsamplings", "decoder", "heads")  # lists in the order of computation, unlike the encoder's
 _WORDS = {"upsamplings": "upsampling to", "decoder": "decoder at", "heads": "head at"}
+_HANDED_ON = Structure(encoder="encoder", upsamplings="upsamplings", decoder="decoder", heads="heads")
+"""Where the parts are in the weights of a pretraining, whatever network they were taken from."""
+
+
+class _Stage(NamedTuple):
+    """A tensor of a known part of a network: in which of its stages, counted from the highest resolution, and where."""
+
+    part: str
+    number: int
+    name: str
+
+
+_Key = _Stage | str
+"""What tensors of two networks are matched by: a stage where the structure is known, else the name."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +128,11 @@ class Transfer:
 def transfer_weights(network: nn.Module, weights: Mapping[str, Tensor], *, where: object = None) -> Transfer:
     """Loads what fits from `weights` into `network`.
 
-    Stages of a U-Net are matched by resolution, the highest first, so that weights with more or fewer stages keep all
-    that both have; other networks are matched by name. A block (a convolution with its normalisation) is taken whole
-    or not at all: of another width, kernel or number of classes it is left out. The first convolution for another
-    number of image channels takes the mean over the channels, scaled so that an image repeated in all channels has
-    the response it had.
+    Where the structure of the network is known (`networks.structure`), stages are matched by resolution, the highest
+    first, so that weights with more or fewer stages keep all that both have; else tensors are matched by name. A block
+    (a convolution with its normalisation) is taken whole or not at all: of another width, kernel or number of classes
+    it is left out. The stem, where it is known, takes for another number of image channels the mean over the channels,
+    scaled so that an image repeated in all channels has the response it had.
 
     Args:
         network: changed in place, where it fits.
@@ -129,15 +144,17 @@ def transfer_weights(network: nn.Module, weights: Mapping[str, Tensor], *, where
     """
     state = network.state_dict()
     _same_dimension(state, weights, where)
-    keys, theirs = _keys(state), {key: name for name, key in _keys(weights).items()}
-    first = next((name for name, tensor in state.items() if tensor.ndim > 3), None)
-    groups = _groups(state)
+    known = structure_of(network)
+    keys, theirs = _keys(state, known), _keys(weights, known, _HANDED_ON if known.encoder else Structure())
+    names_of_theirs = {key: name for name, key in theirs.items()}
+    first = None if known.stem is None else f"{known.stem}.weight"
+    groups = _groups(state, keys)
     blocks: dict[str, list[str]] = defaultdict(list)
     for name in state:
         blocks[_block(name)].append(name)
     fates: dict[str, Moved] = {}
     for names in blocks.values():
-        pairs = {name: weights.get(theirs.get(keys[name], "")) for name in names}
+        pairs = {name: weights.get(names_of_theirs.get(keys[name], "")) for name in names}
         why = next((reason for name in names if (reason := _misfit(state[name], pairs[name], name == first))), "")
         for name, tensor in pairs.items():
             if why or tensor is None:
@@ -157,22 +174,34 @@ def transfer_weights(network: nn.Module, weights: Mapping[str, Tensor], *, where
             remedy="use weights of the same configuration and planner",
         )
     network.load_state_dict(state)
-    return Transfer((*(fates[name] for name in state), *_unused(state, weights)))
+    return Transfer((*(fates[name] for name in state), *_unused(set(keys.values()), theirs, _groups(weights, theirs))))
 
 
-def _keys(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Each tensor's name with decoder stages counted from the highest resolution, as encoder stages are."""
-    matches = {name: _STAGE.fullmatch(name) for name in state}
-    last: dict[str, int] = {}
-    for match in matches.values():
-        if match is not None:
-            last[match[1]] = max(last.get(match[1], 0), int(match[2]))
+def _keys(state: Mapping[str, Tensor], *known: Structure) -> dict[str, _Key]:
+    """What each tensor is matched by, its parts being named as in the first structure that has a name for them.
+
+    Decoder stages are counted from the highest resolution, as encoder stages are.
+    """
+    keys = {name: next(filter(None, (_stage(name, structure) for structure in known)), name) for name in state}
+    last: dict[str, int] = defaultdict(int)
+    for key in keys.values():
+        if isinstance(key, _Stage):
+            last[key.part] = max(last[key.part], key.number)
     return {
-        name: f"{match[1]}.{last[match[1]] - int(match[2])}.{match[3]}"
-        if match is not None and match[1] in _FROM_THE_DEEPEST
-        else name
-        for name, match in matches.items()
+        name: key._replace(number=last[key.part] - key.number)
+        if isinstance(key, _Stage) and key.part in _FROM_THE_DEEPEST
+        else key
+        for name, key in keys.items()
     }
+
+
+def _stage(name: str, known: Structure) -> _Stage | None:
+    """The stage that a tensor is in, counted in the order of the network's modules; None for one of no known part."""
+    for part in _PARTS:
+        where = getattr(known, part)
+        if where is not None and (match := re.fullmatch(rf"{re.escape(where)}\.(\d+)\.(.+)", name)):
+            return _Stage(part, int(match[1]), match[2])
+    return None
 
 
 def _block(name: str) -> str:
@@ -196,30 +225,27 @@ def _misfit(mine: Tensor, theirs: Tensor | None, sees_image: bool) -> str:
     return "" if sees_image else f"{theirs.shape[1]} inputs in place of {mine.shape[1]}"
 
 
-def _unused(state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Iterator[Moved]:
-    places, groups = set(_keys(state).values()), _groups(weights)
-    for name, key in _keys(weights).items():
-        if key not in places:
+def _unused(mine: set[_Key], theirs: Mapping[str, _Key], groups: Mapping[str, str]) -> Iterator[Moved]:
+    for name, key in theirs.items():
+        if key not in mine:
             yield Moved(name, groups[name], "unused", "this network has no such part")
 
 
-def _groups(state: Mapping[str, Tensor]) -> dict[str, str]:
+def _groups(state: Mapping[str, Tensor], keys: Mapping[str, _Key]) -> dict[str, str]:
     """The part of the network that each tensor belongs to, in words."""
-    keys = _keys(state)
-    kernels = {key: state[name].shape[2:] for name, key in keys.items() if key.startswith("upsamplings.")}
+    kernels = {key: state[name].shape[2:] for name, key in keys.items()}
     factors = [1]  # how many times coarser than the image each resolution is, along the axis that is halved most
-    while (kernel := kernels.get(f"upsamplings.{len(factors) - 1}.weight")) is not None:
+    while (kernel := kernels.get(_Stage("upsamplings", len(factors) - 1, "weight"))) is not None:
         factors.append(factors[-1] * max(kernel, default=1))
     groups = {}
     for name, key in keys.items():
-        match = _STAGE.fullmatch(key)
-        if match is None:
+        if isinstance(key, str):
             groups[name] = name.partition(".")[0]
-        elif match[1] == "encoder":
-            groups[name] = f"encoder stage {match[2]}"
+        elif key.part == "encoder":
+            groups[name] = f"encoder stage {key.number}"
         else:
-            factor = factors[min(int(match[2]), len(factors) - 1)]
-            groups[name] = f"{_WORDS[match[1]]} resolution {'1' if factor == 1 else f'1/{factor}'}"
+            factor = factors[min(key.number, len(factors) - 1)]
+            groups[name] = f"{_WORDS[key.part]} resolution {'1' if factor == 1 else f'1/{factor}'}"
     return groups
 
 

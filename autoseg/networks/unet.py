@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -9,7 +10,20 @@ from torch import Tensor, nn
 
 from autoseg.networks.blocks import ConvBlock, conv_stage, convolution, initialise, residual_stage, upsampling
 from autoseg.networks.products import project, upsample
+from autoseg.networks.structure import Structure
 from autoseg.plan.record import ConfigurationPlan
+
+
+def without_last_head(network: nn.Module) -> tuple[nn.Module, nn.Module] | None:
+    """A `UNet` of the same modules, with weights and all, that ends before the head at full resolution, and that head.
+
+    None for a network of a single stage, which has no head, and for one that is compiled.
+    """
+    if not isinstance(network, UNet) or len(network.heads) == 0:
+        return None
+    body = copy.copy(network)
+    body.headless = True
+    return body, network.heads[-1]
 
 
 class UNet(nn.Module):
@@ -19,6 +33,15 @@ class UNet(nn.Module):
     `deep_supervision` is on, it returns a list instead: logits of the `supervised` highest resolutions, full
     resolution first. The heads of lower resolutions exist whether used or not, so that weights always load.
     """
+
+    structure = Structure(
+        stem="encoder.0.0.conv",
+        encoder="encoder",
+        upsamplings="upsamplings",
+        decoder="decoder",
+        heads="heads",
+        readout=without_last_head,
+    )
 
     def __init__(self, encoder: nn.ModuleList, configuration: ConfigurationPlan, outputs: int) -> None:
         super().__init__()

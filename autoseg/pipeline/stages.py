@@ -18,7 +18,7 @@ from autoseg.fingerprint.scan import Scan, scan
 from autoseg.log import logger
 from autoseg.pipeline.choices import choose_configurations, count_workers
 from autoseg.plan.context import PlanContext
-from autoseg.plan.layers import input_channels
+from autoseg.plan.layers import input_channels, note_unknown_networks
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.plan.sharing import store_of
 from autoseg.preprocessing.prepare import preprocess_dataset
@@ -156,7 +156,7 @@ def make_plan(
     )
     if budget is not None:
         context = _measured_context(context, fingerprint, dataset.labels, device)
-    plan: Plan = plugins.resolve("planner", planner)(fingerprint, dataset.labels, context)
+    plan = note_unknown_networks(plugins.resolve("planner", planner)(fingerprint, dataset.labels, context))
     plan.save(run.plan)
     for warning in plan.warnings:
         logger.info("plan: %s", warning)

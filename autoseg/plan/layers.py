@@ -1,69 +1,18 @@
-"""The convolutions of a planned U-Net, listed without building it: what parameters, work and memory are summed over."""
+"""The layers of a planned network, as far as it tells them, and the channels of its input."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from math import prod
 from typing import Literal
 
 from autoseg.data.labels import LabelScheme
-from autoseg.errors import PlanError
-from autoseg.plan.record import ConfigurationPlan
-
-Kind = Literal["block", "projection", "up", "head"]
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """One convolution of a network and what comes with it.
-
-    Attributes:
-        kind: "block" (convolution, instance norm, leaky ReLU; with bias), "projection" (1x1 convolution on a residual
-            block's skip path and instance norm; no bias), "up" (transposed convolution; with bias, no norm) or
-            "head" (1x1 convolution to the outputs; with bias, no norm).
-        in_channels, out_channels: feature maps in and out.
-        kernel: kernel size an axis; of a transposed convolution also its stride.
-        size: voxels of one output feature map an axis.
-        stride: stride an axis ("block": of the convolution, "projection": of the average pooling before it).
-    """
-
-    kind: Kind
-    in_channels: int
-    out_channels: int
-    kernel: tuple[int, ...]
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    @property
-    def voxels(self) -> int:
-        """Voxels of one output feature map."""
-        return prod(self.size)
-
-    @property
-    def elements(self) -> int:
-        """Values of the output, a sample."""
-        return self.out_channels * self.voxels
-
-    @property
-    def parameters(self) -> int:
-        """Trainable values: kernel, bias, and scale and shift of the norm."""
-        kernel = self.in_channels * self.out_channels * prod(self.kernel)
-        bias = 0 if self.kind == "projection" else self.out_channels
-        norm = 2 * self.out_channels if self.kind in ("block", "projection") else 0
-        return kernel + bias + norm
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds of a forward pass, a sample. A transposed one's outputs each see one input voxel."""
-        taps = 1 if self.kind == "up" else prod(self.kernel)
-        return self.elements * self.in_channels * taps
+from autoseg.errors import PlanError, PluginError
+from autoseg.networks.family import known_family, network_family
+from autoseg.networks.layers import Layer
+from autoseg.plan.record import SEGMENTATION, ConfigurationPlan, Plan
 
 
-def convolutions(configuration: ConfigurationPlan, channels: int, outputs: int) -> tuple[Convolution, ...]:
-    """All convolutions of a configuration's network, in the order of computation.
-
-    The network is that of nnU-Net v2's `PlainConvUNet` or `ResidualEncoderUNet`, with a head at every decoder stage.
+def layers_of(configuration: ConfigurationPlan, channels: int, outputs: int) -> tuple[Layer, ...]:
+    """All layers of a configuration's network, in the order of computation.
 
     Args:
         configuration: the planned network.
@@ -71,72 +20,53 @@ def convolutions(configuration: ConfigurationPlan, channels: int, outputs: int) 
         outputs: channels of its output.
 
     Raises:
-        PlanError: the layers of a network of this name are not known.
+        ConfigurationError: an unknown network.
+        PlanError: the network does not tell its layers.
+        PluginError: it tells none.
     """
-    encoder = _ENCODERS.get(configuration.network)
-    if encoder is None:
+    tell = network_family(configuration.network).layers
+    if tell is None:
         raise PlanError(
             f"the cost of a network {configuration.network!r} is not known",
-            expected="one of " + ", ".join(sorted(_ENCODERS)),
+            expected="a plug-in that tells its layers: NetworkFamily(build, layers=...) in autoseg.networks.family",
         )
-    sizes = feature_map_sizes(configuration)
-    return (*encoder(configuration, channels, sizes), *_decoder(configuration, outputs, sizes))
+    layers = tuple(tell(configuration, channels, outputs))
+    if not layers:
+        raise PluginError(f"the network {configuration.network!r} tells no layer", expected="all of them, or None")
+    return layers
 
 
-def feature_map_sizes(configuration: ConfigurationPlan) -> tuple[tuple[int, ...], ...]:
-    """Voxels of a feature map an axis, for each stage."""
-    sizes = []
-    size = configuration.patch_size
-    for stride in configuration.strides:
-        size = tuple(edge // s for edge, s in zip(size, stride, strict=True))
-        sizes.append(size)
-    return tuple(sizes)
+def tells_layers(network: str) -> bool:
+    """Whether the layers of a network are known; False also where its plug-in is not there."""
+    family = known_family(network)
+    return family is not None and family.layers is not None
+
+
+def topology_of(network: str) -> Literal["unet", "encoder"] | None:
+    """What of the planned stages a network is built of (`NetworkFamily.topology`); None where that is not known."""
+    family = known_family(network)
+    return None if family is None else family.topology
+
+
+def note_unknown_networks(plan: Plan) -> Plan:
+    """The plan with a warning about each network that does not tell its layers, whose cost nobody can say beforehand.
+
+    Plans of other tasks than segmentation, whose networks only their trainers know, are returned as they are.
+    """
+    if plan.task != SEGMENTATION:
+        return plan
+    unknown: dict[str, list[str]] = {}
+    for name, configuration in plan.configurations.items():
+        if not tells_layers(configuration.network):
+            unknown.setdefault(configuration.network, []).append(name)
+    notes = (
+        f"{', '.join(names)}: the network {network} does not tell its layers, so that its memory, work and receptive "
+        "field are not known"
+        for network, names in unknown.items()
+    )
+    return plan.with_(warnings=(*plan.warnings, *notes)) if unknown else plan
 
 
 def input_channels(configuration: ConfigurationPlan, channels: int, labels: LabelScheme) -> int:
-    """Channels of a network's input: the image's, and in a cascade one a foreground label of the previous stage."""
+    """Channels of a network's input: the image's, and in a cascade one per foreground label of the previous stage."""
     return channels + (len(labels.values) - 1 if configuration.previous_stage else 0)
-
-
-def _plain_encoder(plan: ConfigurationPlan, channels: int, sizes: tuple[tuple[int, ...], ...]) -> Iterator[Convolution]:
-    for stage, features in enumerate(plan.features_per_stage):
-        for block in range(plan.blocks_per_stage[stage]):
-            stride = plan.strides[stage] if block == 0 else (1,) * plan.dimension
-            yield Convolution("block", channels, features, plan.kernel_sizes[stage], sizes[stage], stride)
-            channels = features
-
-
-def _residual_encoder(
-    plan: ConfigurationPlan, channels: int, sizes: tuple[tuple[int, ...], ...]
-) -> Iterator[Convolution]:
-    ones = (1,) * plan.dimension
-    stem = plan.features_per_stage[0]
-    yield Convolution("block", channels, stem, plan.kernel_sizes[0], plan.patch_size, ones)
-    channels = stem
-    for stage, features in enumerate(plan.features_per_stage):
-        kernel, size = plan.kernel_sizes[stage], sizes[stage]
-        for block in range(plan.blocks_per_stage[stage]):
-            stride = plan.strides[stage] if block == 0 else ones
-            if channels != features:
-                yield Convolution("projection", channels, features, ones, size, stride)
-            yield Convolution("block", channels, features, kernel, size, stride)
-            yield Convolution("block", features, features, kernel, size, ones)
-            channels = features
-
-
-def _decoder(plan: ConfigurationPlan, outputs: int, sizes: tuple[tuple[int, ...], ...]) -> Iterator[Convolution]:
-    ones = (1,) * plan.dimension
-    for depth, blocks in enumerate(plan.decoder_blocks_per_stage):
-        stage = plan.stages - 2 - depth
-        below, features = plan.features_per_stage[stage + 1], plan.features_per_stage[stage]
-        stride = plan.strides[stage + 1]
-        yield Convolution("up", below, features, stride, sizes[stage], stride)
-        channels = 2 * features
-        for _ in range(blocks):
-            yield Convolution("block", channels, features, plan.kernel_sizes[stage], sizes[stage], ones)
-            channels = features
-        yield Convolution("head", features, outputs, ones, sizes[stage], ones)
-
-
-_Encoder = Callable[[ConfigurationPlan, int, tuple[tuple[int, ...], ...]], Iterator[Convolution]]
-_ENCODERS: dict[str, _Encoder] = {"plain-unet": _plain_encoder, "residual-encoder-unet": _residual_encoder}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from autoseg.plan.layers import Convolution, convolutions
+from math import prod
+
+from autoseg.networks.layers import Layer
+from autoseg.plan.layers import layers_of
 from autoseg.plan.record import ConfigurationPlan
 
 _SINGLE, _HALF = 4, 2  # bytes a value
@@ -25,11 +28,14 @@ def training_memory(
         channels: channels of the network's input.
         outputs: channels of its output.
         mixed_precision: activations in half precision, with a half-precision copy of the weights.
+
+    Raises:
+        PlanError: the network does not tell its layers.
     """
-    layers = convolutions(configuration, channels, outputs)
+    layers = layers_of(configuration, channels, outputs)
     value = _HALF if mixed_precision else _SINGLE
-    voxels = layers[0].voxels
-    heads = [layer for layer in layers if layer.kind == "head"]
+    voxels = prod(configuration.patch_size)
+    heads = [layer for layer in layers if layer.kind == "head"] or list(layers[-1:])
     kept = sum(_kept(layer) for layer in layers)
     peak = _PEAK_COPIES * max(layer.elements for layer in layers)
     loss = _LOSS_COPIES * sum(head.elements for head in (heads if configuration.deep_supervision else heads[-1:]))
@@ -39,8 +45,8 @@ def training_memory(
     return configuration.batch_size * sample + states
 
 
-def _kept(layer: Convolution) -> int:
-    """Values that a layer keeps a sample for its backward pass, beyond what the layer before it keeps."""
+def _kept(layer: Layer) -> int:
+    """Values that a layer keeps per sample for its backward pass, beyond what the layer before it keeps."""
     if layer.kind == "block":
         return 2 * layer.elements  # the norm's input, and the activation (in place), which is the next layer's input
     if layer.kind == "projection":
@@ -48,4 +54,6 @@ def _kept(layer: Convolution) -> int:
         return layer.elements + pooled
     if layer.kind == "up":
         return 2 * layer.elements  # its output joined with the skip: the input of the next layer
-    return 0  # a head's output is the loss's input
+    if layer.kind == "head":
+        return 0  # its output is the loss's input
+    return layer.elements  # the next layer's input

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from autoseg.plan.cost import way_down
+from autoseg.plan.layers import layers_of, tells_layers
 from autoseg.plan.record import ConfigurationPlan
 
 BOX_WIDTH, BOX_HEIGHT = 148, 56
@@ -74,14 +76,20 @@ def stage_sizes(plan: ConfigurationPlan) -> tuple[tuple[int, ...], ...]:
 
 
 def draw(plan: ConfigurationPlan, channels: int, outputs: int) -> Drawing:
-    """Places a network's stages in a U: encoder down the left, decoder up the right, the deepest stage between."""
+    """Places a U-Net's stages: encoder down the left, decoder up the right, the deepest stage between.
+
+    Args:
+        plan: of a network that is built of the whole planned topology (`NetworkFamily.topology`).
+        channels: of its input.
+        outputs: channels of the logits.
+    """
     stages, sizes = plan.stages, stage_sizes(plan)
     width = 2 * _SIDE + BOX_WIDTH + 2 * _SLANT * max(stages - 1, 1)
-    residual = plan.network.startswith("residual")
+    of_encoder = "conv" if _blocks_are_convolutions(plan) else "block"
 
     def box(depth: int, blocks: int, decoder: bool) -> Box:
         offset = _SIDE + _SLANT * depth
-        count = f"{blocks} {'block' if residual and not decoder else 'conv'}{'s' if blocks > 1 else ''}"
+        count = f"{blocks} {'conv' if decoder else of_encoder}{'s' if blocks > 1 else ''}"
         return Box(
             x=width - offset - BOX_WIDTH if decoder else offset,
             y=_TOP + _ROW * depth,
@@ -112,6 +120,13 @@ def draw(plan: ConfigurationPlan, channels: int, outputs: int) -> Drawing:
 def times(values: tuple[int, ...] | tuple[float, ...]) -> str:
     """Sizes as one reads them: `3 × 3 × 3`."""
     return " × ".join(f"{value:g}" for value in values)
+
+
+def _blocks_are_convolutions(plan: ConfigurationPlan) -> bool:
+    """Whether the encoder has a convolution for each block that is planned."""
+    if not tells_layers(plan.network):
+        return False
+    return len(list(way_down(layers_of(plan, 1, 1)))) == sum(plan.blocks_per_stage)
 
 
 def _arrow(x: float, depth: int, plan: ConfigurationPlan) -> Arrow:

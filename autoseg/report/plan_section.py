@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoseg.errors import PlanError
 from autoseg.plan.cost import multiply_adds, parameters, receptive_field
-from autoseg.plan.layers import input_channels
+from autoseg.plan.layers import input_channels, tells_layers, topology_of
 from autoseg.plan.memory import training_memory
 from autoseg.plan.record import SEGMENTATION, ConfigurationPlan, Plan, TransformPlan
 from autoseg.report.network import Drawing, draw, times
+
+NOT_KNOWN = "not known"
+"""Of what a network does not tell of itself."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,10 @@ class PlanSection:
     Attributes:
         names: configurations, the columns.
         rows: (heading, a text a configuration).
-        drawings: (configurations that share it, drawing), for each different network.
+        deep_supervision: whether a network that is drawn has it.
+        drawings: (configurations that share it, drawing), for each different U-Net.
         augmentation: (transform, probability, options in words), of the first configuration.
-        views: sentences about what a network sees of the image.
+        views: a sentence per configuration about what its network sees of the image.
     """
 
     planner: str
@@ -41,19 +44,19 @@ def plan_section(plan: Plan) -> PlanSection:
     columns = [_column(plan, one, channels[name]) for name, one in configurations.items()]
     headings = columns[0].keys() if columns else ()
     drawings: dict[Drawing, list[str]] = {}
-    for name, one in configurations.items() if plan.task == SEGMENTATION else ():
+    segments = plan.task == SEGMENTATION
+    drawn = {name: one for name, one in configurations.items() if segments and topology_of(one.network) == "unet"}
+    for name, one in drawn.items():
         drawings.setdefault(draw(one, channels[name], plan.labels.outputs), []).append(name)
     augmentation = next(iter(configurations.values())).augmentation if configurations else ()
     return PlanSection(
         planner=plan.planner,
-        deep_supervision=any(one.deep_supervision for one in configurations.values()),
+        deep_supervision=any(one.deep_supervision for one in drawn.values()),
         names=tuple(configurations),
         rows=tuple((heading, tuple(column.get(heading, "–") for column in columns)) for heading in headings),
         drawings=tuple((", ".join(names), drawing) for drawing, names in drawings.items()),
         augmentation=tuple(_transform(step) for step in augmentation),
-        views=tuple(_view(name, one, _axes(plan, one)) for name, one in configurations.items())
-        if plan.task == SEGMENTATION
-        else (),
+        views=tuple(_view(name, one, _axes(plan, one)) for name, one in configurations.items()) if segments else (),
     )
 
 
@@ -77,32 +80,52 @@ def _column(plan: Plan, one: ConfigurationPlan, channels: int) -> dict[str, str]
         "mirrored axes": ", ".join(axes[axis] for axis in one.mirror_axes) or "none",
     }
     if plan.task != SEGMENTATION:
-        features = {"features a stage": " · ".join(map(str, one.features_per_stage))}
+        features = {"features per stage": " · ".join(map(str, one.features_per_stage))}
         return common | features | {name.replace("_", " "): _option(value) for name, value in one.options.items()}
     return common | {
-        "stages": str(one.stages),
-        "features a stage": " · ".join(map(str, one.features_per_stage)),
-        "strides": _sequence(one.strides),
-        "kernel sizes": _sequence(one.kernel_sizes),
-        "encoder blocks a stage": " · ".join(map(str, one.blocks_per_stage)),
-        "decoder blocks a stage, deepest first": " · ".join(map(str, one.decoder_blocks_per_stage)) or "–",
-        "receptive field [voxels]": times(receptive_field(one)),
+        **_stages(one),
         **_costs(one, channels, plan.labels.outputs),
         "Dice loss over": "the batch as one" if one.batch_dice else "each sample",
-        "deep supervision": "yes" if one.deep_supervision else "no",
         "sampler": f"{one.sampler.name}, {one.sampler.foreground_fraction:.0%} forced to foreground",
         "takes the prediction of": one.previous_stage or "–",
     }
 
 
+def _stages(one: ConfigurationPlan) -> dict[str, str]:
+    """The planned topology, as far as the network is built of it."""
+    topology = topology_of(one.network)
+    encoder = {
+        "stages": str(one.stages),
+        "features per stage": " · ".join(map(str, one.features_per_stage)),
+        "strides": _sequence(one.strides),
+        "kernel sizes": _sequence(one.kernel_sizes),
+        "encoder blocks per stage": " · ".join(map(str, one.blocks_per_stage)),
+    }
+    decoder = {
+        "decoder blocks per stage, deepest first": " · ".join(map(str, one.decoder_blocks_per_stage)) or "–",
+        "deep supervision": "yes" if one.deep_supervision else "no",
+    }
+    if topology is None:
+        return dict.fromkeys((*encoder, *decoder), NOT_KNOWN)
+    return encoder | (decoder if topology == "unet" else dict.fromkeys(decoder, "–"))
+
+
 def _costs(one: ConfigurationPlan, channels: int, outputs: int) -> dict[str, str]:
-    headings = ("parameters", "multiply-adds a step", "training memory, estimated (mixed precision)")
-    try:
-        counts = parameters(one, channels, outputs), multiply_adds(one, channels, outputs)
-        memory = training_memory(one, channels, outputs)
-    except PlanError:  # a third party's network, whose layers only it knows
-        return dict.fromkeys(headings, "not known")
-    return dict(zip(headings, (_count(counts[0]), _count(counts[1]), f"{memory / 2**30:.2f} GiB"), strict=True))
+    headings = (
+        "receptive field [voxels]",
+        "parameters",
+        "multiply-adds per step",
+        "training memory, estimated (mixed precision)",
+    )
+    if not tells_layers(one.network):
+        return dict.fromkeys(headings, NOT_KNOWN)
+    values = (
+        times(receptive_field(one)),
+        _count(parameters(one, channels, outputs)),
+        _count(multiply_adds(one, channels, outputs)),
+        f"{training_memory(one, channels, outputs) / 2**30:.2f} GiB",
+    )
+    return dict(zip(headings, values, strict=True))
 
 
 def _sequence(stages: Sequence[tuple[int, ...]]) -> str:
@@ -143,14 +166,16 @@ def _option(value: object) -> str:
 
 
 def _view(name: str, one: ConfigurationPlan, axes: Sequence[str]) -> str:
-    """Whether a bottleneck voxel can see the patch, and how much of the median image a patch is."""
-    field = receptive_field(one)
-    short = [axis for axis, seen, patch in zip(axes, field, one.patch_size, strict=True) if seen < patch]
-    reach = "spans the patch on every axis" if not short else f"is smaller than the patch along {', '.join(short)}"
+    """Whether a voxel of the coarsest features can see the patch, and how much of the median image a patch is."""
     share = 1.0
     for patch, median in zip(one.patch_size, one.median_shape, strict=True):
         share *= min(1.0, patch / max(median, 1.0))
     cover = "the whole median image" if share >= 0.995 else f"{share:.1%} of the median image"
+    if not tells_layers(one.network):
+        return f"{name}: a patch covers {cover}."
+    field = receptive_field(one)
+    short = [axis for axis, seen, patch in zip(axes, field, one.patch_size, strict=True) if seen < patch]
+    reach = "spans the patch on every axis" if not short else f"is smaller than the patch along {', '.join(short)}"
     return (
         f"{name}: the theoretical receptive field of {times(field)} {reach} ({times(one.patch_size)}); "
         f"a patch covers {cover}."

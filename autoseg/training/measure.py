@@ -18,7 +18,10 @@ from autoseg.training.runtime import Runtime, base_runtime, seconds_of, steady_r
 
 
 def training_step(configuration: ConfigurationPlan, channels: int, outputs: int) -> Callable[[Runtime], None]:
-    """A whole step (forward, loss, backward, update) on random data, to be timed under different runtimes."""
+    """A whole step (forward, loss, backward, update) on random data, to be timed under different runtimes.
+
+    The loss is over the logits of as many resolutions as the network gives: a list, or those of full resolution alone.
+    """
     plan = configuration
     generator = torch.Generator().manual_seed(0)
     images = torch.randn((plan.batch_size, channels, *plan.patch_size), generator=generator)
@@ -27,7 +30,7 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
 
     def prepare(runtime: Runtime) -> Callable[[], None]:
         network = build_network(plan, channels, max(2, outputs), seed=0)
-        network.deep_supervision = True  # type: ignore[assignment]
+        network.deep_supervision = plan.deep_supervision  # type: ignore[assignment]
         network = runtime.place(network, plan.dimension)
         descent = Descent(network, OptimizerConfig(), runtime, clip=TrainingConfig().gradient_clip)
         image = images.to(runtime.device).contiguous(memory_format=runtime.memory_format(plan.dimension))

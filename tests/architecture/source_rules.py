@@ -42,6 +42,8 @@ SIBLINGS = {
     ("autoseg.run_state", "autoseg.workspace"),
     ("autoseg.data", "autoseg.processes"),
     ("autoseg.plan.record", "autoseg.data"),
+    ("autoseg.plan", "autoseg.networks.family"),
+    ("autoseg.plan", "autoseg.networks.layers"),
     ("autoseg.inference", "autoseg.training.runtime"),
     ("autoseg.inference", "autoseg.training.checkpoint"),
     ("autoseg.inference", "autoseg.training.choices"),

@@ -112,8 +112,8 @@ def write_onnx(
     Raises:
         ConfigurationError: a package is missing, or the name is not in the plan.
         WorkspaceError: no such trained fold.
-        OnnxError: the graph's logits differ from PyTorch's by more than `TOLERANCE` (the file is not kept), or the
-            file cannot be written.
+        OnnxError: a network of a plug-in's does what ONNX has no operator for, the graph's logits differ from PyTorch's
+            by more than `TOLERANCE` (the file is not kept), or the file cannot be written.
     """
     _require_packages()
     if out.suffix == ".json":
@@ -143,7 +143,15 @@ def _write_one(model: Model, path: Path, description: dict[str, Any]) -> OnnxMod
     shape = (channels, *model.configuration.patch_size)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as beside:
         graph = Path(beside) / path.name
-        _export(network, shape, description, graph)
+        try:
+            _export(network, shape, description, graph)
+        except torch.onnx.OnnxExporterError as error:
+            raise OnnxError(
+                f"the network {model.configuration.network!r} cannot be written as an ONNX graph",
+                where=model.name,
+                got=str(error).partition("\n")[0] or type(error).__name__,
+                remedy="use the zip (`--format zip`), which holds the weights of any network",
+            ) from error
         check = _check(network, shape, graph, regions=bool(labels.regions))
         target = path.with_suffix(".json")
         write_json(target, {**description, "check": asdict(check)})

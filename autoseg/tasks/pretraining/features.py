@@ -10,22 +10,25 @@ from torch import Tensor, nn
 
 from autoseg.errors import ConfigurationError
 from autoseg.networks.normalization import normalising_over
+from autoseg.networks.structure import part_of, structure_of
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.tasks.pretraining.blocks import at_resolution
 
 
 def encoder_of(network: nn.Module, configuration: ConfigurationPlan) -> nn.ModuleList:
-    """The encoder of a segmentation network: a stage a module, each halving what the plan says.
+    """The encoder of a segmentation network: a module per stage, each halving what the plan says.
 
     Raises:
-        ConfigurationError: the network has no `encoder` with as many stages as the plan.
+        ConfigurationError: it is not known which part of the network is its encoder, or that has not as many stages as
+            the plan.
     """
-    encoder = getattr(network, "encoder", None)
+    encoder = part_of(network, structure_of(network).encoder)
     if not isinstance(encoder, nn.ModuleList) or len(encoder) != configuration.stages:
         raise ConfigurationError(
             f"the network {configuration.network!r} cannot be pretrained",
-            got="no encoder" if encoder is None else f"an encoder of {len(encoder)} stages",
-            expected=f"`encoder`, a list of {configuration.stages} stages",
+            got="its encoder is not known" if encoder is None else f"an encoder of {_stages(encoder)} stages",
+            expected=f"an encoder, a ModuleList of {configuration.stages} stages, that its `Structure` names "
+            "(autoseg.networks.structure)",
             remedy="choose plain-unet or residual-encoder-unet",
         )
     return encoder
@@ -35,15 +38,19 @@ def decoder_of(network: nn.Module, configuration: ConfigurationPlan) -> tuple[nn
     """The enlarging layers and the stages of a segmentation network's decoder, lowest resolution first.
 
     Raises:
-        ConfigurationError: the network has no `upsamplings` and `decoder` of that many stages.
+        ConfigurationError: it is not known which parts of the network these are, or they have not that many stages.
     """
-    up, decoder = (getattr(network, name, None) for name in ("upsamplings", "decoder"))
-    stages = configuration.stages - 1
+    known, stages = structure_of(network), configuration.stages - 1
+    up, decoder = part_of(network, known.upsamplings), part_of(network, known.decoder)
     if isinstance(up, nn.ModuleList) and isinstance(decoder, nn.ModuleList) and len(up) == len(decoder) == stages:
-        return up, decoder
+        transposed = all(isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d) for layer in up)
+        if transposed:
+            return up, decoder
     raise ConfigurationError(
         f"the decoder of the network {configuration.network!r} cannot be pretrained",
-        expected=f"`upsamplings` and `decoder`, {stages} stages each",
+        got="it is not known" if decoder is None else f"a decoder of {_stages(decoder)} stages",
+        expected=f"transposed convolutions and decoder, {stages} stages each, that its `Structure` names "
+        "(autoseg.networks.structure)",
         remedy="choose plain-unet or residual-encoder-unet, or --set training.options.parameters.decoder=light",
     )
 
@@ -111,6 +118,10 @@ def pooled_views(encoder: Iterable[nn.Module], views: Sequence[Tensor]) -> list[
             features = stage(features)
         found.update(zip(places, pooled(features).chunk(len(places)), strict=True))
     return [found[place] for place in range(len(views))]
+
+
+def _stages(part: nn.Module) -> int:
+    return len(list(part.children()))
 
 
 def _visible(features: Tensor, hidden: Tensor | None) -> Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from torch import Tensor, nn
 
+from autoseg.networks.structure import structure_around
 from autoseg.networks.unet import decode
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.tasks.pretraining.batch import ViewBatch
@@ -41,14 +43,16 @@ class PretrainingNetwork(nn.Module):
         configuration: that the network was built from.
 
     Raises:
-        ConfigurationError: the network has no encoder of its own, or not the decoder that the method asks for.
+        ConfigurationError: the network has no known encoder, or not the decoder that the method asks for.
     """
 
     def __init__(self, whole: nn.Module, method: HeadedMethod, configuration: ConfigurationPlan) -> None:
         super().__init__()
         self.encoder = encoder_of(whole, configuration)
+        self.structure = structure_around(whole)
         if method.decodes:
             self.upsamplings, self.decoder = decoder_of(whole, configuration)
+            self.structure = replace(self.structure, upsamplings="upsamplings", decoder="decoder")
         self.heads = method.heads()
         self._method = method
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from plugin_networks import PLUG_INS
 from torch.nn import functional
 
+from autoseg import plugins
 from autoseg.errors import ConfigurationError
 from autoseg.networks.build import build_network
 from autoseg.networks.linear_readout import LinearReadout
@@ -42,6 +44,11 @@ def test_only_the_readout_is_trained() -> None:
     assert trained == {"readouts"}
 
 
-def test_an_encoder_must_be_named() -> None:
+def test_an_encoder_must_be_named_and_known(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="needs an encoder"):
         build_network(plan(2, "linear-readout"), 1, 2)
+    monkeypatch.setattr(plugins, "_registered", PLUG_INS)
+    told, silent = (plan(2, "linear-readout", options={"encoder": name}) for name in ("wrapped-told", "wrapped"))
+    assert build_network(told, 1, 2)(torch.zeros(1, 1, 16, 16)).shape == (1, 2, 16, 16)
+    with pytest.raises(ConfigurationError, match="'wrapped' has no known encoder"):
+        build_network(silent, 1, 2)

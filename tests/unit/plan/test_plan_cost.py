@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from autoseg.data.labels import LabelScheme
-from autoseg.errors import PlanError
-from autoseg.plan.cost import TRAINING_PASSES, feature_map_elements, multiply_adds, parameters, receptive_field
-from autoseg.plan.layers import convolutions, feature_map_sizes, input_channels
+from autoseg.errors import ConfigurationError
+from autoseg.networks.unet_layers import feature_map_elements, feature_map_sizes
+from autoseg.plan.cost import TRAINING_PASSES, multiply_adds, parameters, receptive_field
+from autoseg.plan.layers import input_channels, layers_of
 from autoseg.plan.memory import training_memory
 from autoseg.plan.record import ConfigurationPlan
 
@@ -143,7 +144,7 @@ def test_memory_holds_what_autograd_keeps(measured: Measured, configuration: Mak
     states = 3 * 4 * measured.parameters
     voxels = torch.Size(measured.shape["patch"]).numel()
     loss = 4 * 4 * voxels * measured.outputs
-    layers = convolutions(plan, measured.channels, measured.outputs)
+    layers = layers_of(plan, measured.channels, measured.outputs)
     peak = 3 * 4 * max(layer.elements for layer in layers)
     estimate = training_memory(plan, measured.channels, measured.outputs, mixed_precision=False)
     assert estimate - states - loss - peak == pytest.approx(measured.kept_bytes, rel=0.003)
@@ -202,5 +203,5 @@ def test_cascade_adds_a_channel_for_every_foreground_label(configuration: Make) 
 
 def test_unknown_network_is_refused_by_name(configuration: Make) -> None:
     plan = configuration(network="no-such-net", **MEASURED[0].shape)
-    with pytest.raises(PlanError, match="'no-such-net' is not known"):
+    with pytest.raises(ConfigurationError, match="unknown network 'no-such-net'"):
         parameters(plan, 1, 2)

@@ -71,7 +71,7 @@ def build_pretraining_network(setting: Setting, method: Method, *, seed: int | N
         seed: makes the weights reproducible without touching the global generator's state.
 
     Raises:
-        ConfigurationError: an unknown network, or one without an encoder of its own.
+        ConfigurationError: an unknown network, or one without a known encoder.
     """
     whole = build_network(setting.configuration, setting.channels, 1, seed=seed)
     with torch.random.fork_rng(devices=[]):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autoseg.errors import ConfigurationError
 from autoseg.networks.blocks import convolution
+from autoseg.networks.structure import Structure
 from autoseg.tasks.registration.learned.conditioning import WeightCode
 from autoseg.tasks.registration.learned.correlation import offsets
 from autoseg.tasks.registration.learned.fields import Flow, flow_of, integrate, resize_flow, warp
@@ -106,6 +107,8 @@ class RegistrationNetwork(nn.Module):
         self.recognition = Recognition(plan, channels) if plan.recognizes else None
         seen = channels + (plan.labels if plan.recognizes else 0)
         self.stacked = nn.ModuleList(VelocityNetwork(plan, seen) for _ in range(plan.stacks))
+        sees_first = "stacked.0" if self.recognition is None else "recognition"
+        self.structure = Structure(stem=f"{sees_first}.encoder.stages.0.0.conv")
 
     def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None = None, *, both_ways: bool = False) -> Flow:
         """The flow of each pair.

@@ -1,4 +1,4 @@
-"""Segmentation: a U-Net, patches, Dice plus cross-entropy, sliding-window validation."""
+"""Segmentation: the planned network, patches, Dice plus cross-entropy, sliding-window validation."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class SegmentationTask:
 
 
 class SegmentationTrainer:
-    """A U-Net on augmented patches, by Dice plus cross-entropy; validated by sliding windows."""
+    """The planned network on augmented patches, by Dice plus cross-entropy; validated by sliding windows."""
 
     def __init__(self, context: FoldContext) -> None:
         self._context = context
@@ -181,7 +181,7 @@ class SegmentationTrainer:
         return segment_images(run, inputs, folder, request)
 
     def task(self) -> SegmentationTask:
-        """A U-Net on patches of the fold's training cases."""
+        """The planned network on patches of the fold's training cases."""
         return SegmentationTask(self._context)
 
     def validation_seconds(self, step_seconds: float) -> float:

@@ -13,8 +13,11 @@ import onnxruntime
 import pytest
 import SimpleITK as sitk
 import torch
+from plugin_networks import CONVOLUTIONS, PLUG_INS
 from random_runs import LABELS, REGIONS, configuration, random_run
+from torch import Tensor, nn
 
+from autoseg import plugins
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import ConfigurationError
 from autoseg.exchange.archive.reading import model_folder
@@ -169,3 +172,28 @@ def test_the_example_of_the_documentation_segments_as_the_predictor_does(tmp_pat
     assert found.GetOrigin() == pytest.approx((5.0, -3.0, 2.0))
     assert len(np.unique(expected)) > 1
     assert (sitk.GetArrayFromImage(found) == expected).mean() > 0.999
+
+
+class _Sorting(nn.Module):
+    """Does other things to images of other brightness, which a graph cannot."""
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.head = CONVOLUTIONS[2](channels, outputs, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        result: Tensor = self.head(image if image.mean() > 0 else -image)
+        return result
+
+
+def test_a_network_of_a_plug_in_is_exported_or_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sorting = {"sorting": lambda configuration, channels, outputs: _Sorting(channels, outputs)}
+    monkeypatch.setattr(plugins, "_registered", {"network": {**PLUG_INS["network"], **sorting}})
+    run = random_run(tmp_path / "a", {"2d": configuration(2, "two-layers")}, {"2d": ["0"]})
+    (model,) = write_onnx(run, tmp_path / "model.onnx")
+    assert model.check.equal_labels > 0.999
+    run = random_run(tmp_path / "b", {"2d": configuration(2, "sorting")}, {"2d": ["0"]})
+    with pytest.raises(OnnxError, match="'sorting' cannot be written as an ONNX graph") as caught:
+        write_onnx(run, tmp_path / "other.onnx")
+    assert "--format zip" in str(caught.value)
+    assert not list(tmp_path.glob("other*"))

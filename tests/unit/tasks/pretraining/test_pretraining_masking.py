@@ -134,9 +134,10 @@ def test_without_a_mask_features_are_the_networks_own() -> None:
         torch.testing.assert_close(vector, pooled(stage_features(encoder, view)[-1]))
 
 
-def test_networks_without_an_encoder_of_stages_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="cannot be pretrained"):
+def test_networks_without_a_known_encoder_of_stages_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="cannot be pretrained") as caught:
         encoder_of(nn.Linear(2, 2), plan())
+    assert "its encoder is not known" in str(caught.value)
     with pytest.raises(ConfigurationError, match="3 stages"):
         encoder_of(build_network(plan(), 1, 1), plan(network="resnet", **_fewer()))
 

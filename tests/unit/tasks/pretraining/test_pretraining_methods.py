@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from blob_images import batch_of, blobs, plan, read_box, setting
+from plugin_networks import PLUG_INS
 
 from autoseg import plugins
 from autoseg.errors import ConfigurationError, TrainingError
@@ -185,6 +186,30 @@ def test_methods_that_restore_can_hand_the_decoder_on_too(name: str, network: st
 
     light = build_pretraining_network(chosen, build_method(name, chosen), seed=1)
     assert all(key.startswith("encoder.") for key in handed_on(light.state_dict()))
+
+
+def test_the_parts_of_somebody_elses_network_are_pretrained_where_it_names_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plugins, "_registered", PLUG_INS)
+    chosen = setting(2, "wrapped-told")
+    pretrained = build_pretraining_network(chosen, build_method("restoration", chosen, {"decoder": "network"}), seed=1)
+    handed = handed_on(pretrained.state_dict())
+    segmentation = build_network(plan(2, "wrapped-told"), 2, 3, seed=2)
+    transfer = transfer_weights(segmentation, handed)
+    assert transfer.adapted == ("inner.encoder.0.0.conv.weight",)
+    assert len(transfer.loaded) == len(handed) - 1
+    assert not transfer.unused
+    assert torch.equal(segmentation.inner.decoder[0][0].conv.weight, pretrained.decoder[0][0].conv.weight)
+
+
+@pytest.mark.parametrize("network", ["two-layers", "two-layers-told", "wrapped"])
+def test_a_network_without_a_known_encoder_is_not_pretrained(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_registered", PLUG_INS)
+    chosen = setting(2, network)
+    with pytest.raises(ConfigurationError, match=f"'{network}' cannot be pretrained") as caught:
+        build_pretraining_network(chosen, build_method("rotation", chosen), seed=1)
+    assert "its encoder is not known" in str(caught.value)
 
 
 def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone() -> None:
