@@ -22,8 +22,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from autoseg.data.dataset import Dataset
-from autoseg.evaluation.crossvalidation import FOREGROUND, ModelRow, model_rows
-from autoseg.inference.estimate import Reliability, judgement, mean_of
+from autoseg.evaluation.crossvalidation import ModelRow, model_rows
+from autoseg.evaluation.scores import FOREGROUND
+from autoseg.evaluation.summary import Summary
+from autoseg.inference.estimate import judgement, mean_of
 from autoseg.records import read_mapping, write_text
 from autoseg.workspace import Run
 
@@ -75,18 +77,18 @@ def dice_lines(rows: Sequence[ModelRow]) -> list[list[str]]:
     return lines
 
 
-def conclusions(summary: Mapping[str, Any]) -> list[str]:
+def conclusions(summary: Summary) -> list[str]:
     """The choice, its post-processing, and what its estimates are worth."""
-    best = summary["best"]
-    before, after = best.get("foreground_mean_dice"), best.get("foreground_mean_dice_postprocessed")
-    steps = ", ".join(best["postprocessing"]) or "none"
+    best = summary.best
+    before, after = best.foreground_mean_dice, best.foreground_mean_dice_postprocessed
+    steps = ", ".join(best.postprocessing or ()) or "none"
     lines = [
-        f"Chosen: {' + '.join(best['configurations'])}, mean foreground Dice {_digits(before)}.",
+        f"Chosen: {' + '.join(best.configurations)}, mean foreground Dice {_digits(before)}.",
         f"Post-processing: {steps}; mean foreground Dice with it {_digits(after)}.",
     ]
-    if not summary.get("uncertainty"):
+    found = summary.uncertainty
+    if found is None:
         return [*lines, "Estimated Dice: not recorded."]
-    found = Reliability.from_mapping(summary["uncertainty"])
     lines.append(f"Estimated Dice, foreground: {judgement(found.foreground)}.")
     lines += [f"Estimated Dice, {name}: {judgement(one)}." for name, one in found.labels.items()]
     if found.check is not None:
@@ -99,7 +101,7 @@ def conclusions(summary: Mapping[str, Any]) -> list[str]:
 
 def tables(run: Run, reference: Mapping[str, Any]) -> str:
     """Everything as text that is also Markdown."""
-    summary = read_mapping(run.require(run.summary, "autoseg plan-and-train"))
+    summary = Summary.load(run.require(run.summary, "autoseg plan-and-train"))
     rows = model_rows(summary)
     headings = [name.replace(FOREGROUND, "foreground") for name in _labels(rows)]
     parts = [_table(["model", "fold", *headings], dice_lines(rows))]

@@ -62,11 +62,11 @@ def train(source: Run, folder: Path, width: int, optimizer: OptimizerConfig, sec
     references = {case.id: case.label for case in dataset.training if case.label is not None}
     pairs = {case: (file, references[case]) for case, file in trainer.predict_validation().items()}
     scores = evaluate_files(pairs, dataset.labels)
-    labels = "  ".join(f"{name} {row['dice']:.4f}" for name, row in scores["mean"].items())
+    labels = "  ".join(f"{name} {row['dice']:.4f}" for name, row in scores.mean.items())
     return (
         f"width {width:3d}  momentum {optimizer.momentum:.2f}  rate {optimizer.learning_rate:.2f}  "
         f"steps {outcome.steps:5d}  {outcome.seconds / outcome.steps:.3f} s a step  "
-        f"Dice {scores['foreground_mean']['dice']:.4f}  ({labels})"
+        f"Dice {scores.foreground_dice:.4f}  ({labels})"
     )
 
 

@@ -37,7 +37,7 @@ def evaluate(
     tables.show_scores(scores)
     if out is not None:
         typer.echo(f"scores: {out}")
-    for message in scores["errors"].values():
+    for message in scores.errors.values():
         typer.echo(f"error: {message}", err=True)
-    if scores["errors"]:
+    if scores.errors:
         raise typer.Exit(2)

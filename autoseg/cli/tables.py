@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import typer
 
-from autoseg.evaluation.crossvalidation import FOREGROUND, ModelRow, model_rows
-from autoseg.inference.estimate import CaseEstimate, CaseEstimates, Reliability, judgement
+from autoseg.evaluation.crossvalidation import ModelRow, model_rows
+from autoseg.evaluation.scores import FOREGROUND, Scores
+from autoseg.evaluation.summary import Summary
+from autoseg.inference.choice import Choice
+from autoseg.inference.estimate import CaseEstimate, CaseEstimates, judgement
 from autoseg.plan.record import Plan
 from autoseg.plan.table import Row, describe
-from autoseg.records import read_mapping
 from autoseg.workspace import Run
 
 SCORES = {"dice": "Dice", "nsd": "NSD", "hd95": "HD95 [mm]", "assd": "ASSD [mm]"}
@@ -43,14 +44,14 @@ def show(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, 
     Console(width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE).print(table)
 
 
-def show_scores(scores: dict[str, Any], title: str = "scores") -> None:
-    """Prints the means of a summary (`mean.<label>.<metric>`), one row a label and one for their mean."""
+def show_scores(scores: Scores, title: str = "scores") -> None:
+    """Prints the means of scores, one row a label and one for their mean."""
     show(title, ("label", *SCORES.values()), score_rows(scores))
 
 
-def score_rows(scores: dict[str, Any]) -> list[list[str]]:
+def score_rows(scores: Scores) -> list[list[str]]:
     """Rows of the score table as text; a number that does not exist is a dash."""
-    labels = {**scores["mean"], "foreground mean": scores["foreground_mean"]}
+    labels = {**scores.mean, "foreground mean": scores.foreground_mean}
     return [[name, *(_number(values.get(metric)) for metric in SCORES)] for name, values in labels.items()]
 
 
@@ -59,17 +60,16 @@ def show_results(run: Run) -> None:
     if not run.summary.exists():  # a model of all data is validated on nothing
         typer.echo(f"report: {run.report}")
         return
-    summary = read_mapping(run.summary)
+    summary = Summary.load(run.summary)
     show("Dice over the validation cases", *result_rows(model_rows(summary)))
-    best = summary["best"]
-    typer.echo(f"best: {' + '.join(best['configurations'])}")
-    if "postprocessing" in best:
+    best = summary.best
+    typer.echo(f"best: {' + '.join(best.configurations)}")
+    if best.postprocessing is not None:
         typer.echo(f"post-processing: {_postprocessing(best)}")
-    if summary.get("uncertainty"):
-        foreground = Reliability.from_mapping(summary["uncertainty"], where=run.summary).foreground
-        typer.echo(f"estimated Dice of new cases: {judgement(foreground)}")
-    if best.get("predict"):
-        typer.echo(f"to use it: {best['predict']}")
+    if summary.uncertainty is not None:
+        typer.echo(f"estimated Dice of new cases: {judgement(summary.uncertainty.foreground)}")
+    if best.predict:
+        typer.echo(f"to use it: {best.predict}")
     typer.echo(f"report: {run.report}")
 
 
@@ -125,11 +125,11 @@ def _reason(case: CaseEstimate) -> tuple[str, str]:
     return ", ".join(name for name, _ in flagged), ", ".join(values)
 
 
-def _postprocessing(best: dict[str, Any]) -> str:
-    if not best["postprocessing"]:
+def _postprocessing(best: Choice) -> str:
+    if not best.postprocessing:
         return "none helps"
-    before, after = best.get("foreground_mean_dice"), best.get("foreground_mean_dice_postprocessed")
-    return f"{', '.join(best['postprocessing'])} (foreground Dice {_digits(before)} -> {_digits(after)})"
+    before, after = best.foreground_mean_dice, best.foreground_mean_dice_postprocessed
+    return f"{', '.join(best.postprocessing)} (foreground Dice {_digits(before)} -> {_digits(after)})"
 
 
 def show_plan(plan: Plan) -> None:

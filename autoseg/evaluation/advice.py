@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from autoseg.errors import ConfigurationError
 from autoseg.evaluation import pitfalls, shape_pitfalls
 from autoseg.evaluation.label_scores import LabelScores, collect
-from autoseg.evaluation.summary import CaseScores
+from autoseg.evaluation.scores import ScoreRows
 from autoseg.metrics.surface import TOLERANCE_MM
 from autoseg.records import Record
 
@@ -40,7 +40,7 @@ class Advice(Record):
 
 
 def advise(
-    cases: Mapping[str, CaseScores],
+    cases: Mapping[str, ScoreRows],
     *,
     spacings: Mapping[str, Sequence[float]] | None = None,
     tolerance_mm: float = TOLERANCE_MM,
@@ -48,7 +48,7 @@ def advise(
     """Pitfalls that apply to the scores of one method.
 
     Args:
-        cases: case -> label -> scores, as "cases" of what `evaluate.evaluate` returns: voxel counts n_ref and n_pred,
+        cases: case -> label -> scores, as `Scores.cases` has them: voxel counts n_ref and n_pred,
             dice, hausdorff, hd95 and nsd where they were computed, and those of `metrics.score.SHAPE`. A check without
             its numbers says nothing.
         spacings: case -> mm between voxels, one value an axis of the image: three, or two of plane images. Without

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from autoseg.evaluation.summary import CaseScores, summarise
+from autoseg.evaluation.scores import FOREGROUND, ScoreRows, Scores, summarise
+from autoseg.evaluation.summary import ModelScores
 from autoseg.log import logger
 from autoseg.plan.record import Plan
-from autoseg.records import read_mapping
 from autoseg.workspace import ALL_DATA, Fold, Run
 
 _DIGITS = 4
@@ -33,7 +32,7 @@ class Candidate:
 
     configurations: tuple[str, ...]
     networks: int
-    scores: Mapping[str, CaseScores]
+    scores: Mapping[str, ScoreRows]
     fold_of: Mapping[str, str]
     folders: Mapping[str, Fold]
     ending: str
@@ -49,15 +48,14 @@ class Candidate:
         return frozenset(self.scores)
 
     @cached_property
-    def summary(self) -> dict[str, Any]:
-        """Statistics over all cases (see `summary.summarise`)."""
+    def pooled(self) -> Scores:
+        """The cases of all folds with their statistics."""
         return summarise(self.scores)
 
     @property
     def dice(self) -> float | None:
         """Mean foreground Dice."""
-        value: float | None = self.summary["foreground_mean"].get("dice")
-        return value
+        return self.pooled.foreground_dice
 
     def prediction(self, case: str) -> Path:
         """Label file of a case."""
@@ -67,15 +65,23 @@ class Candidate:
         """File of a case's probabilities."""
         return self._folder(case).probabilities / f"{case}.b2nd"
 
-    def entry(self) -> dict[str, Any]:
-        """What summary.json says about it: the statistics, Dice of each fold (the foreground mean and each label), and
-        the number of cases."""
+    def model_scores(self) -> ModelScores:
+        """What summary.json says about it: the statistics, and each fold's Dice (foreground mean, labels)."""
         folds = {}
         for fold in self.folders:
-            part = summarise({case: row for case, row in self.scores.items() if self.fold_of[case] == fold})
-            labels = {label: row["dice"] for label, row in part["mean"].items() if "dice" in row}
-            folds[fold] = {"foreground_mean": part["foreground_mean"].get("dice"), **labels}
-        return {**self.summary, "folds": folds, "cases": len(self.scores)}
+            part = summarise({case: rows for case, rows in self.scores.items() if self.fold_of[case] == fold})
+            folds[fold] = {FOREGROUND: part.foreground_dice, **part.dice}
+        pooled = self.pooled
+        return ModelScores(
+            cases=len(self.scores),
+            mean=pooled.mean,
+            foreground_mean=pooled.foreground_mean,
+            median=pooled.median,
+            std=pooled.std,
+            undefined=pooled.undefined,
+            folds=folds,
+            configurations=self.configurations if len(self.configurations) > 1 else (),
+        )
 
     def _folder(self, case: str) -> Fold:
         return self.folders[self.fold_of[case]]
@@ -88,12 +94,12 @@ def validated_configuration(run: Run, plan: Plan, name: str) -> Candidate | None
     same case, as splits from a file may have them, the last counts, and a warning says so.
     """
     folders: dict[str, Fold] = {}
-    scores: dict[str, CaseScores] = {}
+    scores: dict[str, ScoreRows] = {}
     fold_of: dict[str, str] = {}
     repeated: set[str] = set()
     for fold, folder in run.folds(name).items():
         if fold != ALL_DATA and folder.validation_summary.exists():
-            content = read_mapping(folder.validation_summary)["cases"]
+            content = Scores.load(folder.validation_summary).cases
             repeated |= scores.keys() & content.keys()
             scores |= content
             fold_of |= dict.fromkeys(content, fold)

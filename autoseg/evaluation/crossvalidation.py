@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-FOREGROUND = "foreground_mean"
-"""Name of the mean over labels beside the labels' own names."""
+from autoseg.evaluation.scores import FOREGROUND
+from autoseg.evaluation.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -31,27 +29,16 @@ class ModelRow:
     cases: int
 
 
-def model_rows(summary: Mapping[str, Any]) -> tuple[ModelRow, ...]:
-    """The configurations of a summary.json in their order, then its ensembles; an empty summary has none."""
-    chosen = set((summary.get("best") or {}).get("configurations") or ())
-    single = [((name,), content) for name, content in (summary.get("configurations") or {}).items()]
-    pairs = [
-        (tuple(content.get("configurations") or name.split("+")), content)
-        for name, content in (summary.get("ensembles") or {}).items()
-    ]
+def model_rows(summary: Summary) -> tuple[ModelRow, ...]:
+    """The configurations of a summary in their order, then its ensembles; an empty summary has none."""
     return tuple(
         ModelRow(
             name=" + ".join(names),
             configurations=names,
-            chosen=set(names) == chosen,
-            dice={label: row["dice"] for label, row in content["mean"].items() if "dice" in row}
-            | {FOREGROUND: content[FOREGROUND].get("dice")},
-            folds={fold: _fold(values) for fold, values in (content.get("folds") or {}).items()},
-            cases=content.get("cases", 0),
+            chosen=set(names) == set(summary.best.configurations),
+            dice=scores.dice | {FOREGROUND: scores.foreground_dice},
+            folds=scores.folds,
+            cases=scores.cases,
         )
-        for names, content in [*single, *pairs]
+        for names, scores in summary.models.items()
     )
-
-
-def _fold(values: Mapping[str, float | None] | float | None) -> dict[str, float | None]:
-    return dict(values) if isinstance(values, Mapping) else {FOREGROUND: values}

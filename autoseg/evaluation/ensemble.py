@@ -13,6 +13,7 @@ from autoseg.data.files import write_labels
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import WorkspaceError
 from autoseg.evaluation.candidate import Candidate, count_networks
+from autoseg.evaluation.scores import Scores
 from autoseg.evaluation.validation import score_validation
 from autoseg.inference.probabilities import CERTAIN, SavedProbabilities
 from autoseg.inference.reduction import paint
@@ -20,7 +21,7 @@ from autoseg.inference.uncertainty import ExpectedDice
 from autoseg.plan.record import Plan
 from autoseg.preprocessing.undo import restore_labels
 from autoseg.processes import unordered, usable_cores
-from autoseg.records import read_mapping, write_json
+from autoseg.records import write_json
 from autoseg.workspace import Fold, Run
 
 _SLAB_BYTES = 2**24
@@ -54,7 +55,7 @@ def validated_ensemble(
     return Candidate(
         configurations=names,
         networks=count_networks(run, plan, names),
-        scores=read_mapping(folder.validation_summary)["cases"],
+        scores=Scores.load(folder.validation_summary).cases,
         fold_of=first.fold_of,
         folders=dict.fromkeys(first.folders, folder),
         ending=plan.file_ending,
@@ -65,7 +66,7 @@ def _is_fresh(folder: Fold, sources: dict[str, tuple[Path, ...]], members: Seque
     """Whether the ensemble is of these cases and made after its members were validated."""
     if not folder.validation_summary.exists():
         return False
-    if set(read_mapping(folder.validation_summary)["cases"]) != set(sources):
+    if set(Scores.load(folder.validation_summary).cases) != set(sources):
         return False
     made_from = [path for paths in sources.values() for path in paths]
     made_from += [fold.validation_summary for member in members for fold in member.folders.values()]

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,12 +15,11 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageError
 from autoseg.evaluation.matching import check_geometry, match
 from autoseg.evaluation.scheme import found_scheme, read_scheme
-from autoseg.evaluation.summary import summarise
+from autoseg.evaluation.scores import ScoreRows, Scores, summarise
 from autoseg.metrics.score import score_labels
 from autoseg.metrics.surface import TOLERANCE_MM
 from autoseg.metrics.table import select
 from autoseg.processes import unordered, usable_cores
-from autoseg.records import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +28,6 @@ PATIENCE = 0.5
 
 _ABSENT = ""
 """Row of a label that a case has in neither file, where the labels are not known before."""
-
-Scores = dict[str, dict[str, float | None]]
-"""Label -> metric -> value of one case."""
 
 Pair = tuple[Path, Path]
 """A prediction's file and its reference's."""
@@ -47,7 +42,7 @@ def evaluate(
     workers: int | None = None,
     metrics: Iterable[str] | None = None,
     tolerance_mm: float = TOLERANCE_MM,
-) -> dict[str, Any]:
+) -> Scores:
     """Compares predictions with references of the same file name (whatever their endings).
 
     Distances and volumes are in the files' own spacing; in pictures, which have none, a millimetre is a pixel.
@@ -56,15 +51,13 @@ def evaluate(
         predictions, references: a folder each, or lists of files.
         spec: what the label values mean: a dataset.json (Medical Segmentation Decathlon, nnU-Net or a run's) or a
             scheme. Without it every non-zero value found in any file is a label, named by its value.
-        out: JSON file to write the result to.
+        out: JSON file to write the result to; `Scores.load` reads it.
         workers: processes for large data; one for each available core by default.
         metrics: names from `metrics.table.METRICS`; all of them by default.
         tolerance_mm: tolerance of the normalised surface distance.
 
     Returns:
-        The form of `summary.summarise`, and
-        "errors": case -> message, for pairs that cannot be compared (they enter no mean);
-        "missing_predictions", "extra_predictions": identifiers found on one side only.
+        The scores of all pairs, with the message of each that cannot be compared, and the files without a partner.
 
     Raises:
         ConfigurationError: no pair of files has a common name, two files of one folder have the same, or `spec` or a
@@ -76,11 +69,11 @@ def evaluate(
     _name_the_unmatched(found.missing, "references without a prediction")
     _name_the_unmatched(found.extra, "predictions without a reference")
     labels = spec if isinstance(spec, LabelScheme) or spec is None else read_scheme(spec)
-    result = evaluate_files(found.pairs, labels, metrics=metrics, tolerance_mm=tolerance_mm, workers=workers)
-    result |= {"missing_predictions": list(found.missing), "extra_predictions": list(found.extra)}
+    cases, errors = _scored(found.pairs, labels, metrics, tolerance_mm, workers)
+    scores = summarise(cases, errors=errors, missing_predictions=found.missing, extra_predictions=found.extra)
     if out is not None:
-        write_json(out, result)
-    return result
+        scores.save(out)
+    return scores
 
 
 def evaluate_files(
@@ -90,20 +83,33 @@ def evaluate_files(
     metrics: Iterable[str] | None = None,
     tolerance_mm: float = TOLERANCE_MM,
     workers: int | None = None,
-) -> dict[str, Any]:
+) -> Scores:
     """Scores pairs of files (case -> prediction, reference) that hold file values of one scheme.
 
     Each file is read once, also where the labels are None, which means all non-zero values that any of them holds.
 
     Returns:
-        The form of `summary.summarise` with "errors": case -> message. No pairs give an empty summary.
+        The scores of all pairs, with the message of each that cannot be compared. No pairs give no scores.
 
     Raises:
         ErrorGroup: not a single pair can be compared.
     """
-    names = tuple(metric.name for metric in select(metrics))
+    chosen = [metric.name for metric in select(metrics)]
+    cases, errors = _scored(pairs, labels, chosen, tolerance_mm, workers)
+    return summarise(cases, errors=errors)
+
+
+def _scored(
+    pairs: Mapping[str, Pair],
+    labels: LabelScheme | None,
+    metrics: Iterable[str],
+    tolerance_mm: float,
+    workers: int | None,
+) -> tuple[dict[str, ScoreRows], dict[str, str]]:
+    """Scores of the cases that can be compared, and the messages of the others; one at least can be."""
+    names = tuple(metrics)
     jobs = {case: _Job(*pair, labels, names, tolerance_mm) for case, pair in pairs.items()}
-    scores: dict[str, Scores] = {}
+    scores: dict[str, ScoreRows] = {}
     errors: dict[str, AutosegError] = {}
     count = usable_cores() if workers is None else workers
     for case, result in unordered(_score, jobs.items(), "evaluate", workers=count, patience=PATIENCE):
@@ -116,7 +122,7 @@ def evaluate_files(
         raise ErrorGroup("no case can be evaluated", [errors[case] for case in sorted(errors)])
     if labels is None:
         scores = _completed(scores)
-    return summarise(scores) | {"errors": {case: str(errors[case]) for case in sorted(errors)}}
+    return scores, {case: str(error) for case, error in errors.items()}
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ class _Job:
     tolerance_mm: float
 
 
-def _score(item: tuple[str, _Job]) -> tuple[str, Scores | AutosegError]:
+def _score(item: tuple[str, _Job]) -> tuple[str, ScoreRows | AutosegError]:
     case, job = item
     try:
         prediction, reference = read_labels(job.prediction), read_labels(job.reference)
@@ -152,7 +158,7 @@ def _score(item: tuple[str, _Job]) -> tuple[str, Scores | AutosegError]:
     return case, scores
 
 
-def _completed(scores: Mapping[str, Scores]) -> dict[str, Scores]:
+def _completed(scores: Mapping[str, ScoreRows]) -> dict[str, ScoreRows]:
     """Every case with a row of each label that any of them has, in the order of the values that are their names."""
     names = sorted({name for rows in scores.values() for name in rows} - {_ABSENT}, key=int)
     return {case: {name: rows.get(name, rows[_ABSENT]) for name in names} for case, rows in scores.items()}

@@ -8,7 +8,7 @@ from math import pi
 
 import numpy as np
 
-from autoseg.evaluation.summary import CaseScores
+from autoseg.evaluation.scores import ScoreRows
 from autoseg.metrics.score import SHIFTS
 
 
@@ -49,7 +49,7 @@ class LabelScores:
         return np.where(np.isinf(known), np.nan, known)
 
 
-def collect(name: str, cases: Mapping[str, CaseScores], spacings: Mapping[str, Sequence[float]] | None) -> LabelScores:
+def collect(name: str, cases: Mapping[str, ScoreRows], spacings: Mapping[str, Sequence[float]] | None) -> LabelScores:
     """Gathers a label from the scores of the cases that have a row of it.
 
     Args:

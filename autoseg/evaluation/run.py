@@ -6,14 +6,15 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from autoseg.data.dataset import Dataset
 from autoseg.errors import WorkspaceError
 from autoseg.evaluation.candidate import Candidate, best_of, comparable, validated_configuration
 from autoseg.evaluation.ensemble import validated_ensemble
 from autoseg.evaluation.postprocessing import decide_postprocessing
+from autoseg.evaluation.summary import Summary
 from autoseg.evaluation.uncertainty import summarise_uncertainty, uncertainty_cases
+from autoseg.inference.choice import Choice
 from autoseg.log import logger
 from autoseg.plan.record import Plan
 from autoseg.postprocessing.choose import Decision
@@ -31,7 +32,7 @@ def summarise_run(
     workers: int | None = None,
     postprocesses: bool = True,
     usage: str = "autoseg predict {run} IMAGES --out DIR",
-) -> dict[str, Any]:
+) -> Summary:
     """Chooses the run's model from the folds that are validated; writes postprocessing.json and summary.json.
 
     All configurations that were validated on the same cases, and all ensembles of two of them (probabilities
@@ -46,9 +47,6 @@ def summarise_run(
         workers: processes; None takes one a usable core.
         postprocesses: whether a post-processing of labels is chosen; if not, postprocessing.json is not written.
         usage: the command that applies the model, with {run} for the run folder.
-
-    Returns:
-        The content of summary.json.
 
     Raises:
         WorkspaceError: no fold is validated yet.
@@ -71,18 +69,19 @@ def summarise_run(
     ensembles = [validated_ensemble(run, dataset, plan, pair, workers=workers) for pair in combinations(members, 2)]
     best = best_of([*compared, *ensembles], plan)
     decision = _decide(best, dataset, plan, workers) if postprocesses else None
-    summary = {
-        "configurations": {one.name: one.entry() for one in _replaced(singles, compared)},
-        "ensembles": {one.name: {**one.entry(), "configurations": list(one.configurations)} for one in ensembles},
-        "best": _best(best, decision, usage.format(run=shlex.quote(str(run.root)))),
-    }
-    if cases := uncertainty_cases(run, best.configurations):
-        summary["uncertainty"] = summarise_uncertainty(cases, configurations=best.configurations)
+    cases = uncertainty_cases(run, best.configurations)
+    choice = _choice(best, decision, usage.format(run=shlex.quote(str(run.root))))
+    summary = Summary(
+        configurations={one.name: one.model_scores() for one in _replaced(singles, compared)},
+        ensembles={one.name: one.model_scores() for one in ensembles},
+        best=choice,
+        uncertainty=summarise_uncertainty(cases, configurations=best.configurations) if cases else None,
+    )
     if decision is not None:
         content = {"configurations": list(best.configurations), **decision.model_dump(mode="json")}
         write_json(run.postprocessing, content)
-    write_json(run.summary, summary)
-    _announce([*compared, *ensembles], best, decision, summary["best"]["predict"])
+    summary.save(run.summary)
+    _announce([*compared, *ensembles], choice)
     return summary
 
 
@@ -118,26 +117,26 @@ def _replaced(candidates: Sequence[Candidate], newer: Sequence[Candidate]) -> li
     return [by_name.get(one.name, one) for one in candidates]
 
 
-def _best(best: Candidate, decision: Decision | None, command: str) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "configurations": list(best.configurations),
-        "folds": list(best.folders),
-        "foreground_mean_dice": best.dice,
-    }
-    if decision is not None:
-        found["postprocessing"] = list(decision.steps)
-        found["foreground_mean_dice_postprocessed"] = decision.after.foreground
-    return {**found, "predict": command}
+def _choice(best: Candidate, decision: Decision | None, command: str) -> Choice:
+    return Choice(
+        configurations=best.configurations,
+        folds=tuple(best.folders),
+        foreground_mean_dice=best.dice,
+        postprocessing=None if decision is None else decision.steps,
+        foreground_mean_dice_postprocessed=None if decision is None else decision.after.foreground,
+        predict=command,
+    )
 
 
-def _announce(candidates: Sequence[Candidate], best: Candidate, decision: Decision | None, command: str) -> None:
+def _announce(candidates: Sequence[Candidate], best: Choice) -> None:
     wide = max(len(one.name) for one in candidates)
     for one in candidates:
         dice = "none" if one.dice is None else f"{one.dice:.4f}"
         logger.info("%-*s  mean foreground Dice %s over %d cases", wide, one.name, dice, len(one.cases))
-    if decision is not None:
-        logger.info("best: %s, post-processing: %s", best.name, ", ".join(decision.steps) or "none")
-    logger.info("to use it: %s", command)
+    if best.postprocessing is not None:
+        steps = ", ".join(best.postprocessing) or "none"
+        logger.info("best: %s, post-processing: %s", "+".join(best.configurations), steps)
+    logger.info("to use it: %s", best.predict)
 
 
 def _decide(best: Candidate, dataset: Dataset, plan: Plan, workers: int) -> Decision:

@@ -1,87 +1,114 @@
-"""Scores of many cases in one summary: means over the cases, and how many values there were."""
+"""A run's summary.json: the scores of every configuration and ensemble, the best of them, and what its estimates are
+worth."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+from pydantic import ConfigDict, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-CaseScores = Mapping[str, Mapping[str, float | None]]
-"""Scores of one case: label -> metric -> value, None where it does not exist."""
+from autoseg.evaluation.scores import FOREGROUND
+from autoseg.inference.choice import Choice
+from autoseg.inference.estimate import Reliability
+from autoseg.records import Record
 
 
-def summarise(cases: Mapping[str, CaseScores]) -> dict[str, Any]:
-    """Aggregates the scores of cases.
+class ModelScores(Record):
+    """One configuration or ensemble over the validated cases of all its folds; the statistics are those of `Scores`.
 
-    Values that do not exist enter no statistic and are counted. As in nnU-Net, a label's mean is over the cases and the
-    foreground mean is over the labels' means, so that a label that is rarely there weighs as much as the others.
-
-    Args:
-        cases: case id -> label -> metric -> value. Cases need not have the same labels or metrics.
-
-    Returns:
-        A dictionary that can be written as JSON, without NaN:
-        "cases": as given, sorted by identifier;
-        "mean", "median", "std": label -> metric -> value (std with n - 1; None for fewer than two values);
-        "foreground_mean": metric -> mean of the labels' means;
-        "undefined": label -> metric -> number of cases without a value.
-        Without cases all are empty.
+    Attributes:
+        cases: how many were validated.
+        mean, median, std: label -> metric -> value.
+        foreground_mean: metric -> mean of the labels' means.
+        undefined: label -> metric -> number of cases without a value.
+        folds: fold -> label -> mean Dice over the fold's cases, with the foreground mean under `scores.FOREGROUND`;
+            runs of earlier versions have the foreground mean alone.
+        configurations: those of an ensemble; empty for a single one.
     """
-    columns = _columns(cases)
-    means = _of_known(np.mean, columns)
-    by_metric: dict[str, list[float]] = {}
-    for row in means.values():
-        for metric, value in row.items():
-            by_metric.setdefault(metric, []).extend([] if value is None else [value])
-    return {
-        "cases": {case: {label: dict(row) for label, row in cases[case].items()} for case in sorted(cases)},
-        "mean": means,
-        "foreground_mean": {metric: float(np.mean(found)) if found else None for metric, found in by_metric.items()},
-        "median": _of_known(np.median, columns),
-        "std": _of_known(lambda values: np.std(values, ddof=1), columns, least=2),
-        "undefined": {
-            label: {metric: values.count(None) for metric, values in row.items()} for label, row in columns.items()
-        },
-    }
+
+    model_config = ConfigDict(extra="ignore")
+
+    cases: int = 0
+    mean: dict[str, dict[str, float | None]] = {}
+    foreground_mean: dict[str, float | None] = {}
+    median: dict[str, dict[str, float | None]] = {}
+    std: dict[str, dict[str, float | None]] = {}
+    undefined: dict[str, dict[str, int]] = {}
+    folds: dict[str, dict[str, float | None]] = {}
+    configurations: tuple[str, ...] = ()
+
+    @property
+    def foreground_dice(self) -> float | None:
+        """Mean foreground Dice; None if no label of any case has one."""
+        return self.foreground_mean.get("dice")
+
+    @property
+    def dice(self) -> dict[str, float | None]:
+        """Mean Dice of each label; rows that are not about a label are left out."""
+        return {label: row["dice"] for label, row in self.mean.items() if "dice" in row}
+
+    @field_validator("cases", mode="before")
+    @classmethod
+    def _counted(cls, values: Any) -> Any:
+        """How many cases, also where they are listed."""
+        return len(values) if isinstance(values, dict) else values
+
+    @field_validator("folds", mode="before")
+    @classmethod
+    def _earlier(cls, values: Any) -> Any:
+        """Runs of earlier versions have a number per fold."""
+        if not isinstance(values, dict):
+            return values
+        return {fold: dice if isinstance(dice, dict) else {FOREGROUND: dice} for fold, dice in values.items()}
+
+    @model_serializer(mode="wrap")
+    def _write(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields, without the parts of an ensemble where it is none."""
+        return {name: value for name, value in serialize(self).items() if value or name != "configurations"}
 
 
-def long_table(cases: Mapping[str, CaseScores]) -> pd.DataFrame:
-    """One row a value: columns case, label, metric (str) and value (float64, NaN where it does not exist)."""
-    import pandas as pd  # here, since it takes longer to import than a small data set to evaluate
+class Summary(Record):
+    """What `plan_and_train` returns; RUN/summary.json.
 
-    rows = [
-        (case, label, metric, np.nan if value is None else float(value))
-        for case in sorted(cases)
-        for label, scores in cases[case].items()
-        for metric, value in scores.items()
-    ]
-    table = pd.DataFrame(rows, columns=["case", "label", "metric", "value"])
-    return table.astype({"value": np.float64})
+    A run that trained on all data has validated nothing: its summary is empty, `validated` says so, and it has no file.
 
+    Attributes:
+        configurations: name -> scores, in the plan's order.
+        ensembles: names joined by "+" -> scores.
+        best: the chosen one of them; without configurations where nothing is validated.
+        uncertainty: how far the expected Dice of the chosen model can be relied on; None where it was not recorded.
+    """
 
-def _columns(cases: Mapping[str, CaseScores]) -> dict[str, dict[str, list[float | None]]]:
-    """Label -> metric -> values of the cases that have such a row, in the cases' order."""
-    columns: dict[str, dict[str, list[float | None]]] = {}
-    for case in sorted(cases):
-        for label, scores in cases[case].items():
-            row = columns.setdefault(label, {})
-            for metric, value in scores.items():
-                row.setdefault(metric, []).append(None if value is None or np.isnan(value) else value)
-    return columns
+    model_config = ConfigDict(extra="ignore")
 
+    configurations: dict[str, ModelScores] = {}
+    ensembles: dict[str, ModelScores] = {}
+    best: Choice = Choice()
+    uncertainty: Reliability | None = None
 
-def _of_known(
-    statistic: Callable[[np.ndarray], Any], columns: Mapping[str, Mapping[str, list[float | None]]], least: int = 1
-) -> dict[str, dict[str, float | None]]:
-    """A statistic of the values that exist; None where they are fewer than `least`."""
-    result: dict[str, dict[str, float | None]] = {}
-    for label, row in columns.items():
-        result[label] = {}
-        for metric, values in row.items():
-            known = np.array([value for value in values if value is not None], np.float64)
-            result[label][metric] = float(statistic(known)) if len(known) >= least else None
-    return result
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: Any) -> Any:
+        """A part that is null or empty is one that is not there."""
+        if not isinstance(values, dict):
+            return values
+        return {name: part for name, part in values.items() if part not in (None, {})}
+
+    @property
+    def validated(self) -> bool:
+        """Whether anything was validated."""
+        return bool(self.configurations or self.ensembles)
+
+    @property
+    def models(self) -> dict[tuple[str, ...], ModelScores]:
+        """The configurations, each under a tuple of one name, then the ensembles."""
+        singles = {(name,): scores for name, scores in self.configurations.items()}
+        several = {scores.configurations or tuple(name.split("+")): scores for name, scores in self.ensembles.items()}
+        return singles | several
+
+    @model_serializer(mode="wrap")
+    def _write(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields, without a choice that was not made and an uncertainty that was not recorded."""
+        absent = set() if self.best.configurations else {"best"}
+        absent |= set() if self.uncertainty is not None else {"uncertainty"}
+        return {name: value for name, value in serialize(self).items() if name not in absent}

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from autoseg.evaluation.scores import ScoreRows, Scores
 from autoseg.inference.estimate import Calibration, FlagCheck, LabelReliability, Reliability, mean_of
 from autoseg.records import read_mapping
 from autoseg.workspace import Fold, Run
@@ -47,8 +47,8 @@ def uncertainty_cases(run: Run, configurations: Sequence[str]) -> dict[str, tupl
     return {case: (names.get(case, "?"), pairs) for case, pairs in _read(run.ensemble(configurations)).items()}
 
 
-def summarise_uncertainty(cases: Cases, *, configurations: Sequence[str] = ()) -> dict[str, Any]:
-    """Reliability of expected Dice: the content of `summary.json["uncertainty"]`, a `Reliability` as plain values.
+def summarise_uncertainty(cases: Cases, *, configurations: Sequence[str] = ()) -> Reliability:
+    """Reliability of expected Dice, as summary.json has it under "uncertainty".
 
     - The correlation is Spearman's over the cases of all folds together, its interval the 2.5 and 97.5 percentiles of
       2000 resamples of cases with a fixed seed; resamples without any spread are left out.
@@ -79,7 +79,7 @@ def summarise_uncertainty(cases: Cases, *, configurations: Sequence[str] = ()) -
         labels=labels,
         foreground=_reliability(table, foreground[:, 0], foreground[:, 1], np.nan),
         check=_check(table) if flags else None,
-    ).model_dump(mode="json")
+    )
 
 
 def fit_calibration(expected: np.ndarray, dice: np.ndarray) -> Calibration:
@@ -270,5 +270,5 @@ def _read(fold: Fold) -> dict[str, dict[str, tuple[float | None, float | None]]]
     }
 
 
-def _scores(fold: Fold) -> dict[str, dict[str, dict[str, float | None]]]:
-    return read_mapping(fold.validation_summary)["cases"] if fold.validation_summary.exists() else {}
+def _scores(fold: Fold) -> Mapping[str, ScoreRows]:
+    return Scores.load(fold.validation_summary).cases if fold.validation_summary.exists() else {}

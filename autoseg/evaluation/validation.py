@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from autoseg.data.dataset import Dataset
 from autoseg.errors import ErrorGroup, ImageError
 from autoseg.evaluation.evaluate import evaluate_files
-from autoseg.evaluation.summary import CaseScores, summarise
+from autoseg.evaluation.scores import ScoreRows, Scores, summarise
 from autoseg.processes import usable_cores
-from autoseg.records import write_json
 from autoseg.workspace import Fold
 
 
@@ -21,9 +19,9 @@ def score_validation(
     predictions: Mapping[str, Path],
     title: str,
     *,
-    beside: Mapping[str, CaseScores] | None = None,
+    beside: Mapping[str, ScoreRows] | None = None,
     workers: int | None = None,
-) -> dict[str, Any]:
+) -> Scores:
     """Compares predictions with the data set's labels and writes the folder's validation/summary.json.
 
     Args:
@@ -32,9 +30,6 @@ def score_validation(
         title: names the folder in messages.
         beside: identifier -> row -> metric -> value, scores that the trainer measured itself; they join the others.
         workers: processes; None takes one a usable core.
-
-    Returns:
-        The content of the summary.
 
     Raises:
         ErrorGroup: cases cannot be scored; all of them are named.
@@ -45,20 +40,20 @@ def score_validation(
         if case.id in predictions and case.label is not None
     }
     scores = evaluate_files(pairs, dataset.labels, workers=usable_cores() if workers is None else workers)
-    if scores["errors"]:
+    if scores.errors:
         raise ErrorGroup(
             f"{title}: validation cases cannot be scored",
-            [ImageError(message, where=case) for case, message in scores["errors"].items()],
+            [ImageError(message, where=case) for case, message in scores.errors.items()],
         )
     if beside:
-        scores = {**scores, **summarise(_joined(scores["cases"], beside))}
-    write_json(folder.validation_summary, scores)
+        scores = summarise(_joined(scores.cases, beside))
+    scores.save(folder.validation_summary)
     return scores
 
 
-def _joined(first: Mapping[str, CaseScores], second: Mapping[str, CaseScores]) -> dict[str, CaseScores]:
+def _joined(first: Mapping[str, ScoreRows], second: Mapping[str, ScoreRows]) -> dict[str, ScoreRows]:
     """Both mappings in one, down to the metrics."""
-    joined: dict[str, CaseScores] = {}
+    joined: dict[str, ScoreRows] = {}
     for case in {**first, **second}:
         rows = {**first.get(case, {}), **second.get(case, {})}
         joined[case] = {row: {**first.get(case, {}).get(row, {}), **second.get(case, {}).get(row, {})} for row in rows}

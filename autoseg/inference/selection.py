@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoseg.errors import ConfigurationError, WorkspaceError
+from autoseg.inference.choice import read_choice
 from autoseg.inference.model import trained_folds, usual_folds
 from autoseg.plan.record import SEGMENTATION, Plan
 from autoseg.postprocessing.choose import Decision
@@ -39,10 +40,8 @@ def chosen_configurations(run: Run, plan: Plan, wanted: str | None = None) -> tu
         if len(set(names)) < len(names):
             raise ConfigurationError("an ensemble is of different configurations", got=wanted, remedy="name each once")
         return names
-    if run.summary.exists():
-        chosen = read_mapping(run.summary).get("best", {}).get("configurations")
-        if chosen:
-            return tuple(str(name) for name in chosen)
+    if chosen := read_choice(run).configurations:
+        return chosen
     trained = [name for name in plan.configurations if trained_folds(run, name)]
     if len(trained) == 1:
         return (trained[0],)

@@ -10,6 +10,7 @@ from typing import Any
 
 from autoseg.data.phantom import PhantomOptions, write_phantom
 from autoseg.errors import WorkspaceError
+from autoseg.evaluation.summary import Summary
 from autoseg.log import duration, logger
 from autoseg.pipeline.choices import (
     CPU_SECONDS,
@@ -54,7 +55,7 @@ from autoseg.workspace import Run
 
 def plan_and_train(
     dataset: Path | str, out: Path | str, request: TrainingRequest | None = None, **options: Any
-) -> dict[str, Any]:
+) -> Summary:
     """Everything from a data set's folder to a validated model and a report.
 
     Args:
@@ -65,7 +66,7 @@ def plan_and_train(
             `planner`, `memory`, `trainer`, `loss`, `pretrained`, `seed`, `workers`, `resume`, `settings`, `command`.
 
     Returns:
-        The content of summary.json; empty when nothing is validated ("all-data").
+        What was validated and chosen, as summary.json has it; empty when nothing is validated ("all-data").
 
     Raises:
         WorkspaceError: the run folder is in use and `resume` is off.
@@ -155,9 +156,9 @@ def _plan(run: Run, request: TrainingRequest, adopted: Path | None, deadline: De
         keep_pretrained(run.root, request.pretrained)
 
 
-def _conclude(planned: PlannedRun, journal: Journal, workers: int | None) -> dict[str, Any]:
+def _conclude(planned: PlannedRun, journal: Journal, workers: int | None) -> Summary:
     """The choice among what is validated, and the report."""
-    summary: dict[str, Any] = {}
+    summary = Summary()
     state = RunState.read(planned.run)
     if any(state.validated(name) for name in planned.plan.configurations):
         with journal.stage("ensembles, post-processing and summary"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from autoseg.evaluation.run import summarise_run
+from autoseg.evaluation.scores import Scores
+from autoseg.evaluation.summary import Summary
 from autoseg.inference.model import runtime_of
 from autoseg.pipeline.planned import PlannedRun
 from autoseg.pipeline.trainers import named_trainer, trainer_of
@@ -19,7 +20,7 @@ from autoseg.training.runtime import find_device
 from autoseg.workspace import Run
 
 
-def summarise(planned: PlannedRun, *, device: str = "auto", workers: int | None = None) -> dict[str, Any]:
+def summarise(planned: PlannedRun, *, device: str = "auto", workers: int | None = None) -> Summary:
     """`evaluation.run.summarise_run`, for which folds without saved probabilities are predicted again."""
     traits = trainer_of(planned.plan).traits
     return summarise_run(
@@ -35,7 +36,7 @@ def summarise(planned: PlannedRun, *, device: str = "auto", workers: int | None 
 
 def validate_again(
     planned: PlannedRun, configuration: str, fold: str, *, device: str = "auto", workers: int | None = None
-) -> dict[str, Any]:
+) -> Scores:
     """Predicts and scores the validation of a trained fold anew, and keeps its probabilities.
 
     Args:
@@ -45,7 +46,7 @@ def validate_again(
         workers: processes; None takes one a usable core.
 
     Returns:
-        The content of its validation/summary.json.
+        Its scores, as its validation/summary.json has them.
 
     Raises:
         WorkspaceError: the fold is not trained, or its preprocessed cases are gone.
@@ -67,7 +68,7 @@ def validate_again(
     return validated_scores(trainer.make(context), context, workers)
 
 
-def choose(out: Path, *, device: str = "auto", workers: int | None = None) -> dict[str, Any]:
+def choose(out: Path, *, device: str = "auto", workers: int | None = None) -> Summary:
     """Chooses anew and writes summary.json, postprocessing.json and report.html; nothing is trained.
 
     For runs whose folds were trained one by one, on several machines for instance.
@@ -76,9 +77,6 @@ def choose(out: Path, *, device: str = "auto", workers: int | None = None) -> di
         out: run folder with validated folds.
         device: for validations that must be predicted again.
         workers: processes; None takes one a usable core.
-
-    Returns:
-        The content of summary.json.
 
     Raises:
         WorkspaceError: no fold is validated.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.errors import AutosegError, ConfigurationError, WorkspaceError
+from autoseg.evaluation.scores import Scores
 from autoseg.evaluation.validation import score_validation
 from autoseg.log import duration, logger
 from autoseg.networks.transfer import transfer_weights
@@ -37,7 +38,7 @@ _SCORING_SECONDS = 0.15  # writing and scoring a small validation case
 
 def train_fold(
     out: Path, configuration: str, fold: int | str, request: TrainingRequest | None = None, **options: Any
-) -> dict[str, Any] | None:
+) -> Scores | None:
     """Trains and validates one fold of a planned and preprocessed run.
 
     With a budget, training ends early enough for the validation to fit in too. Without steps and budget the training
@@ -52,7 +53,7 @@ def train_fold(
         options: of `TrainingRequest.of`, in place of a request.
 
     Returns:
-        The content of its validation/summary.json; None where nothing is validated.
+        The scores of its validation cases; None where nothing is validated.
     """
     request = request or TrainingRequest.of(**options)
     planned = PlannedRun.load(Run(out))
@@ -76,7 +77,7 @@ class FoldJob:
     keep_probabilities: bool = True
 
 
-def train_job(planned: PlannedRun, job: FoldJob, request: TrainingRequest) -> dict[str, Any] | None:
+def train_job(planned: PlannedRun, job: FoldJob, request: TrainingRequest) -> Scores | None:
     """Trains and validates one fold (see `train_fold`)."""
     started = time.monotonic()
     _check(planned, job, request)
@@ -249,8 +250,8 @@ def _train(trainer: Trainer, context: FoldContext, request: TrainingRequest) -> 
     return outcome
 
 
-def validated_scores(trainer: Trainer, context: FoldContext, workers: int | None) -> dict[str, Any]:
-    """Predicts and scores the validation cases of a fold; writes and returns its validation/summary.json."""
+def validated_scores(trainer: Trainer, context: FoldContext, workers: int | None) -> Scores:
+    """Predicts and scores the validation cases of a fold; writes its validation/summary.json."""
     assert isinstance(trainer, Validates)
     name = f"{context.configuration_name} fold {context.fold}"
     predicted = trainer.predict_validation()

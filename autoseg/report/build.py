@@ -140,8 +140,7 @@ def _use(records: RunRecords) -> str | None:
     """The command that applies the chosen model; None before there is one."""
     if records.chosen_model is None:
         return None
-    stated = ((records.summary or {}).get("best") or {}).get("predict")
-    return stated or f"autoseg predict {shlex.quote(str(records.run.root))} IMAGES --out DIR"
+    return records.summary.best.predict or f"autoseg predict {shlex.quote(str(records.run.root))} IMAGES --out DIR"
 
 
 def _stage_name(stage: Mapping[str, Any]) -> str:

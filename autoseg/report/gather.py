@@ -12,6 +12,8 @@ import numpy as np
 
 from autoseg.data.dataset import Dataset
 from autoseg.errors import AutosegError
+from autoseg.evaluation.scores import ScoreRows, Scores
+from autoseg.evaluation.summary import Summary
 from autoseg.evaluation.uncertainty import Cases, summarise_uncertainty, uncertainty_cases
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.inference.estimate import Reliability, reliability_of
@@ -20,9 +22,6 @@ from autoseg.postprocessing.choose import Decision
 from autoseg.records import read_mapping
 from autoseg.run_state import MetricsRow, read_metrics
 from autoseg.workspace import Fold, Run
-
-Scores = dict[str, dict[str, float | None]]
-"""Scores of one case: label -> metric -> value; None where the metric is not defined."""
 
 Content = TypeVar("Content")
 
@@ -33,7 +32,7 @@ class CaseScores:
 
     id: str
     fold: str
-    scores: Scores
+    scores: ScoreRows
 
     @property
     def foreground_dice(self) -> float | None:
@@ -74,7 +73,7 @@ class RunRecords:
     dataset: Dataset | None
     fingerprint: Fingerprint | None
     plan: Plan | None
-    summary: dict[str, Any] | None
+    summary: Summary
     postprocessing: Decision | None
     provenance: dict[str, Any] | None
     folds: dict[str, dict[str, FoldRecords]]
@@ -122,9 +121,8 @@ class RunRecords:
 
         Before the choice is made: the evaluated configuration with the best mean foreground Dice.
         """
-        names = chosen_configurations(self.summary)
         ranked = sorted(self.evaluated, key=lambda name: -(mean_foreground_dice(self.evaluated[name]) or 0.0))
-        return names or tuple(ranked[:1])
+        return self.summary.best.configurations or tuple(ranked[:1])
 
     @cached_property
     def chosen_model(self) -> tuple[str, ...] | None:
@@ -136,13 +134,6 @@ class RunRecords:
         """Where the prediction of a validation case lies."""
         folder = self.run.ensemble(model) if len(model) > 1 else self.folds[model[0]][case.fold].folder
         return folder.validation
-
-
-def chosen_configurations(summary: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """The names in a summary's choice; empty before it is made."""
-    best = (summary or {}).get("best") or {}
-    names = best.get("configurations") or best.get("configuration") or ()
-    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def mean_foreground_dice(cases: Sequence[CaseScores]) -> float | None:
@@ -167,7 +158,7 @@ def gather(run: Run) -> RunRecords:
             return None
 
     plan = read(run.plan, Plan.load)
-    summary = read(run.summary, read_mapping)
+    summary = read(run.summary, Summary.load) or Summary()
     names = list(plan.configurations) if plan is not None else []
     names += [folder.parent.name for folder in sorted(run.root.glob("*/fold_*")) if folder.is_dir()]
     folds = {
@@ -192,25 +183,25 @@ def gather(run: Run) -> RunRecords:
         expected = read(run.root, lambda _: uncertainty_cases(run, chosen)) or {}
     reliability = read(run.summary, lambda _: reliability_of(run, chosen))
     if reliability is None and expected:
-        reliability = Reliability.from_mapping(summarise_uncertainty(expected, configurations=chosen))
+        reliability = summarise_uncertainty(expected, configurations=chosen)
     return replace(records, problems=tuple(dict.fromkeys(problems)), expected=expected, reliability=reliability)
 
 
 def _ensembles(
     run: Run,
-    summary: Mapping[str, Any] | None,
+    summary: Summary,
     folds: Mapping[str, Mapping[str, FoldRecords]],
-    read: Callable[..., dict[str, Any] | None],
+    read: Callable[..., Scores | None],
 ) -> dict[tuple[str, ...], tuple[CaseScores, ...]]:
     """The ensembles that the summary names and whose scores are there."""
     found = {}
-    for content in ((summary or {}).get("ensembles") or {}).values():
-        names = tuple(content["configurations"])
+    for names in [names for names in summary.models if len(names) > 1]:
         parts = folds.get(names[0], {}).values()
         fold_of = {case.id: case.fold for part in parts for case in part.cases or ()}
-        scores = (read(run.ensemble(names).validation_summary, read_mapping) or {}).get("cases") or {}
-        if scores:
-            found[names] = tuple(CaseScores(id, fold_of.get(id, "?"), scores[id]) for id in sorted(scores))
+        scores = read(run.ensemble(names).validation_summary, Scores.load)
+        if scores is not None and scores.cases:
+            cases = sorted(scores.cases.items())
+            found[names] = tuple(CaseScores(id, fold_of.get(id, "?"), rows) for id, rows in cases)
     return found
 
 
@@ -222,16 +213,16 @@ def _decision(path: Path) -> Decision:
     return Decision.from_mapping(fields, where=path)
 
 
-def _fold(name: str, folder: Fold, read: Callable[..., dict[str, Any] | None]) -> FoldRecords:
-    summary = read(folder.validation_summary, read_mapping)
-    if summary is None:
+def _fold(name: str, folder: Fold, read: Callable[..., Scores | None]) -> FoldRecords:
+    scores = read(folder.validation_summary, Scores.load)
+    if scores is None:
         return FoldRecords(folder, read_metrics(folder.metrics), None)
-    found = sorted(summary.get("cases", {}).items())
+    found = sorted(scores.cases.items())
 
     def rows(labels: bool) -> tuple[CaseScores, ...]:
         return tuple(
-            CaseScores(id, name, {row: metrics for row, metrics in scores.items() if ("dice" in metrics) == labels})
-            for id, scores in found
+            CaseScores(id, name, {row: metrics for row, metrics in rows.items() if ("dice" in metrics) == labels})
+            for id, rows in found
         )
 
     return FoldRecords(folder, read_metrics(folder.metrics), rows(True), rows(False))

@@ -166,8 +166,8 @@ def _model(records: RunRecords, names: tuple[str, ...]) -> ModelResults:
 
 def _stated(records: RunRecords, names: tuple[str, ...]) -> float | None:
     """Mean foreground Dice of a model as the summary has it."""
-    part = (records.summary or {}).get("configurations" if len(names) == 1 else "ensembles") or {}
-    return ((part.get("+".join(names)) or {}).get("foreground_mean") or {}).get("dice")
+    scores = records.summary.models.get(names)
+    return None if scores is None else scores.foreground_dice
 
 
 def _folds(cases: Sequence[CaseScores], labels: Sequence[str]) -> tuple[FoldResults, ...]:
@@ -183,7 +183,7 @@ def _folds(cases: Sequence[CaseScores], labels: Sequence[str]) -> tuple[FoldResu
 def _choice(records: RunRecords, models: Sequence[ModelResults]) -> str:
     """Why the first of the models was chosen."""
     best, others = models[0], models[1:]
-    if not others or not records.summary or not best.chosen or best.foreground_dice is None:
+    if not others or not records.summary.validated or not best.chosen or best.foreground_dice is None:
         return ""
     rivals = [one for one in others if len(one.cases) == len(best.cases)]
     fewer = [one.name for one in others if len(one.cases) < len(best.cases)]

@@ -52,9 +52,9 @@ class Verdict:
 
 def verdict(records: RunRecords) -> Verdict:
     """The headline of a run, also of one that is not finished."""
-    best = (records.summary or {}).get("best") or {}
+    best = records.summary.best
     cases = records.models[records.chosen_model] if records.chosen_model is not None else ()
-    dice = best.get("foreground_mean_dice")
+    dice = best.foreground_mean_dice
     if dice is None:
         dice = mean_foreground_dice(cases)
     known = [value for case in cases if (value := case.foreground_dice) is not None]
@@ -66,7 +66,7 @@ def verdict(records: RunRecords) -> Verdict:
         quartiles=(quartiles[0], quartiles[1], quartiles[2]) if quartiles else None,
         cases=len(cases),
         folds=len({case.fold for case in cases}),
-        postprocessed=best.get("foreground_mean_dice_postprocessed") if best.get("postprocessing") else None,
+        postprocessed=best.foreground_mean_dice_postprocessed if best.postprocessing else None,
         words=_words(dice, records),
         remarks=(*_remarks(cases), *_training_remarks(records)),
         warnings=tuple(_warnings(records)),

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoseg.evaluation.bootstrap import mean_intervals
-from autoseg.records import read_mapping
+from autoseg.evaluation.scores import Scores
 from autoseg.run_state import read_metrics
 from autoseg.workspace import ALL_DATA
 from benchmarks.pretraining.draws import Draw
 from benchmarks.pretraining.experiment import SCRATCH, Arm, Experiment
 
-Scores = Mapping[Draw, np.ndarray]
+DrawScores = Mapping[Draw, np.ndarray]
 """Draw -> (validation cases,) mean Dice of the foreground labels, cases sorted by name; of one length of training."""
 
 
@@ -65,12 +65,12 @@ def scores(experiment: Experiment, arm: Arm, draws: Sequence[Draw], steps: int) 
     for number, draw in enumerate(draws):
         file = experiment.run_of(arm, draw.number, steps).fold(experiment.configuration, number).validation_summary
         if file.exists():
-            cases = read_mapping(file)["cases"]
+            cases = Scores.load(file).cases
             found[draw] = np.array([_foreground(cases[name]) for name in sorted(cases)])
     return found
 
 
-def effects(of: Scores, scratch: Scores, steps: int) -> list[Effect]:
+def effects(of: DrawScores, scratch: DrawScores, steps: int) -> list[Effect]:
     """Of trainings of one length: one for each number of labelled cases that both have draws of, fewer first."""
     result = []
     for count in sorted({draw.cases for draw in of}):

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from autoseg.provenance import machine, versions
 from autoseg.training.curves import GRID, INK, MUTED, SERIES
 from benchmarks.pretraining.experiment import FINE_TUNINGS, SCRATCH, Arm, Experiment
-from benchmarks.pretraining.outcomes import Effect, Pretraining, Scores
+from benchmarks.pretraining.outcomes import DrawScores, Effect, Pretraining
 
 _NO_VALUE = "-"
 
@@ -178,7 +178,7 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def csv_rows(scores: Mapping[tuple[Arm, int], Scores]) -> str:
+def csv_rows(scores: Mapping[tuple[Arm, int], DrawScores]) -> str:
     """One line for each arm and steps, draw and held-out case."""
     lines = ["arm,steps,cases,draw,case,dice"]
     for (arm, steps), by_draw in scores.items():

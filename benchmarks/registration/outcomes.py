@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from autoseg.evaluation.scores import Scores
 from autoseg.metrics.score import score_labels
 from autoseg.records import Record
 from autoseg.tasks.registration.quality import deformation
@@ -89,13 +89,13 @@ def scored(registered: Registered, fixed: Subject, moving: Subject) -> Outcome:
     )
 
 
-def table_of(found: dict[str, dict[str, Outcome]]) -> dict[str, dict[str, Any]]:
-    """Method -> what `evaluation.score_table` takes: scores of the pairs, and the errors."""
+def table_of(found: dict[str, dict[str, Outcome]]) -> dict[str, Scores]:
+    """Method -> what `score_table` takes: scores of the pairs, and the errors."""
     return {
-        method: {
-            "cases": {pair: one.labels for pair, one in pairs.items() if one.failure is None},
-            "errors": {pair: one.failure for pair, one in pairs.items() if one.failure is not None},
-        }
+        method: Scores(
+            cases={pair: one.labels for pair, one in pairs.items() if one.failure is None},
+            errors={pair: one.failure for pair, one in pairs.items() if one.failure is not None},
+        )
         for method, pairs in found.items()
     }
 

@@ -17,6 +17,7 @@ from autoseg.cli.main import run
 from autoseg.data.labels import LabelScheme
 from autoseg.data.splits import SplitRule
 from autoseg.errors import AutosegError, DatasetError
+from autoseg.evaluation.scores import Scores
 from autoseg.pipeline.settings import Settings
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.training.config import OptimizerConfig, TrainingConfig
@@ -247,13 +248,13 @@ def test_evaluate_names_what_cannot_be_compared(
 ) -> None:
     evaluation = Calls("autoseg.evaluation.evaluate")
     monkeypatch.setitem(sys.modules, "autoseg.evaluation.evaluate", evaluation)
-    scores = {"mean": {"a": {"dice": 1.0}}, "foreground_mean": {"dice": 1.0}, "errors": {}}
+    scores = Scores(cases={}, mean={"a": {"dice": 1.0}}, foreground_mean={"dice": 1.0})
     evaluation.answers["evaluate"] = scores
     arguments = ["evaluate", str(tmp_path), str(tmp_path), "--out", str(tmp_path / "scores.json"), "--workers", "1"]
     assert run(arguments) == 0
     options = {"out": tmp_path / "scores.json", "spec": None, "workers": 1}
     assert evaluation.noted == [("evaluate", (tmp_path, tmp_path), options)]
-    evaluation.answers["evaluate"] = scores | {"errors": {"case_7": "case_7: another shape"}}
+    evaluation.answers["evaluate"] = scores.with_(errors={"case_7": "case_7: another shape"})
     assert run(arguments) == 2
     assert "error: case_7: another shape" in capsys.readouterr().err
 

@@ -93,7 +93,7 @@ def test_methods_are_compared_in_one_command(tmp_path: Path, capsys: pytest.Capt
     assert means["empty"]["mean"] == 0.0
     assert means["bright"]["mean"] > 0.0
 
-    again = evaluate(out / "otsu", data / "labelsTr", spec=data / "dataset.json", workers=1)["mean"]["organ"]["dice"]
+    again = evaluate(out / "otsu", data / "labelsTr", spec=data / "dataset.json", workers=1).mean["organ"]["dice"]
     assert means["otsu"]["mean"] == pytest.approx(again)
     otsu, fragile = (read(out / name / "fold_0.json") for name in ("otsu", "fragile"))
     assert (len(otsu["training"]), otsu["of_training"]) == (4, 9)

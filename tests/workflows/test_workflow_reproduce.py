@@ -109,7 +109,7 @@ def test_a_benchmark_is_reproduced_in_one_command(
     assert dice["mean"]["published"] == 0.8
     wide = evaluate(
         validation, phantom / "labelsTr", spec=phantom / "dataset.json", tolerance_mm=3.0, metrics=["nsd"], workers=1
-    )["mean"]
+    ).mean
     for row in nsd["labels"]:
         source = wide if row["name"] == "organ" else scored
         expected = source[row["name"]]["nsd"]

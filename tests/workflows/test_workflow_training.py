@@ -60,7 +60,7 @@ def test_the_summary_is_that_of_an_independent_evaluation(trained: Run, phantom:
     )
     for label, row in fold["mean"].items():
         for metric, value in row.items():
-            assert value == pytest.approx(again["mean"][label][metric]), (label, metric)
+            assert value == pytest.approx(again.mean[label][metric]), (label, metric)
     entry = summary["configurations"]["3d_fullres"]
     assert entry["foreground_mean"]["dice"] == pytest.approx(fold["foreground_mean"]["dice"])
     assert summary["best"]["configurations"] == ["3d_fullres"]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +15,7 @@ import torch
 
 from autoseg.exchange.archive.content import slim_checkpoint, slim_postprocessing, slim_summary
 from autoseg.exchange.archive.reading import MANIFEST, ArchivedFile, ArchiveError, ArchiveManifest
+from autoseg.inference.choice import Choice
 from autoseg.inference.selection import chosen_configurations, shared_folds
 from autoseg.log import logger
 from autoseg.plan.record import Plan
@@ -53,7 +54,7 @@ def write_archive(
     networks = shared_folds(run, plan, chosen, folds)
     summary = slim_summary(run, chosen, networks)
     decision = slim_postprocessing(run, chosen)
-    texts = {README: _readme(plan, summary), "summary.json": _json(summary)}
+    texts = {README: _readme(plan, summary.best), "summary.json": _json(summary.model_dump(mode="json"))}
     texts["plan.json"] = plan.with_(warnings=()).model_dump_json(indent=1)  # warnings speak of the maker's data
     if decision is not None:
         texts["postprocessing.json"] = _json(decision)
@@ -120,10 +121,10 @@ def _json(values: Any) -> str:
     return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
 
-def _readme(plan: Plan, summary: Mapping[str, Any]) -> str:
+def _readme(plan: Plan, best: Choice) -> str:
     """Five lines for whoever opens the zip."""
-    labels, best = ", ".join(plan.labels.foreground), summary["best"]
-    dice = best.get("foreground_mean_dice_postprocessed") or best.get("foreground_mean_dice")
+    labels = ", ".join(plan.labels.foreground)
+    dice = best.foreground_mean_dice_postprocessed or best.foreground_mean_dice
     quality = "no scores are known" if dice is None else f"mean foreground Dice {dice:.4f} on its validation cases"
     return (
         f"A segmentation model made with autoseg {VERSION} from the data set {plan.dataset}; {quality}.\n"

@@ -8,15 +8,15 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from autoseg.data.labels import LabelScheme
-from autoseg.evaluation.summary import summarise
+from autoseg.evaluation.scores import Scores, summarise
 from autoseg.postprocessing.choose import ALL_FOREGROUND, Decision, MeanDice, step_values
 
 _METRICS = {"Dice": "dice", "IoU": "iou"}
 _INTEGER = re.compile(r"-?\d+")
 
 
-def read_scores(content: Mapping[str, Any], labels: LabelScheme, ending: str) -> dict[str, Any]:
-    """A fold's validation/summary.json as `summary.summarise` writes it.
+def read_scores(content: Mapping[str, Any], labels: LabelScheme, ending: str) -> Scores:
+    """The scores of nnU-Net's summary of a fold's validation.
 
     Args:
         content: of nnU-Net's file.
@@ -36,7 +36,7 @@ def read_scores(content: Mapping[str, Any], labels: LabelScheme, ending: str) ->
             for label, values in labels.foreground.items()
             if values in by_values
         }
-    return {**summarise(cases), "errors": {}}
+    return summarise(cases)
 
 
 def read_postprocessing(content: Mapping[str, Any], labels: LabelScheme, function: str) -> Decision | None:

@@ -13,15 +13,12 @@ from autoseg.data.files import read_labels
 from autoseg.data.labels import LabelScheme
 from autoseg.data.splits import load_splits
 from autoseg.errors import WorkspaceError
+from autoseg.evaluation.scores import Score, ScoreRows, Scores
 from autoseg.metrics.score import score_labels
 from autoseg.plan.record import Plan
 from autoseg.processes import unordered
-from autoseg.records import read_mapping
 from autoseg.run_state import read_metrics
 from autoseg.workspace import ALL_DATA, Fold, Run
-
-Scores = dict[str, dict[str, float | None]]
-"""Scores of one case: label -> metric -> value, None where it does not exist."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Reached:
     of_folds: int
     steps: int | None
     fold_of: Mapping[str, str]
-    scores: Mapping[str, Scores]
+    scores: Mapping[str, ScoreRows]
 
     def values(self, metric: str, labels: Sequence[str], fold: str | None = None) -> np.ndarray:
         """(cases, labels) float64 of all folds or of one, NaN where a value does not exist; cases by identifier."""
@@ -78,15 +75,15 @@ def read_reached(
     if not folds:
         raise WorkspaceError(f"no fold of {configuration} is validated", where=run.root, remedy="train one")
     plan, dataset = Plan.load(run.plan), Dataset.load(run.dataset)
-    scores: dict[str, Scores] = {}
+    scores: dict[str, ScoreRows] = {}
     fold_of: dict[str, str] = {}
     for name, folder in folds.items():
-        cases = read_mapping(folder.validation_summary)["cases"]
+        cases = Scores.load(folder.validation_summary).cases
         scores |= cases
         fold_of |= dict.fromkeys(cases, name)
     if tolerances_mm:
         predictions = {case: folds[fold_of[case]].validation / f"{case}{plan.file_ending}" for case in scores}
-        _score_nsd_again(scores, predictions, dataset, tolerances_mm, workers)
+        scores = _with_own_nsd(scores, predictions, dataset, tolerances_mm, workers)
     return Reached(
         configuration=configuration,
         planner=plan.planner,
@@ -115,22 +112,24 @@ class _Job:
     tolerances_mm: Mapping[str, float]
 
 
-def _score_nsd_again(
-    scores: dict[str, Scores],
+def _with_own_nsd(
+    scores: Mapping[str, ScoreRows],
     predictions: Mapping[str, Path],
     dataset: Dataset,
     tolerances_mm: Mapping[str, float],
     workers: int,
-) -> None:
-    """Replaces the NSD of the labels that have a tolerance of their own."""
+) -> dict[str, ScoreRows]:
+    """The scores with another NSD of the labels that have a tolerance of their own."""
     jobs = [
         _Job(case.id, predictions[case.id], case.label, dataset.labels, tolerances_mm)
         for case in dataset.training
         if case.id in predictions and case.label is not None
     ]
-    for name, found in unordered(_nsd, jobs, "scoring with the challenge's tolerances", workers=workers):
-        for label, value in found.items():
-            scores[name][label]["nsd"] = value
+    changed = dict(scores)
+    for case, nsd in unordered(_nsd, jobs, "scoring with the challenge's tolerances", workers=workers):
+        own = {label: {**scores[case][label], "nsd": value} for label, value in nsd.items()}
+        changed[case] = {**scores[case], **own}
+    return changed
 
 
 def _nsd(job: _Job) -> tuple[str, dict[str, float | None]]:
@@ -151,5 +150,5 @@ def _nsd(job: _Job) -> tuple[str, dict[str, float | None]]:
     return job.case, found
 
 
-def _number(value: float | None) -> float:
+def _number(value: Score) -> float:
     return float("nan") if value is None else float(value)

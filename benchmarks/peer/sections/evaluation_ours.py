@@ -11,7 +11,7 @@ PARTS = {
     "reading": ("files.py", "read_labels"),
     "counting": ("counts.py", "confusion"),
     "distances": ("surface.py", "surface_distances"),
-    "means": ("summary.py", "summarise"),
+    "means": ("scores.py", "summarise"),
 }
 
 

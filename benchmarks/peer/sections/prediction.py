@@ -180,7 +180,7 @@ def _agreement(work: _Work, cases: Sequence[Case], ours: Path, peer: Path) -> tu
     dice = []
     for folder in (ours, peer):
         pairs = {case.id: (folder / f"{case.id}{ending}", case.label) for case in cases if case.label is not None}
-        dice.append(evaluate_files(pairs, work.dataset.labels, metrics=["dice"])["foreground_mean"]["dice"])
+        dice.append(evaluate_files(pairs, work.dataset.labels, metrics=["dice"]).foreground_dice)
     words = f"{equal:.4%} of {voxels:,} voxels equal, Dice {dice[0]:.4f} and {dice[1]:.4f}"
     return words, equal >= LEAST_EQUAL and f"{dice[0]:.4f}" == f"{dice[1]:.4f}"
 

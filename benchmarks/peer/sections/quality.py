@@ -199,7 +199,7 @@ def _score(dataset: Dataset, predictions: Path, ending: str, split: Split) -> tu
     if not pairs:
         return 0, 0.0
     scores = evaluate_files(pairs, dataset.labels, metrics=["dice"])
-    return len(pairs), scores["foreground_mean"]["dice"]
+    return len(pairs), scores.foreground_dice or 0.0
 
 
 def _training(steps: int, batch: int, features: Sequence[int]) -> str:

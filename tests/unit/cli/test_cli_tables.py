@@ -11,6 +11,8 @@ import pytest
 
 from autoseg.cli import tables
 from autoseg.evaluation.crossvalidation import model_rows
+from autoseg.evaluation.scores import Scores
+from autoseg.evaluation.summary import Summary
 from autoseg.evaluation.uncertainty import summarise_uncertainty
 from autoseg.inference.estimate import CaseEstimate, LabelEstimate, write_estimates
 from autoseg.workspace import Run
@@ -63,24 +65,29 @@ def test_every_model_has_a_row_and_the_best_is_marked(tmp_path: Path, capsys: py
 def test_uncertainty_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = np.random.default_rng(0).uniform(0.5, 1, 60)
     cases = {str(i): (str(i % 2), {"organ": (x, x**2)}) for i, x in enumerate(expected)}
-    shown = printed(Run(tmp_path), summary() | {"uncertainty": summarise_uncertainty(cases)}, capsys)
+    made = summarise_uncertainty(cases)
+    shown = printed(Run(tmp_path), summary() | {"uncertainty": made.model_dump(mode="json")}, capsys)
     line = next(line for line in shown.splitlines() if line.startswith("estimated Dice of new cases: "))
     assert "tells good from bad cases well (rank correlation 1.00, 95 % interval 1.00 to 1.00, 60 cases)" in line
 
 
+def result_rows(content: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    return tables.result_rows(model_rows(Summary.from_mapping(content)))
+
+
 def test_runs_with_one_fold_or_many_classes_have_narrow_tables() -> None:
     one = {**scores(0.9, 0.7, 0.8, 0.8), "folds": {"0": 0.8}}
-    headings, rows = tables.result_rows(model_rows({"configurations": {"2d": one}, "best": {}}))
+    headings, rows = result_rows({"configurations": {"2d": one}, "best": {}})
     assert headings == ["", "organ [left]", "lesion", "foreground", "cases"]
     assert rows == [["2d", "0.9000", "0.7000", "0.8000", "40"]]
     many = {"mean": {str(i): {"dice": 0.5} for i in range(30)}, "foreground_mean": {"dice": 0.5}, "cases": 3}
-    assert tables.result_rows(model_rows({"configurations": {"2d": many}}))[0] == ["", "foreground", "cases"]
-    assert tables.result_rows(model_rows({"configurations": {}})) == (["", "foreground", "cases"], [])
+    assert result_rows({"configurations": {"2d": many}})[0] == ["", "foreground", "cases"]
+    assert result_rows({"configurations": {}}) == (["", "foreground", "cases"], [])
 
 
 def test_a_score_that_does_not_exist_is_a_dash() -> None:
-    content = {"mean": {"liver": {"dice": 0.9, "nsd": None, "hd95": 2.5}}, "foreground_mean": {"dice": 0.9}}
-    assert tables.score_rows(content)[0] == ["liver", "0.900", "-", "2.500", "-"]
+    scores = Scores(cases={}, mean={"liver": {"dice": 0.9, "nsd": None, "hd95": 2.5}}, foreground_mean={"dice": 0.9})
+    assert tables.score_rows(scores)[0] == ["liver", "0.900", "-", "2.500", "-"]
 
 
 def case(flagged: bool | None, **estimates: float | None) -> CaseEstimate:

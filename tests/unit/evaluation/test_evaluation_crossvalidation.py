@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from autoseg.evaluation.crossvalidation import FOREGROUND, model_rows
+from autoseg.evaluation.crossvalidation import model_rows
+from autoseg.evaluation.scores import FOREGROUND
+from autoseg.evaluation.summary import Summary
 
 
 def test_configurations_and_ensembles_are_rows() -> None:
@@ -17,7 +19,7 @@ def test_configurations_and_ensembles_are_rows() -> None:
         "ensembles": {"2d+3d_fullres": {**scores, "configurations": ["2d", "3d_fullres"]}},
         "best": {"configurations": ["2d", "3d_fullres"]},
     }
-    single, older, ensemble = model_rows(summary)
+    single, older, ensemble = model_rows(Summary.from_mapping(summary))
     assert [row.name for row in (single, older, ensemble)] == ["2d", "3d_fullres", "2d + 3d_fullres"]
     assert [row.chosen for row in (single, older, ensemble)] == [False, False, True]
     assert single.dice == {"organ": 0.9, "lesion": None, FOREGROUND: 0.9}
@@ -27,4 +29,4 @@ def test_configurations_and_ensembles_are_rows() -> None:
 
 
 def test_a_summary_of_nothing_has_no_rows() -> None:
-    assert model_rows({}) == ()
+    assert model_rows(Summary()) == ()

@@ -94,10 +94,10 @@ def test_scores_are_those_of_an_independent_evaluation(tmp_path: Path) -> None:
     again = evaluate(run.ensemble(("2d", "3d")).validation, tmp_path / "labels", spec=PLAIN, workers=1)
     assert found.name == "2d+3d"
     assert found.networks == 4
-    assert found.dice == pytest.approx(again["foreground_mean"]["dice"])
-    folds = found.entry()["folds"]
+    assert found.dice == pytest.approx(again.foreground_dice)
+    folds = found.model_scores().folds
     assert set(folds) == {"0", "1"}
-    mean = np.mean([again["cases"][case]["organ"]["dice"] for case in ("case0", "case1")])
+    mean = np.mean([again.cases[case]["organ"]["dice"] for case in ("case0", "case1")])
     assert folds["0"]["organ"] == pytest.approx(mean)
     assert folds["0"]["foreground_mean"] == pytest.approx((folds["0"]["organ"] + folds["0"]["lesion"]) / 2)
 

@@ -16,6 +16,7 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ConfigurationError, DatasetError, ErrorGroup
 from autoseg.evaluation.evaluate import evaluate, evaluate_files
 from autoseg.evaluation.scheme import read_scheme
+from autoseg.evaluation.scores import Scores
 from autoseg.metrics.score import score_labels
 
 GEOMETRY = Geometry(spacing=(2.0, 0.5, 0.5), origin=(10.0, -5.0, 3.0))
@@ -40,27 +41,28 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_scores_are_those_of_the_arrays(folders: tuple[Path, Path]) -> None:
     result = evaluate(*folders)
-    assert list(result["cases"]) == [f"case_{number}" for number in range(4)]
+    assert list(result.cases) == [f"case_{number}" for number in range(4)]
     foreground = {"1": (1,), "2": (2,)}
     expected = score_labels(_labels(2), _labels(3), foreground, GEOMETRY.spacing, dimension=3)
-    assert result["cases"]["case_2"] == expected
-    dice = [result["cases"][case]["1"]["dice"] for case in result["cases"]]
-    assert result["mean"]["1"]["dice"] == pytest.approx(np.mean(dice))
-    assert (result["errors"], result["missing_predictions"], result["extra_predictions"]) == ({}, [], [])
+    assert result.cases["case_2"] == expected
+    dice = [result.cases[case]["1"]["dice"] for case in result.cases]
+    assert result.mean["1"]["dice"] == pytest.approx(np.mean(dice))
+    assert (result.errors, result.missing_predictions, result.extra_predictions) == ({}, (), ())
 
 
 def test_the_file_is_the_result(folders: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "deep" / "scores.json"
     result = evaluate(*folders, out=out)
-    assert json.loads(out.read_text(encoding="utf-8")) == result
+    assert Scores.load(out) == result
+    assert json.loads(out.read_text(encoding="utf-8")) == result.model_dump(mode="json")
 
 
 def test_lists_of_files_and_other_endings(folders: tuple[Path, Path], tmp_path: Path) -> None:
     predictions, references = folders
     write_labels(tmp_path / "other" / "case_1.nrrd", _labels(1), GEOMETRY)
     result = evaluate([tmp_path / "other" / "case_1.nrrd"], sorted(references.iterdir())[:2])
-    assert result["cases"]["case_1"] == evaluate(predictions, references)["cases"]["case_1"]
-    assert result["missing_predictions"] == ["case_0"]
+    assert result.cases["case_1"] == evaluate(predictions, references).cases["case_1"]
+    assert result.missing_predictions == ("case_0",)
 
 
 def test_missing_and_extra_predictions_are_named(
@@ -71,9 +73,9 @@ def test_missing_and_extra_predictions_are_named(
     (predictions / "case_0.nii.gz").unlink()
     (references / "case_3.nii.gz").unlink()
     result = evaluate(predictions, references)
-    assert result["missing_predictions"] == ["case_0"]
-    assert result["extra_predictions"] == ["case_3"]
-    assert list(result["cases"]) == ["case_1", "case_2"]
+    assert result.missing_predictions == ("case_0",)
+    assert result.extra_predictions == ("case_3",)
+    assert list(result.cases) == ["case_1", "case_2"]
     assert "1 references without a prediction: case_0" in caplog.text
     assert "1 predictions without a reference: case_3" in caplog.text
 
@@ -81,7 +83,7 @@ def test_missing_and_extra_predictions_are_named(
 def test_junk_and_other_files_are_passed_over(folders: tuple[Path, Path]) -> None:
     for name in ("._case_0.nii.gz", "summary.json", ".DS_Store"):
         (folders[0] / name).write_bytes(b"x")
-    assert evaluate(*folders)["extra_predictions"] == []
+    assert evaluate(*folders).extra_predictions == ()
 
 
 @pytest.mark.parametrize(
@@ -101,25 +103,25 @@ def test_another_geometry_is_an_error_of_that_case(
     path = folders[0] / "case_1.nii.gz"
     write_labels(path, _labels(1), geometry)
     result = evaluate(*folders)
-    assert list(result["cases"]) == ["case_0", "case_2", "case_3"]
-    assert list(result["errors"]) == ["case_1"]
-    assert message in result["errors"]["case_1"]
-    assert str(path) in result["errors"]["case_1"]
+    assert list(result.cases) == ["case_0", "case_2", "case_3"]
+    assert list(result.errors) == ["case_1"]
+    assert message in result.errors["case_1"]
+    assert str(path) in result.errors["case_1"]
 
 
 def test_another_shape_or_a_damaged_file_is_an_error_of_that_case(folders: tuple[Path, Path]) -> None:
     write_labels(folders[0] / "case_0.nii.gz", _labels(0)[:-1], GEOMETRY)
     (folders[0] / "case_1.nii.gz").write_bytes(b"no image")
     result = evaluate(*folders)
-    assert list(result["cases"]) == ["case_2", "case_3"]
-    assert "shape is not its reference's" in result["errors"]["case_0"]
-    assert "case_1.nii.gz" in result["errors"]["case_1"]
+    assert list(result.cases) == ["case_2", "case_3"]
+    assert "shape is not its reference's" in result.errors["case_0"]
+    assert "case_1.nii.gz" in result.errors["case_1"]
 
 
 def test_rounded_headers_are_the_same_geometry(folders: tuple[Path, Path]) -> None:
     rounded = Geometry(spacing=(2.0001, 0.5, 0.5), origin=(10.001, -5.0, 3.0))
     write_labels(folders[0] / "case_0.nii.gz", _labels(0), rounded)
-    assert evaluate(*folders)["errors"] == {}
+    assert evaluate(*folders).errors == {}
 
 
 def test_nothing_that_can_be_compared_is_an_error(folders: tuple[Path, Path]) -> None:
@@ -147,12 +149,12 @@ def test_labels_are_named_by_a_spec(folders: tuple[Path, Path], tmp_path: Path, 
     (tmp_path / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
     result = evaluate(*folders, spec=tmp_path / "dataset.json")
     plain = evaluate(*folders)
-    assert set(result["mean"]) == names
-    assert result["mean"]["tumour"] == plain["mean"]["2"]
+    assert set(result.mean) == names
+    assert result.mean["tumour"] == plain.mean["2"]
     if "organ" in names:
-        assert result["mean"]["organ"] == plain["mean"]["1"]
+        assert result.mean["organ"] == plain.mean["1"]
     else:
-        assert result["mean"]["whole"]["n_ref"] == plain["mean"]["1"]["n_ref"] + plain["mean"]["2"]["n_ref"]
+        assert result.mean["whole"]["n_ref"] == plain.mean["1"]["n_ref"] + plain.mean["2"]["n_ref"]
 
 
 def test_a_spec_without_labels_is_refused(tmp_path: Path) -> None:
@@ -164,9 +166,9 @@ def test_a_spec_without_labels_is_refused(tmp_path: Path) -> None:
 def test_values_beyond_the_spec_are_an_error_of_that_case(folders: tuple[Path, Path]) -> None:
     write_labels(folders[0] / "case_0.nii.gz", _labels(0, (0, 1, 5)), GEOMETRY)
     result = evaluate(*folders, spec=LabelScheme(names={"background": 0, "a": 1, "b": 2}))
-    assert list(result["cases"]) == ["case_1", "case_2", "case_3"]
-    assert "not in the data set's labels" in result["errors"]["case_0"]
-    assert "[5]" in result["errors"]["case_0"]
+    assert list(result.cases) == ["case_1", "case_2", "case_3"]
+    assert "not in the data set's labels" in result.errors["case_0"]
+    assert "[5]" in result.errors["case_0"]
 
 
 def test_values_need_not_be_consecutive(tmp_path: Path) -> None:
@@ -174,17 +176,17 @@ def test_values_need_not_be_consecutive(tmp_path: Path) -> None:
     write_labels(tmp_path / "r" / "a.nii.gz", _labels(1, (0, 10, 200)), GEOMETRY)
     result = evaluate(tmp_path / "p", tmp_path / "r")
     expected = score_labels(_labels(0), _labels(1), {"10": (1,), "200": (2,)}, GEOMETRY.spacing, dimension=3)
-    assert result["cases"]["a"] == expected
+    assert result.cases["a"] == expected
 
 
 def test_a_label_of_one_case_is_counted_as_undefined_in_the_others(folders: tuple[Path, Path]) -> None:
     write_labels(folders[0] / "case_0.nii.gz", _labels(0, (0, 1, 3)), GEOMETRY)
     write_labels(folders[1] / "case_0.nii.gz", _labels(0, (0, 1, 3)), GEOMETRY)
     result = evaluate(*folders)
-    assert result["mean"]["3"]["dice"] == 1
-    assert result["undefined"]["3"]["dice"] == 3
-    assert result["cases"]["case_1"]["3"]["dice"] is None
-    assert result["undefined"]["2"]["dice"] == 1
+    assert result.mean["3"]["dice"] == 1
+    assert result.undefined["3"]["dice"] == 3
+    assert result.cases["case_1"]["3"]["dice"] is None
+    assert result.undefined["2"]["dice"] == 1
 
 
 def test_labels_that_nobody_named_are_scored_as_named_ones_in_one_reading(
@@ -203,14 +205,14 @@ def test_labels_that_nobody_named_are_scored_as_named_ones_in_one_reading(
     monkeypatch.setattr("autoseg.evaluation.evaluate.read_labels", counted)
     assert evaluate(*folders, workers=1) == expected
     assert len(read) == len(set(read)) == 8
-    assert list(expected["cases"]["case_0"]) == ["1", "2", "10"]
+    assert list(expected.cases["case_0"]) == ["1", "2", "10"]
 
 
 def test_negative_values_are_an_error_of_that_case(folders: tuple[Path, Path]) -> None:
     write_labels(folders[0] / "case_0.nii.gz", _labels(0, (0, -2, 3)), GEOMETRY)
     result = evaluate(*folders)
-    assert list(result["errors"]) == ["case_0"]
-    assert "negative label values" in result["errors"]["case_0"]
+    assert list(result.errors) == ["case_0"]
+    assert "negative label values" in result.errors["case_0"]
 
 
 def test_the_ignore_label_is_left_out(tmp_path: Path) -> None:
@@ -219,7 +221,7 @@ def test_the_ignore_label_is_left_out(tmp_path: Path) -> None:
     write_labels(tmp_path / "p" / "a.nii.gz", _labels(0), GEOMETRY)
     write_labels(tmp_path / "r" / "a.nii.gz", reference, GEOMETRY)
     scheme = LabelScheme(names={"background": 0, "a": 1, "b": 2}, ignore=3)
-    row = evaluate(tmp_path / "p", tmp_path / "r", spec=scheme)["cases"]["a"]["a"]
+    row = evaluate(tmp_path / "p", tmp_path / "r", spec=scheme).cases["a"]["a"]
     assert row["n_pred"] == (_labels(0)[:, :10] == 1).sum()
 
 
@@ -228,14 +230,14 @@ def test_pictures_are_scored_as_planes(tmp_path: Path) -> None:
     first[0, 5:15, 5:15] = second[0, 5:15, 8:18] = 1
     write_labels(tmp_path / "p" / "a.png", first, Geometry.plane())
     write_labels(tmp_path / "r" / "a.png", second, Geometry.plane())
-    row = evaluate(tmp_path / "p", tmp_path / "r")["cases"]["a"]["1"]
+    row = evaluate(tmp_path / "p", tmp_path / "r").cases["a"]["1"]
     assert row["hausdorff"] == pytest.approx(3)
     assert row["volume_ref"] == 100
     assert row["dice"] == pytest.approx(0.7)
 
 
 def test_chosen_metrics(folders: tuple[Path, Path]) -> None:
-    row = evaluate(*folders, metrics=["dice", "nsd"], tolerance_mm=50)["mean"]["1"]
+    row = evaluate(*folders, metrics=["dice", "nsd"], tolerance_mm=50).mean["1"]
     assert {"dice", "nsd"} <= set(row)
     assert "hd95" not in row
     assert row["nsd"] == 1
@@ -259,7 +261,8 @@ def test_wrong_requests_are_refused(
 
 def test_evaluate_files_without_pairs_is_an_empty_summary() -> None:
     result = evaluate_files({}, LabelScheme(names={"background": 0, "a": 1}))
-    assert (result["cases"], result["errors"]) == ({}, {})
+    assert (result.cases, result.errors, result.mean, result.foreground_dice) == ({}, {}, {}, None)
+    assert (result.missing_predictions, result.extra_predictions) == (None, None)
 
 
 def test_every_error_is_of_the_tree(folders: tuple[Path, Path]) -> None:

@@ -13,6 +13,7 @@ from autoseg.data.dataset import Dataset
 from autoseg.errors import WorkspaceError
 from autoseg.evaluation.candidate import Candidate, best_of, comparable, count_networks
 from autoseg.evaluation.run import summarise_run
+from autoseg.evaluation.summary import Summary
 from autoseg.inference.selection import chosen_configurations, chosen_postprocessing
 from autoseg.plan.record import Plan
 from autoseg.workspace import Fold, Run
@@ -20,7 +21,7 @@ from autoseg.workspace import Fold, Run
 CASES = ("case0", "case1", "case2", "case3")
 
 
-def _summarise(run: Run, **options: object) -> dict:
+def _summarise(run: Run, **options: object) -> Summary:
     return summarise_run(run, Dataset.load(run.dataset), Plan.load(run.plan), workers=1, **options)  # type: ignore[arg-type]
 
 
@@ -91,27 +92,27 @@ def test_configurations_ensemble_and_choice_are_written(tmp_path: Path) -> None:
         "best",
         "uncertainty",
     }
-    assert list(summary["configurations"]) == ["2d", "3d"]
-    pair = summary["ensembles"]["2d+3d"]
-    assert pair["configurations"] == ["2d", "3d"]
-    assert pair["cases"] == 4
-    dice = {name: entry["foreground_mean"]["dice"] for name, entry in summary["configurations"].items()}
-    dice["2d+3d"] = pair["foreground_mean"]["dice"]
-    best = summary["best"]
-    assert best["foreground_mean_dice"] == max(dice.values())
-    assert "+".join(best["configurations"]) == max(dice, key=lambda name: dice[name])
-    assert best["predict"] == f"autoseg predict {run.root} IMAGES --out DIR"
-    assert best["folds"] == ["0", "1"]
+    assert list(summary.configurations) == ["2d", "3d"]
+    pair = summary.ensembles["2d+3d"]
+    assert pair.configurations == ("2d", "3d")
+    assert pair.cases == 4
+    dice = {name: one.foreground_mean["dice"] for name, one in summary.configurations.items()}
+    dice["2d+3d"] = pair.foreground_mean["dice"]
+    best = summary.best
+    assert best.foreground_mean_dice == max(dice.values())
+    assert "+".join(best.configurations) == max(dice, key=lambda name: dice[name])
+    assert best.predict == f"autoseg predict {run.root} IMAGES --out DIR"
+    assert best.folds == ("0", "1")
     content = json.loads(run.postprocessing.read_text(encoding="utf-8"))
-    assert content["configurations"] == best["configurations"]
-    assert content["steps"] == best["postprocessing"]
+    assert content["configurations"] == list(best.configurations)
+    assert content["steps"] == list(best.postprocessing)
     assert content["cases"] == 4
 
 
 def test_the_choice_is_what_is_predicted_with(tmp_path: Path) -> None:
     run = _validated(tmp_path)
     plan = Plan.load(run.plan)
-    best = tuple(_summarise(run)["best"]["configurations"])
+    best = _summarise(run).best.configurations
     assert chosen_configurations(run, plan) == best
     assert chosen_postprocessing(run, best[::-1]) is not None
     others = [names for names in (("2d",), ("3d",), ("2d", "3d")) if names != best]
@@ -137,7 +138,7 @@ def test_without_probabilities_there_is_no_ensemble_unless_they_are_predicted_ag
     run = _validated(tmp_path, keep=False)
     with caplog.at_level(logging.WARNING, "autoseg"):
         summary = _summarise(run)
-    assert summary["ensembles"] == {}
+    assert summary.ensembles == {}
     assert f"autoseg choose {run.root}" in caplog.text
     asked = []
 
@@ -151,8 +152,8 @@ def test_without_probabilities_there_is_no_ensemble_unless_they_are_predicted_ag
             run.fold(name, fold).final.write_bytes(b"")
     summary = _summarise(run, predict_again=again)
     assert asked == [("2d", "0"), ("2d", "1"), ("3d", "0"), ("3d", "1")]
-    assert list(summary["ensembles"]) == ["2d+3d"]
-    assert summary["best"]["configurations"] == ["2d"]  # all three are equal now
+    assert list(summary.ensembles) == ["2d+3d"]
+    assert summary.best.configurations == ("2d",)  # all three are equal now
 
 
 def test_what_is_left_out_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -163,9 +164,9 @@ def test_what_is_left_out_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.INFO, "autoseg"):
         summary = _summarise(run)
     assert "2d is not compared: it is validated on 2 cases, folds 0" in caplog.text
-    assert summary["best"]["configurations"] == ["3d"]
-    assert set(summary["configurations"]) == {"2d", "3d"}
-    assert summary["ensembles"] == {}
+    assert summary.best.configurations == ("3d",)
+    assert set(summary.configurations) == {"2d", "3d"}
+    assert summary.ensembles == {}
 
 
 def test_a_model_of_all_data_never_counts_as_validated(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_a_model_of_all_data_never_counts_as_validated(tmp_path: Path) -> None:
         _summarise(run)
     validate(run, "3d", "0", {"case0": logits_of(PLAIN, 0)})
     summary = _summarise(run)
-    assert set(summary["configurations"]) == {"3d"}
+    assert set(summary.configurations) == {"3d"}
 
 
 def test_cases_that_several_folds_validate_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -185,4 +186,4 @@ def test_cases_that_several_folds_validate_are_said(tmp_path: Path, caplog: pyte
     with caplog.at_level(logging.WARNING, "autoseg"):
         summary = _summarise(run)
     assert "2d: cases that several folds validate: 1;" in caplog.text
-    assert summary["configurations"]["2d"]["cases"] == 4
+    assert summary.configurations["2d"].cases == 4

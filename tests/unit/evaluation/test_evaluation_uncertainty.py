@@ -42,9 +42,9 @@ def simulated(count: int, *, noise: float = 0.02, folds: int = 5, seed: int = 0,
 
 
 def reliability(cases: dict, *configurations: str) -> Reliability:
-    content = summarise_uncertainty(cases, configurations=configurations)
-    json.dumps(content, allow_nan=False)
-    return Reliability.from_mapping(content)
+    found = summarise_uncertainty(cases, configurations=configurations)
+    json.dumps(found.model_dump(mode="json"), allow_nan=False)
+    return found
 
 
 def test_correlation_is_scipys() -> None:
@@ -225,8 +225,8 @@ def test_words_follow_the_lower_end_of_the_interval(interval: tuple[float, float
 def test_reliability_belongs_to_its_model(tmp_path: Path) -> None:
     run = Run(tmp_path)
     assert reliability_of(run, ("2d",)) is None
-    content = summarise_uncertainty(simulated(30), configurations=("2d", "3d_fullres"))
-    run.summary.write_text(json.dumps({"best": {}, "uncertainty": content}), encoding="utf-8")
+    made = summarise_uncertainty(simulated(30), configurations=("2d", "3d_fullres"))
+    run.summary.write_text(json.dumps({"best": {}, "uncertainty": made.model_dump(mode="json")}), encoding="utf-8")
     found = reliability_of(run, ("3d_fullres", "2d"))
     assert found is not None
     assert found.cases == 30

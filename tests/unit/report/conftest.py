@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import IntensityStatistics
 from autoseg.data.labels import LabelScheme
-from autoseg.evaluation.summary import summarise
+from autoseg.evaluation.scores import summarise
 from autoseg.evaluation.uncertainty import summarise_uncertainty, uncertainty_cases
 from autoseg.fingerprint.record import CaseFingerprint, Fingerprint
 from autoseg.plan.record import ConfigurationPlan, Plan, TransformPlan
@@ -103,14 +103,13 @@ def make_crossvalidated_run(folder: Path) -> Run:
             write_json(target.validation_summary, {"cases": {case: scored[case] for case in inside}})
             table = {case: dict(zip(("organ", "lesion"), expected[case], strict=True)) for case in inside}
             write_json(target.expected_dice, table)
-        content = summarise(scored)
-        del content["cases"]
+        content = summarise(scored).model_dump(mode="json")
         kind = "ensembles" if len(names) > 1 else "configurations"
         summaries[kind]["+".join(names)] = {**content, "configurations": list(names), "cases": len(scored)}
     best = ("2d", "3d_fullres")
     uncertainty = summarise_uncertainty(uncertainty_cases(run, best), configurations=best)
     choice = {"configurations": list(best), "postprocessing": [], "predict": "autoseg predict run IMAGES --out DIR"}
-    write_json(run.summary, {**summaries, "best": choice, "uncertainty": uncertainty})
+    write_json(run.summary, {**summaries, "best": choice, "uncertainty": uncertainty.model_dump(mode="json")})
     steps = {key: value for key, value in postprocessing().items() if key != "configuration"}
     write_json(run.postprocessing, {"configurations": list(best), **steps})
     return run

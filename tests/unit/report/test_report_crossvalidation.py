@@ -91,18 +91,18 @@ def test_ties_and_unfinished_models_are_explained(changeable_crossvalidation: Ru
 
 
 def test_trust_is_told_in_words_and_numbers(crossvalidated_run: Run) -> None:
-    content = summarise_uncertainty(uncertainty_cases(crossvalidated_run, BEST))
+    made = summarise_uncertainty(uncertainty_cases(crossvalidated_run, BEST))
     words = words_of(source_of(crossvalidated_run))
-    low, high = content["foreground"]["interval"]
-    assert (
-        f"rank correlation {content['foreground']['correlation']:.2f}, 95 % interval {low:.2f} to {high:.2f}" in words
-    )
+    assert made.foreground.interval is not None
+    low, high = made.foreground.interval
+    assert f"rank correlation {made.foreground.correlation:.2f}, 95 % interval {low:.2f} to {high:.2f}" in words
     assert "of the 36 validation cases would have been flagged" in words
     section = uncertainty_section(gather(crossvalidated_run))
     assert section is not None
     assert [name for name, _ in section.rows] == ["foreground", "organ", "lesion"]
     assert section.rows[1][1].correlation == pytest.approx(1)
-    assert {one.id for one in section.flagged} == set(content["check"]["flagged"])
+    assert made.check is not None
+    assert {one.id for one in section.flagged} == set(made.check.flagged)
     assert "autoseg predict run IMAGES --out DIR" in words
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from autoseg.evaluation.summary import Summary
 from autoseg.report.gather import CaseScores, FoldRecords, RunRecords, gather
 from autoseg.report.verdict import verdict
 from autoseg.workspace import Fold, Run
@@ -15,7 +16,7 @@ def records(dice: list[float], metrics: list[dict] | None = None) -> RunRecords:
     """Records of an otherwise empty run with one label and these cases."""
     cases = tuple(CaseScores(f"case_{index}", "0", {"organ": {"dice": value}}) for index, value in enumerate(dice))
     fold = FoldRecords(Fold(Path("fold_0")), metrics or [], cases)
-    return RunRecords(Run(Path("run")), None, None, None, None, None, None, {"2d": {"0": fold}}, ())
+    return RunRecords(Run(Path("run")), None, None, None, Summary(), None, None, {"2d": {"0": fold}}, ())
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from autoseg.evaluation.candidate import Candidate, best_of, comparable, validated_configuration
+from autoseg.evaluation.summary import Summary
 from autoseg.exchange.archive.reading import model_folder
 from autoseg.exchange.nnunet.exporting import NnunetModel, write_models
 from autoseg.exchange.nnunet.folder import Checkpoint
@@ -16,6 +16,7 @@ from autoseg.exchange.nnunet.importing import ImportedModel, new_folder, read_mo
 from autoseg.exchange.nnunet.plans_writing import renumbered
 from autoseg.exchange.nnunet.scores import read_postprocessing, read_scores
 from autoseg.exchange.nnunet.vocabulary import LARGEST_COMPONENT
+from autoseg.inference.choice import Choice
 from autoseg.inference.selection import chosen_configurations, chosen_postprocessing
 from autoseg.log import logger
 from autoseg.pipeline.choices import fold_names
@@ -112,7 +113,7 @@ def _copy_scores(model: ImportedModel, plan: Plan, run: Run) -> None:
         file = model.source.fold(key) / "validation" / "summary.json"
         if file.is_file():
             scores = read_scores(read_mapping(file), plan.labels, plan.file_ending)
-            write_json(run.fold(model.configuration, key).validation_summary, scores)
+            scores.save(run.fold(model.configuration, key).validation_summary)
 
 
 def _summarise(found: Sequence[Candidate], models: Sequence[ImportedModel], plan: Plan, run: Run, out: Path) -> None:
@@ -124,16 +125,15 @@ def _summarise(found: Sequence[Candidate], models: Sequence[ImportedModel], plan
     best = best_of(comparable(found)[0], plan)
     (name,) = best.configurations
     decision = _postprocessing(next(one for one in models if one.configuration == name), plan)
-    chosen: dict[str, Any] = {
-        "configurations": [name],
-        "folds": list(best.folders),
-        "foreground_mean_dice": best.dice,
-        "postprocessing": [] if decision is None else list(decision.steps),
-        "foreground_mean_dice_postprocessed": best.dice if decision is None else decision.after.foreground,
-        "predict": f"autoseg predict {shlex.quote(str(out))} IMAGES --out DIR",
-    }
-    entries = {one.name: one.entry() for one in found}
-    write_json(run.summary, {"configurations": entries, "ensembles": {}, "best": chosen})
+    choice = Choice(
+        configurations=(name,),
+        folds=tuple(best.folders),
+        foreground_mean_dice=best.dice,
+        postprocessing=() if decision is None else decision.steps,
+        foreground_mean_dice_postprocessed=best.dice if decision is None else decision.after.foreground,
+        predict=f"autoseg predict {shlex.quote(str(out))} IMAGES --out DIR",
+    )
+    Summary(configurations={one.name: one.model_scores() for one in found}, best=choice).save(run.summary)
     if decision is not None:
         decision = decision.with_(cases=len(best.cases))
         write_json(run.postprocessing, {"configurations": [name], **decision.model_dump(mode="json")})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,10 +15,9 @@ from autoseg.data.splits import Split, SplitRule, load_splits, make_splits, save
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, WorkspaceError
 from autoseg.evaluation.advice import advise
 from autoseg.evaluation.evaluate import evaluate_files
-from autoseg.evaluation.summary import summarise
+from autoseg.evaluation.scores import Scores
 from autoseg.log import logger
 from autoseg.processes import usable_cores
-from autoseg.records import read_mapping, write_json
 from autoseg.studies.comparison.pipeline.methods import OWN, Method, Wishes, choose_methods
 from autoseg.studies.comparison.pipeline.process import FoldJob, run_fold, written_options
 from autoseg.studies.comparison.report.page import write_comparison_report
@@ -202,14 +200,14 @@ def _check_kept(kept: MethodFold, method: Method, training: set[str], seed: int,
         )
 
 
-def _scores(work: _Work, name: str, folds: Sequence[MethodFold]) -> dict[str, Any]:
+def _scores(work: _Work, name: str, folds: Sequence[MethodFold]) -> Scores:
     """The method's summary.json, made if it is not there; failed cases stand under "errors"."""
     folder = work.out / name
     path, failed = folder / "summary.json", failures_of(folds)
     ids = {case.id for case in work.validated}
     if path.exists():
-        kept = read_mapping(path)
-        if {*kept["cases"], *kept["errors"]} == ids:
+        kept = Scores.load(path)
+        if {*kept.cases, *kept.errors} == ids:
             return kept
     pairs = {
         case.id: (folder / f"{case.id}{work.dataset.label_ending}", case.label)
@@ -220,21 +218,21 @@ def _scores(work: _Work, name: str, folds: Sequence[MethodFold]) -> dict[str, An
         scores = evaluate_files(pairs, work.dataset.labels, workers=work.workers)
     except ErrorGroup as group:
         unscored = dict(zip(sorted(pairs), group.errors, strict=True))
-        scores = summarise({}) | {"errors": {case: str(error) for case, error in unscored.items()}}
-    scores["errors"] = dict(sorted({**scores["errors"], **failed}.items()))
-    write_json(path, scores)
+        scores = Scores(cases={}, errors={case: str(error) for case, error in unscored.items()})
+    scores = scores.with_(errors=dict(sorted({**scores.errors, **failed}.items())))
+    scores.save(path)
     return scores
 
 
 def _conclude(
     work: _Work,
     ran: Mapping[str, Sequence[MethodFold]],
-    results: Mapping[str, Mapping[str, Any]],
+    results: Mapping[str, Scores],
     command: Sequence[str],
 ) -> MethodComparison:
     """Statistics, sentences and advice about the scores."""
-    if not any(result["cases"] for result in results.values()):
-        reasons = {name: next(iter(result["errors"].values()), "no case") for name, result in results.items()}
+    if not any(result.cases for result in results.values()):
+        reasons = {name: next(iter(result.errors.values()), "no case") for name, result in results.items()}
         raise ErrorGroup(
             "no method has a prediction", [AutosegError(reason, where=name) for name, reason in reasons.items()]
         )
@@ -246,8 +244,8 @@ def _conclude(
     found = statistics.compare(table, reference=reference, seed=work.seed)
     main = main_label(table)
     place = next(one for one in found.rankings if (one.metric, one.label) == ("dice", main)).place
-    advised = min((name for name in results if results[name]["cases"]), key=lambda name: place.get(name, 1))
-    cases = results[advised]["cases"]
+    advised = min((name for name in results if results[name].cases), key=lambda name: place.get(name, 1))
+    cases = results[advised].cases
     return MethodComparison(
         dataset=work.dataset.name,
         folder=str(work.dataset.folder),

@@ -21,12 +21,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isinf
-from typing import Any
 
 import numpy as np
 
 from autoseg.errors import ConfigurationError
-from autoseg.evaluation.crossvalidation import FOREGROUND
+from autoseg.evaluation.scores import FOREGROUND, Score, Scores
 from autoseg.metrics.table import METRICS, Metric, select
 from autoseg.records import unknown_name
 
@@ -91,7 +90,7 @@ class ScoreTable:
 
 
 def score_table(
-    results: Mapping[str, Mapping[str, Any]],
+    results: Mapping[str, Scores],
     *,
     cases: Iterable[str] | None = None,
     metrics: Iterable[str] | None = None,
@@ -100,8 +99,8 @@ def score_table(
     """Aligns the results of several methods by case identifier.
 
     Args:
-        results: method -> what `evaluate.evaluate` returns or writes (also a fold's validation/summary.json): "cases",
-            and if there "errors" and "missing_predictions".
+        results: method -> its scores, as `evaluate.evaluate` returns them (`Scores.load` reads its file, and a fold's
+            validation/summary.json).
         cases: identifiers that count; a method without one of them failed there. Without them all cases that any of
             the results names. A case that every method failed on is taken to have all labels.
         metrics: names from `METRICS`; by default those that every scored row has.
@@ -112,7 +111,7 @@ def score_table(
             results that cannot be compared, since they were scored against different references or label schemes.
     """
     ids = tuple(sorted(set(_named(results) if cases is None else cases)))
-    labels = tuple(dict.fromkeys(label for r in results.values() for id in ids for label in r["cases"].get(id, {})))
+    labels = tuple(dict.fromkeys(label for r in results.values() for id in ids for label in r.cases.get(id, {})))
     if not labels:
         raise ConfigurationError(
             "no method has a score",
@@ -151,17 +150,15 @@ class _Known:
     absent: np.ndarray
 
 
-def _named(results: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+def _named(results: Mapping[str, Scores]) -> Iterable[str]:
     for result in results.values():
-        yield from result["cases"]
-        yield from result.get("errors") or ()
-        yield from result.get("missing_predictions") or ()
+        yield from result.cases
+        yield from result.errors
+        yield from result.missing_predictions or ()
 
 
-def _metrics(
-    results: Mapping[str, Mapping[str, Any]], ids: tuple[str, ...], names: Iterable[str] | None
-) -> tuple[Metric, ...]:
-    rows = [row for result in results.values() for id in ids for row in result["cases"].get(id, {}).values()]
+def _metrics(results: Mapping[str, Scores], ids: tuple[str, ...], names: Iterable[str] | None) -> tuple[Metric, ...]:
+    rows = [row for result in results.values() for id in ids for row in result.cases.get(id, {}).values()]
     common = [name for name in METRICS if all(name in row for row in rows)]
     chosen = select(common if names is None else names)
     lacking = [metric.name for metric in chosen if metric.name not in common]
@@ -176,7 +173,7 @@ def _metrics(
 
 
 def _gather(
-    results: Mapping[str, Mapping[str, Any]], ids: tuple[str, ...], labels: tuple[str, ...], metrics: tuple[Metric, ...]
+    results: Mapping[str, Scores], ids: tuple[str, ...], labels: tuple[str, ...], metrics: tuple[Metric, ...]
 ) -> _Known:
     shape = (len(results), len(ids), len(labels))
     values, predicted, expected = (
@@ -184,10 +181,10 @@ def _gather(
         np.full(shape, np.nan),
         np.full(shape, np.nan),
     )
-    failed = np.array([[id not in result["cases"] for id in ids] for result in results.values()])
+    failed = np.array([[id not in result.cases for id in ids] for result in results.values()])
     for m, (method, result) in enumerate(results.items()):
         for c, id in enumerate(ids):
-            for label, row in result["cases"].get(id, {}).items():
+            for label, row in result.cases.get(id, {}).items():
                 at = m, c, labels.index(label)
                 values[at] = [np.nan if row[metric.name] is None else row[metric.name] for metric in metrics]
                 predicted[at], expected[at] = _voxels(row, f"{method}: {id}: {label}")
@@ -207,15 +204,16 @@ def _gather(
     return _Known(values, predicted, failed, absent=highest == 0)
 
 
-def _voxels(row: Mapping[str, Any], where: str) -> tuple[float, float]:
-    if "n_pred" not in row or "n_ref" not in row:
+def _voxels(row: Mapping[str, Score], where: str) -> tuple[float, float]:
+    predicted, expected = row.get("n_pred"), row.get("n_ref")
+    if predicted is None or expected is None:
         raise ConfigurationError(
             "scores lack the voxel counts that tell a missing label from a missed one",
             where=where,
             expected="n_pred and n_ref beside the metrics",
             remedy="score the predictions with autoseg evaluate",
         )
-    return row["n_pred"], row["n_ref"]
+    return predicted, expected
 
 
 def _fill(known: _Known, metrics: tuple[Metric, ...], diagonals: list[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -243,9 +241,8 @@ def _with_foreground(values: np.ndarray, filled: np.ndarray) -> tuple[np.ndarray
     return np.concatenate([values, mean], axis=2), np.concatenate([filled, filled.any(axis=2, keepdims=True)], axis=2)
 
 
-def _failures(result: Mapping[str, Any], ids: tuple[str, ...]) -> dict[str, str]:
-    errors = result.get("errors") or {}
-    return {id: str(errors.get(id, NO_PREDICTION)).split("\n")[0] for id in ids if id not in result["cases"]}
+def _failures(result: Scores, ids: tuple[str, ...]) -> dict[str, str]:
+    return {id: result.errors.get(id, NO_PREDICTION).split("\n")[0] for id in ids if id not in result.cases}
 
 
 def _counts(methods: Iterable[str], labels: tuple[str, ...], found: np.ndarray) -> dict[str, dict[str, int]]:

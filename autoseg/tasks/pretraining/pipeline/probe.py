@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from autoseg.errors import ConfigurationError, WorkspaceError
+from autoseg.evaluation.summary import Summary
 from autoseg.networks.linear_readout import ENCODER
 from autoseg.pipeline.choices import choose_folds
 from autoseg.pipeline.planned import PlannedRun
@@ -25,7 +25,7 @@ STEPS = 500
 """Optimiser steps where the user gives no length: a linear function of features is soon learned."""
 
 
-def probe(dataset: Path, pretrained: Path, out: Path, *, fold: str = "0", training: TrainingRequest) -> dict[str, Any]:
+def probe(dataset: Path, pretrained: Path, out: Path, *, fold: str = "0", training: TrainingRequest) -> Summary:
     """Trains a linear read-out on a pretrained encoder, whose weights stay as they are, and validates it.
 
     Args:
@@ -34,9 +34,6 @@ def probe(dataset: Path, pretrained: Path, out: Path, *, fold: str = "0", traini
         out: run folder to make.
         fold: whose training cases the read-out learns from and whose validation cases it is scored on.
         training: device, length (without any, `STEPS`) and the like.
-
-    Returns:
-        The content of summary.json.
 
     Raises:
         WorkspaceError: `out` is in use, or the pretraining is not finished.

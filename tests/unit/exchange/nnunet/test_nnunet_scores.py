@@ -25,20 +25,20 @@ def test_scores_keep_names_and_missing_values() -> None:
     two = {"1": {"Dice": 0.7, "IoU": 0.6, "TP": 3}, "2": {"Dice": 0.5, "IoU": 0.25, "TP": 1}}
     content = {"metric_per_case": [_row("/a/b/case_1.nii.gz", **one), _row("C:\\a\\case_0.nii.gz", **two)]}
     found = read_scores(content, PLAIN, ".nii.gz")
-    assert found["cases"] == {
+    assert found.cases == {
         "case_0": {"liver": {"dice": 0.7, "iou": 0.6}, "tumour": {"dice": 0.5, "iou": 0.25}},
         "case_1": {"liver": {"dice": 0.9, "iou": 0.8}, "tumour": {"dice": None, "iou": None}},
     }
-    assert found["mean"]["liver"]["dice"] == pytest.approx(0.8)
-    assert found["foreground_mean"]["dice"] == pytest.approx(0.65)
-    assert found["undefined"]["tumour"]["dice"] == 1
-    assert read_scores({}, PLAIN, ".nii.gz")["cases"] == {}
+    assert found.mean["liver"]["dice"] == pytest.approx(0.8)
+    assert found.foreground_dice == pytest.approx(0.65)
+    assert found.undefined["tumour"]["dice"] == 1
+    assert read_scores({}, PLAIN, ".nii.gz").cases == {}
 
 
 def test_scores_of_regions_are_found_by_their_values() -> None:
     metrics = {"(1, 2, 3)": {"Dice": 0.9}, "2": {"Dice": 0.5}, "3": {"Dice": 0.4}, "7": {"Dice": 0.1}}
     found = read_scores({"metric_per_case": [_row("case.png", **metrics)]}, REGIONS, ".png")
-    dice = {name: row["dice"] for name, row in found["cases"]["case"].items()}
+    dice = {name: row["dice"] for name, row in found.cases["case"].items()}
     assert dice == {"whole": 0.9, "core": 0.5, "rim": 0.4}
 
 

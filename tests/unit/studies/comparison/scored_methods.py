@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autoseg.evaluation.scores import Scores
+
 Row = dict[str, float | None]
 
 
@@ -21,11 +23,11 @@ MISSED = row(0.0, None, n_pred=0)
 """In the reference alone."""
 
 
-def result(cases: Mapping[str, Mapping[str, Row]], **more: Any) -> dict[str, Any]:
+def result(cases: Mapping[str, Mapping[str, Row]], **more: Any) -> Scores:
     """One method's, as evaluate gives it."""
-    return {"cases": {case: dict(rows) for case, rows in cases.items()}, **more}
+    return Scores.from_mapping({"cases": cases, **more})
 
 
-def dice_only(values: Sequence[float], label: str = "liver") -> dict[str, Any]:
+def dice_only(values: Sequence[float], label: str = "liver") -> Scores:
     """One method's Dice of one label in cases c00, c01, ..."""
     return result({f"c{i:02d}": {label: row(float(value))} for i, value in enumerate(values)})

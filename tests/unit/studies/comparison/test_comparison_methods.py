@@ -60,8 +60,8 @@ def test_failures_and_places_are_told_by_case() -> None:
 
 def test_columns_hold_the_values_of_the_table_and_what_was_filled_in() -> None:
     results = {"a": dice_only([0.5, 0.25]), "b": dice_only([0.75, 0.5])}
-    lost = next(iter(results["b"]["cases"]))
-    del results["b"]["cases"][lost]
+    lost, *kept = results["b"].cases
+    results["b"] = results["b"].with_(cases={case: results["b"].cases[case] for case in kept})
     table = score_table(results, metrics=["dice"])
     (column,) = score_columns(table)
     assert column.label == main_label(table)

@@ -32,8 +32,8 @@ def test_a_missing_distance_ranks_behind_an_equal_one() -> None:
 
 
 def test_a_crash_costs_the_case() -> None:
-    crashed = dice_only([0.9, 0.9, 0.9])
-    del crashed["cases"]["c01"]
+    whole = dice_only([0.9, 0.9, 0.9])
+    crashed = whole.with_(cases={case: rows for case, rows in whole.cases.items() if case != "c01"})
     table = score_table({"steady": dice_only([0.8, 0.8, 0.8]), "crashed": crashed})
     for metric in ("dice", "hd95"):
         ranks = case_ranks(table.column("liver", metric), METRICS[metric])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import pytest
 
+from autoseg.evaluation.scores import Scores
 from autoseg.studies.comparison.report.page import comparison_figures, render_comparison
 from autoseg.studies.comparison.report.tables import comparison_tables, seconds_words
 from autoseg.studies.comparison.statistics.comparison import compare
@@ -20,7 +20,7 @@ from autoseg.studies.comparison.statistics.score_table import score_table
 CASES = 10
 
 
-def scores(dice: Sequence[float]) -> dict[str, Any]:
+def scores(dice: Sequence[float]) -> Scores:
     """A result with two labels; the second is a tenth worse."""
     rows = {}
     for number, value in enumerate(dice):
@@ -28,7 +28,7 @@ def scores(dice: Sequence[float]) -> dict[str, Any]:
         rows[f"case_{number}"] = {
             label: {"dice": one, "hd95": 10 * (1 - one), "n_ref": 50, "n_pred": 40} for label, one in both.items()
         }
-    return {"cases": rows}
+    return Scores(cases=rows)
 
 
 def ran(name: str, seconds: float) -> MethodFold:

@@ -7,7 +7,7 @@ import pytest
 from scored_methods import ABSENT, FALSE_ALARM, MISSED, dice_only, result, row
 
 from autoseg.errors import ConfigurationError
-from autoseg.evaluation.crossvalidation import FOREGROUND
+from autoseg.evaluation.scores import FOREGROUND
 from autoseg.studies.comparison.statistics.score_table import NO_PREDICTION, score_table
 
 

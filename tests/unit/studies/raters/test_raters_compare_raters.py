@@ -71,7 +71,7 @@ def test_the_command_prints_and_writes(
 def test_a_model_is_scored_against_the_consensus(folders: list[Path], tmp_path: Path) -> None:
     compare_raters(folders, tmp_path / "out", consensus="staple", workers=1)
     scores = evaluate(folders[1], tmp_path / "out" / "consensus", workers=1)
-    assert scores["cases"]["case_1"]["10"]["dice"] == 1
+    assert scores.cases["case_1"]["10"]["dice"] == 1
 
 
 def test_soft_labels_are_shares_in_channels(folders: list[Path], spec: Path, tmp_path: Path) -> None:
