@@ -1,8 +1,8 @@
 """Self-configuring medical image segmentation: a folder of scans in, a trained and validated model out.
 
 The public door: `plan_and_train(dataset, out, **options)`, `Predictor.load(run)` and
-`evaluate(predictions, references)`. They are imported when first used, so that `import autoseg` and
-the command line's help cost no import of torch.
+`evaluate(predictions, references)`, and the records of their results, `Summary` and `Scores`. They are
+imported when first used, so that `import autoseg` and the command line's help cost no import of torch.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ _PUBLIC = {
     "plan_and_train": "autoseg.pipeline",
     "Predictor": "autoseg.inference.predictor",
     "evaluate": "autoseg.evaluation.evaluate",
+    "Scores": "autoseg.evaluation.scores",
+    "Summary": "autoseg.evaluation.summary",
 }
 
-__all__ = ["Predictor", "__version__", "evaluate", "plan_and_train"]
+__all__ = ["Predictor", "Scores", "Summary", "__version__", "evaluate", "plan_and_train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ def choose(run: options.ExistingRun, device: options.Device = "auto", workers: o
 
     folder = Run(run)
     log.configure(run_log=folder.log)
-    best = pipeline.choose(run, device=device, workers=workers)["best"]
-    typer.echo(f"best: {'+'.join(best['configurations'])}")
-    typer.echo(f"to use it: {best['predict']}")
+    best = pipeline.choose(run, device=device, workers=workers).best
+    typer.echo(f"best: {'+'.join(best.configurations)}")
+    typer.echo(f"to use it: {best.predict}")
     typer.echo(f"report: {folder.report}")

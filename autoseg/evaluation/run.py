@@ -70,18 +70,18 @@ def summarise_run(
     best = best_of([*compared, *ensembles], plan)
     decision = _decide(best, dataset, plan, workers) if postprocesses else None
     cases = uncertainty_cases(run, best.configurations)
-    choice = _choice(best, decision, usage.format(run=shlex.quote(str(run.root))))
+    command = usage.format(run=shlex.quote(str(run.root)))
     summary = Summary(
         configurations={one.name: one.model_scores() for one in _replaced(singles, compared)},
         ensembles={one.name: one.model_scores() for one in ensembles},
-        best=choice,
+        best=_choice(best, decision, command),
         uncertainty=summarise_uncertainty(cases, configurations=best.configurations) if cases else None,
     )
     if decision is not None:
         content = {"configurations": list(best.configurations), **decision.model_dump(mode="json")}
         write_json(run.postprocessing, content)
     summary.save(run.summary)
-    _announce([*compared, *ensembles], choice)
+    _announce([*compared, *ensembles], best, decision, command)
     return summary
 
 
@@ -128,15 +128,14 @@ def _choice(best: Candidate, decision: Decision | None, command: str) -> Choice:
     )
 
 
-def _announce(candidates: Sequence[Candidate], best: Choice) -> None:
+def _announce(candidates: Sequence[Candidate], best: Candidate, decision: Decision | None, command: str) -> None:
     wide = max(len(one.name) for one in candidates)
     for one in candidates:
         dice = "none" if one.dice is None else f"{one.dice:.4f}"
         logger.info("%-*s  mean foreground Dice %s over %d cases", wide, one.name, dice, len(one.cases))
-    if best.postprocessing is not None:
-        steps = ", ".join(best.postprocessing) or "none"
-        logger.info("best: %s, post-processing: %s", "+".join(best.configurations), steps)
-    logger.info("to use it: %s", best.predict)
+    if decision is not None:
+        logger.info("best: %s, post-processing: %s", best.name, ", ".join(decision.steps) or "none")
+    logger.info("to use it: %s", command)
 
 
 def _decide(best: Candidate, dataset: Dataset, plan: Plan, workers: int) -> Decision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,8 +91,7 @@ def summarise(
     for row in means.values():
         for metric, value in row.items():
             by_metric.setdefault(metric, []).extend([] if value is None else [value])
-    content = {
-        "cases": {case: {label: dict(row) for label, row in cases[case].items()} for case in sorted(cases)},
+    statistics = {
         "mean": means,
         "foreground_mean": {metric: float(np.mean(found)) if found else None for metric, found in by_metric.items()},
         "median": _of_known(np.median, columns),
@@ -99,11 +99,14 @@ def summarise(
         "undefined": {
             label: {metric: values.count(None) for metric, values in row.items()} for label, row in columns.items()
         },
-        "errors": dict(sorted((errors or {}).items())),
-        "missing_predictions": None if missing_predictions is None else tuple(missing_predictions),
-        "extra_predictions": None if extra_predictions is None else tuple(extra_predictions),
     }
-    return Scores.model_validate(finite(content))
+    return Scores(
+        cases={case: {label: _existing(row) for label, row in cases[case].items()} for case in sorted(cases)},
+        **finite(statistics),
+        errors=dict(sorted((errors or {}).items())),
+        missing_predictions=None if missing_predictions is None else tuple(missing_predictions),
+        extra_predictions=None if extra_predictions is None else tuple(extra_predictions),
+    )
 
 
 def long_table(cases: Mapping[str, ScoreRows]) -> pd.DataFrame:
@@ -120,6 +123,11 @@ def long_table(cases: Mapping[str, ScoreRows]) -> pd.DataFrame:
     return table.astype({"value": np.float64})
 
 
+def _existing(row: Mapping[str, Score]) -> dict[str, Score]:
+    """The row with None for what is no number."""
+    return {metric: value if value is None or isfinite(value) else None for metric, value in row.items()}
+
+
 def _columns(cases: Mapping[str, ScoreRows]) -> dict[str, dict[str, list[float | None]]]:
     """Label -> metric -> values of the cases that have such a row, in the cases' order."""
     columns: dict[str, dict[str, list[float | None]]] = {}
@@ -127,7 +135,7 @@ def _columns(cases: Mapping[str, ScoreRows]) -> dict[str, dict[str, list[float |
         for label, scores in cases[case].items():
             row = columns.setdefault(label, {})
             for metric, value in scores.items():
-                row.setdefault(metric, []).append(None if value is None or np.isnan(value) else value)
+                row.setdefault(metric, []).append(None if value is None or isnan(value) else value)
     return columns
 
 

@@ -3,6 +3,7 @@ worth."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ConfigDict, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
@@ -105,6 +106,11 @@ class Summary(Record):
         singles = {(name,): scores for name, scores in self.configurations.items()}
         several = {scores.configurations or tuple(name.split("+")): scores for name, scores in self.ensembles.items()}
         return singles | several
+
+    def reliability(self, configurations: Iterable[str]) -> Reliability | None:
+        """What is known about the expected Dice of these configurations' model; None if nothing."""
+        known = self.uncertainty
+        return known if known is not None and set(known.configurations) == set(configurations) else None
 
     @model_serializer(mode="wrap")
     def _write(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from autoseg.evaluation.scores import ScoreRows, Scores
 from autoseg.evaluation.summary import Summary
 from autoseg.evaluation.uncertainty import Cases, summarise_uncertainty, uncertainty_cases
 from autoseg.fingerprint.record import Fingerprint
-from autoseg.inference.estimate import Reliability, reliability_of
+from autoseg.inference.estimate import Reliability
 from autoseg.plan.record import PRETRAINING, SEGMENTATION, Plan
 from autoseg.postprocessing.choose import Decision
 from autoseg.records import read_mapping
@@ -181,7 +181,7 @@ def gather(run: Run) -> RunRecords:
     chosen, expected = records.chosen, {}
     if chosen:
         expected = read(run.root, lambda _: uncertainty_cases(run, chosen)) or {}
-    reliability = read(run.summary, lambda _: reliability_of(run, chosen))
+    reliability = summary.reliability(chosen)
     if reliability is None and expected:
         reliability = summarise_uncertainty(expected, configurations=chosen)
     return replace(records, problems=tuple(dict.fromkeys(problems)), expected=expected, reliability=reliability)
@@ -221,8 +221,8 @@ def _fold(name: str, folder: Fold, read: Callable[..., Scores | None]) -> FoldRe
 
     def rows(labels: bool) -> tuple[CaseScores, ...]:
         return tuple(
-            CaseScores(id, name, {row: metrics for row, metrics in rows.items() if ("dice" in metrics) == labels})
-            for id, rows in found
+            CaseScores(id, name, {row: metrics for row, metrics in scored.items() if ("dice" in metrics) == labels})
+            for id, scored in found
         )
 
     return FoldRecords(folder, read_metrics(folder.metrics), rows(True), rows(False))

@@ -7,7 +7,6 @@ from typing import Any
 
 from autoseg.evaluation.summary import ModelScores, Summary
 from autoseg.inference.choice import Choice
-from autoseg.inference.estimate import reliability_of
 from autoseg.inference.selection import chosen_postprocessing
 from autoseg.workspace import Run
 
@@ -35,7 +34,7 @@ def slim_summary(run: Run, configurations: Sequence[str], folds: Mapping[str, Se
     if set(best.configurations) != set(configurations):
         dice = {**scores, **ensembles}.get(together, ModelScores()).foreground_dice
         best = Choice(foreground_mean_dice=dice, postprocessing=())
-    reliability = reliability_of(run, configurations)
+    reliability = summary.reliability(configurations)
     return Summary(
         configurations=scores,
         ensembles=ensembles,
