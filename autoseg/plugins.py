@@ -1,7 +1,8 @@
 """One table of plug-ins: a kind and a name lead to an object, imported only when it is asked for.
 
 Built-in plug-ins stand in `BUILT_IN` as "module:object". A third party adds its own either through an
-entry point of the group `autoseg.<kind>` or, in one file, with `@register(kind, name)` and `--plugin FILE`.
+entry point of the group `autoseg.<kind>` (a kind of two words with an underscore: `autoseg.report_section`) or, in one
+file, with `@register(kind, name)` and `--plugin FILE`.
 """
 
 from __future__ import annotations
@@ -9,17 +10,42 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autoseg.errors import ConfigurationError, PluginError
-from autoseg.records import nearest, unknown_name
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Plugin = TypeVar("Plugin")
 
 BUILT_IN: dict[str, dict[str, str]] = {
+    "command": {
+        "demo": "autoseg.cli.demo:demo",
+        "check": "autoseg.cli.check:check",
+        "plan-and-train": "autoseg.cli.plan_and_train:plan_and_train",
+        "fingerprint": "autoseg.cli.fingerprint:fingerprint",
+        "plan": "autoseg.cli.plan:plan",
+        "preprocess": "autoseg.cli.preprocess:preprocess",
+        "train": "autoseg.cli.train:train",
+        "choose": "autoseg.cli.choose:choose",
+        "predict": "autoseg.cli.predict:predict",
+        "evaluate": "autoseg.cli.evaluate:evaluate",
+        "raters": "autoseg.studies.raters.commands.raters:raters",
+        "compare": "autoseg.studies.comparison.commands.compare:compare",
+        "reproduce": "autoseg.studies.benchmark.commands.reproduce:reproduce",
+        "pretrain": "autoseg.tasks.pretraining.commands.pretrain:pretrain",
+        "probe": "autoseg.tasks.pretraining.commands.probe:probe",
+        "register": "autoseg.tasks.registration.commands.register:register",
+        "propagate-labels": "autoseg.tasks.registration.commands.propagate_labels:propagate_labels",
+        "build-atlas": "autoseg.tasks.registration.commands.build_atlas:build_atlas",
+        "report": "autoseg.cli.report:report",
+        "export": "autoseg.cli.export:export",
+        "import-nnunet": "autoseg.exchange.nnunet.commands.import_nnunet:import_nnunet",
+        "list": "autoseg.cli.list:list_names",
+    },
     "planner": {
         "default": "planners.default:plan",
         "resenc": "planners.resenc:plan_resenc",
@@ -151,9 +177,19 @@ def register(kind: str, name: str) -> Callable[[Plugin], Plugin]:
 
 def names(kind: str) -> list[str]:
     """Sorted names of all plug-ins of a kind, without importing any."""
+    return sorted(addresses(kind))
+
+
+def addresses(kind: str) -> dict[str, str | None]:
+    """Where each plug-in of a kind is, "module:object"; None for one that is registered in this process.
+
+    Built-in ones come first, in the order of the table, then the others by name. None is imported.
+    """
     _check_kind(kind)
-    third_party = (point.name for point in entry_points(group=f"autoseg.{kind}"))
-    return sorted({*BUILT_IN[kind], *_registered.get(kind, {}), *third_party})
+    others: dict[str, str | None] = {point.name: point.value for point in _entry_points(kind)}
+    others |= dict.fromkeys(_registered.get(kind, ()))
+    built_in = BUILT_IN[kind]
+    return {**built_in, **{name: others[name] for name in sorted(others) if name not in built_in}}
 
 
 def resolve(kind: str, name: str) -> Any:
@@ -169,19 +205,14 @@ def resolve(kind: str, name: str) -> Any:
     if name in BUILT_IN[kind]:
         module, _, attribute = BUILT_IN[kind][name].partition(":")
         return getattr(importlib.import_module(module), attribute)
-    for point in entry_points(group=f"autoseg.{kind}"):
+    for point in _entry_points(kind):
         if point.name == name:
             try:
                 return point.load()
             except Exception as error:
                 raise PluginError(f"the {kind} {name!r} cannot be imported: {error}", where=point.value) from error
-    known = names(kind)
-    guess = nearest(name, known)
-    raise ConfigurationError(
-        f"unknown {kind} {name!r}",
-        expected=f"one of {', '.join(known)}",
-        remedy=(f"did you mean {guess!r}? " if guess else "")
-        + f"A {kind} that a file registers is there with `autoseg --plugin FILE COMMAND ...`",
+    raise _unknown(
+        kind, name, names(kind), hint=f"A {kind} that a file registers is there with `autoseg --plugin FILE COMMAND ...`"
     )
 
 
@@ -203,4 +234,21 @@ def load_file(path: str | Path) -> None:
 
 def _check_kind(kind: str) -> None:
     if kind not in BUILT_IN:
-        raise unknown_name("kind of plug-in", kind, BUILT_IN)
+        raise _unknown("kind of plug-in", kind, BUILT_IN)
+
+
+def _entry_points(kind: str) -> Iterable[EntryPoint]:
+    """Those of other packages. Looking through all that is installed takes as long as a command's whole help."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=f"autoseg.{kind.replace(' ', '_')}")
+
+
+def _unknown(what: str, name: str, known: Iterable[str], *, hint: str | None = None) -> ConfigurationError:
+    """The error that names the nearest known name."""
+    from autoseg.records import nearest  # with pydantic, which a command's help does without
+
+    known = list(known)
+    guess = nearest(name, known)
+    remedy = " ".join(part for part in (f"did you mean {guess!r}?" if guess else None, hint) if part)
+    return ConfigurationError(f"unknown {what} {name!r}", expected=f"one of {', '.join(known)}", remedy=remedy or None)

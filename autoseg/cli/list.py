@@ -27,14 +27,12 @@ def list_names(
     if kind in _TABLES:
         _TABLES[kind]()
         return
-    from autoseg import plugins
     from autoseg.cli.descriptions import describe
 
-    kind = _singular(kind)
-    names = plugins.names(kind)
-    wide = max((len(name) for name in names), default=0)
-    for name in names:
-        typer.echo(f"{name:<{wide}}  {describe(kind, name)}".rstrip())
+    lines = describe(_singular(kind))
+    wide = max((len(name) for name in lines), default=0)
+    for name, line in sorted(lines.items()):
+        typer.echo(f"{name:<{wide}}  {line}".rstrip())
 
 
 def _singular(kind: str) -> str:

@@ -14,66 +14,17 @@ import gc
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer.main import get_command
 
-from autoseg import log
-from autoseg.cli.check import check
-from autoseg.cli.choose import choose
-from autoseg.cli.demo import demo
-from autoseg.cli.evaluate import evaluate
-from autoseg.cli.export import export
-from autoseg.cli.fingerprint import fingerprint
-from autoseg.cli.list import list_names
-from autoseg.cli.plan import plan
-from autoseg.cli.plan_and_train import plan_and_train
-from autoseg.cli.predict import predict
-from autoseg.cli.preprocess import preprocess
-from autoseg.cli.report import report
-from autoseg.cli.train import train
+from autoseg import log, plugins
+from autoseg.cli.verbs import HELP, STYLE, VERBS, VerbGroup, built_in, is_resumable
 from autoseg.errors import AutosegError
-from autoseg.exchange.nnunet.commands.import_nnunet import import_nnunet
-from autoseg.studies.benchmark.commands.reproduce import reproduce
-from autoseg.studies.comparison.commands.compare import compare
-from autoseg.studies.raters.commands.raters import raters
-from autoseg.tasks.pretraining.commands.pretrain import pretrain
-from autoseg.tasks.pretraining.commands.probe import probe
-from autoseg.tasks.registration.commands.build_atlas import build_atlas
-from autoseg.tasks.registration.commands.propagate_labels import propagate_labels
-from autoseg.tasks.registration.commands.register import register
 from autoseg.version import VERSION
-
-VERBS: dict[str, Callable[..., None]] = {
-    "demo": demo,
-    "check": check,
-    "plan-and-train": plan_and_train,
-    "fingerprint": fingerprint,
-    "plan": plan,
-    "preprocess": preprocess,
-    "train": train,
-    "choose": choose,
-    "predict": predict,
-    "evaluate": evaluate,
-    "raters": raters,
-    "compare": compare,
-    "reproduce": reproduce,
-    "pretrain": pretrain,
-    "probe": probe,
-    "register": register,
-    "propagate-labels": propagate_labels,
-    "build-atlas": build_atlas,
-    "report": report,
-    "export": export,
-    "import-nnunet": import_nnunet,
-    "list": list_names,
-}
-
-_RESUMABLE = ("plan-and-train", "train", "compare", "reproduce", "pretrain", "propagate-labels", "build-atlas")
-"""Verbs that go on with `--resume` where they were stopped."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
@@ -81,17 +32,7 @@ INTERRUPTED = 130
 _NEW_OBJECTS = 20_000
 """Containers after which Python looks for unreachable ones."""
 
-# Plain help text: rich's panels would triple the time that `--help` takes.
-_HELP = ("-h", "--help")
-_STYLE: dict[str, Any] = {
-    "add_completion": False,
-    "rich_markup_mode": None,
-    "pretty_exceptions_enable": False,
-    "context_settings": {"help_option_names": list(_HELP)},
-}
-app = typer.Typer(name="autoseg", no_args_is_help=True, **_STYLE)
-for _name, _verb in VERBS.items():
-    app.command(_name)(_verb)
+app = typer.Typer(name="autoseg", cls=VerbGroup, no_args_is_help=True, **STYLE)
 
 
 def _show_version(wanted: bool) -> None:
@@ -100,11 +41,23 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _load_plugins(files: list[Path] | None) -> list[Path] | None:
+    """Runs the user's files before a verb is looked up or the list of verbs is shown: they may add some."""
+    for file in files or ():
+        plugins.load_file(file)
+    return files
+
+
 @app.callback()
 def _global_options(
     plugin: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Python file that registers plug-ins; may be given several times."),
+        typer.Option(
+            metavar="FILE",
+            callback=_load_plugins,
+            is_eager=True,
+            help="Python file that registers plug-ins; may be given several times.",
+        ),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show messages meant for debugging.")] = False,
     version: Annotated[
@@ -113,24 +66,18 @@ def _global_options(
 ) -> None:
     """A folder of medical images in, a trained and validated segmentation model out."""
     log.configure(verbose=verbose)
-    if plugin:
-        from autoseg import plugins
-
-        for file in plugin:
-            plugins.load_file(file)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; a bug propagates as the exception it is."""
     try:
         if verb := _verb_to_explain(arguments):
-            alone = typer.Typer(**_STYLE)
-            alone.command(verb)(VERBS[verb])
-            get_command(alone).main(args=["--help"], prog_name=f"autoseg {verb}")
+            VERBS[verb].main(args=["--help"], prog_name=f"autoseg {verb}")
         get_command(app).main(args=list(arguments), prog_name="autoseg", obj=tuple(arguments))
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except AutosegError as error:
+        log.configure()  # a plug-in's file may fail before the global options are read
         log.logger.error("error: %s", error)
         code = 2
     except Exception:
@@ -161,16 +108,16 @@ def main() -> None:
 def _verb_to_explain(arguments: Sequence[str]) -> str | None:
     """The verb of `autoseg VERB ... --help`.
 
-    It is explained without the other verbs and the global options, whose parsing would import pydantic first: half of
-    the time that the answer takes.
+    It is explained without the global options, whose parsing would import pydantic first: half of the time that the
+    answer takes.
     """
     asked = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
-    return asked[0] if asked and asked[0] in VERBS and any(word in _HELP for word in asked[1:]) else None
+    return asked[0] if asked and built_in(asked[0]) and any(word in HELP for word in asked[1:]) else None
 
 
 def _command_to_resume(arguments: Sequence[str]) -> str:
     verb = next((argument for argument in arguments if argument in VERBS), None)
     again = ["autoseg", *arguments]
-    if verb in _RESUMABLE and "--resume" not in arguments:
+    if verb is not None and "--resume" not in arguments and is_resumable(verb):
         again.append("--resume")
     return shlex.join(again)

@@ -67,9 +67,8 @@ GUEST_ROOMS = ("trainer", "report", "pipeline", "commands")
 
 UNSETTLED: frozenset[tuple[str, str]] = frozenset(
     {
-        ("autoseg.cli", "autoseg.tasks"),
         ("autoseg.cli", "autoseg.studies"),
-        ("autoseg.cli", "autoseg.exchange"),
+        ("autoseg.cli.export", "autoseg.exchange"),
         ("autoseg.inference.predictor", "autoseg.exchange.archive"),
         ("autoseg.pipeline.export", "autoseg.exchange"),
         ("autoseg.pipeline.prediction", "autoseg.exchange"),

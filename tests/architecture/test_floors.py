@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from source_rules import Source, floor_of, imports, read_sources, violations
 
+from autoseg import plugins
+
 ROOT = Path(__file__).parents[2]
 SOURCES = read_sources(ROOT)
 
@@ -15,6 +17,14 @@ def test_the_source_keeps_every_rule() -> None:
     assert len(SOURCES) > 20, "the source was not found"
     found = violations(SOURCES)
     assert not found, "\n" + "\n".join(found)
+
+
+def test_no_module_imports_a_verb() -> None:
+    modules = {source.module for source in SOURCES}
+    verbs = {address.partition(":")[0] for address in plugins.BUILT_IN["command"].values()}
+    assert verbs <= modules
+    found = {source.module: target for source in SOURCES for _, target in imports(source, modules) if target in verbs}
+    assert not found, "verbs are looked up by name, never imported"
 
 
 BAD = {

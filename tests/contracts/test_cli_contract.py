@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from autoseg import plugins
 from autoseg.cli.main import VERBS, app, run
+from autoseg.cli.verbs import is_resumable
 
 TRAINING = {
     "--budget", "--steps", "--device", "--trainer", "--loss", "--pretrained", "--config", "--set", "--seed",
@@ -151,6 +153,8 @@ CONTRACT = {
     "import-nnunet": ({"--out", "--checkpoint"}, ["MODEL_DIR"]),
     "list": (set(), ["KIND"]),
 }
+RESUMABLE = {"plan-and-train", "train", "compare", "reproduce", "pretrain", "propagate-labels", "build-atlas"}
+MODULES = {verb: address.partition(":")[0] for verb, address in plugins.BUILT_IN["command"].items()}
 HEAVY = {"torch", "numpy", "scipy", "matplotlib", "pandas", "SimpleITK", "skimage", "sklearn", "rich.console"}
 
 
@@ -177,21 +181,37 @@ def test_each_option_says_what_it_does(verb: str) -> None:
     assert not [p.name for p in parameters if p.param_type_name == "option" and not p.help]
 
 
+def test_verbs_with_the_option_can_be_resumed() -> None:
+    assert {verb for verb in CONTRACT if is_resumable(verb)} == RESUMABLE
+
+
+_LOADED = """
+import sys
+{statement}
+print("modules:", *sys.modules, file=sys.stderr)
+sys.exit(code)
+"""
+
+
 def modules_imported_by(*arguments: str) -> tuple[set[str], int]:
-    """Names of all modules that a command imports, and its exit code."""
-    done = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=False)
-    lines = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
-    return {line.rpartition("|")[2].strip() for line in lines}, done.returncode
+    """Names of all modules that are there after a command, and its exit code."""
+    return modules_after(f"import autoseg.cli.main\ncode = autoseg.cli.main.run({list(arguments)})")
+
+
+def modules_after(statement: str) -> tuple[set[str], int]:
+    """Names of all modules that are there after some Python, and the exit code that it leaves in `code`."""
+    command = [sys.executable, "-c", _LOADED.format(statement=statement)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return set(done.stderr.rpartition("modules:")[2].split()), done.returncode
 
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["-m", "autoseg", "--help"], 0),
-        (["-m", "autoseg", "plan-and-train", "--help"], 0),
-        (["-m", "autoseg", "predict", "--fold", "0"], 2),
-        (["-m", "autoseg", "trian"], 2),
-        (["-c", "import autoseg; autoseg.__version__"], 0),
+        (["--help"], 0),
+        (["plan-and-train", "--help"], 0),
+        (["predict", "--fold", "0"], 2),
+        (["trian"], 2),
     ],
 )
 def test_nothing_heavy_is_imported_for_an_answer(arguments: list[str], code: int) -> None:
@@ -201,9 +221,29 @@ def test_nothing_heavy_is_imported_for_an_answer(arguments: list[str], code: int
     assert not imported & HEAVY
 
 
-@pytest.mark.parametrize("verb", ["train", "predict"])
-def test_a_verb_explains_itself_without_parsing_anything(verb: str) -> None:
-    imported, code = modules_imported_by("-m", "autoseg", verb, "RUN", "--help")
+def test_nothing_heavy_is_imported_with_the_package() -> None:
+    imported, _ = modules_after("import autoseg; autoseg.__version__; code = 0")
+    assert "autoseg" in imported
+    assert not imported & HEAVY
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["trian"]])
+def test_no_verb_is_imported_before_one_is_used(arguments: list[str]) -> None:
+    imported, _ = modules_imported_by(*arguments)
+    assert "autoseg.cli.main" in imported
+    assert not imported & set(MODULES.values())
+
+
+@pytest.mark.parametrize("verb", ["train", "predict", "register"])
+def test_a_verb_explains_itself_alone_and_without_parsing_anything(verb: str) -> None:
+    imported, code = modules_imported_by(verb, "RUN", "--help")
+    assert code == 0
+    assert imported & set(MODULES.values()) == {MODULES[verb]}
+    assert not imported & {*HEAVY, "pydantic", "importlib.metadata"}
+
+
+def test_the_list_of_verbs_needs_no_pydantic() -> None:
+    imported, code = modules_imported_by("--help")
     assert code == 0
     assert not imported & {*HEAVY, "pydantic"}
 
@@ -251,8 +291,11 @@ def test_a_missing_folder_is_a_wrong_argument(tmp_path: Path, capsys: pytest.Cap
 
 def test_a_bug_exits_with_1(tmp_path: Path) -> None:
     plugin = tmp_path / "plugin.py"
-    plugin.write_text("import autoseg.plugins\nautoseg.plugins.names = lambda kind: 1 / 0\n", encoding="utf-8")
-    command = [sys.executable, "-m", "autoseg", "--plugin", str(plugin), "list", "loss"]
+    plugin.write_text(
+        "from autoseg.plugins import register\n\n@register('command', 'divide')\ndef divide() -> None:\n    1 / 0\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "autoseg", "--plugin", str(plugin), "divide"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -275,6 +318,6 @@ def test_a_plug_in_file_takes_effect(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("kind", ["baselines", "losses", "networks", "trainers"])
 def test_plug_ins_are_described_without_the_libraries_they_need(kind: str) -> None:
-    imported, code = modules_imported_by("-m", "autoseg", "list", kind)
+    imported, code = modules_imported_by("list", kind)
     assert code == 0
     assert not imported & HEAVY

@@ -27,7 +27,7 @@ def test_each_plug_in_of_this_project_says_what_it_is(kind: str, capsys: pytest.
 def test_a_description_is_the_docstring_of_the_imported_object() -> None:
     for name in plugins.names("normalization"):
         text = inspect.getdoc(plugins.resolve("normalization", name)) or ""
-        assert describe("normalization", name) == text.partition("\n")[0].rstrip(".")
+        assert describe("normalization")[name] == text.partition("\n")[0].rstrip(".")
 
 
 def test_a_plug_in_of_a_file_is_described_too(
