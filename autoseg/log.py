@@ -48,6 +48,18 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
 
 
+def plural(noun: str) -> str:
+    """The regular plural of an English noun: `cases`, `losses`, `similarities`."""
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is one: `1 case`, `2 cases`."""
+    return f"{number} {noun if number == 1 else plural(noun)}"
+
+
 class Progress:
     """Counts finished items of a known total and shows rate and ETA.
 

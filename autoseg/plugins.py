@@ -22,30 +22,6 @@ if TYPE_CHECKING:
 Plugin = TypeVar("Plugin")
 
 BUILT_IN: dict[str, dict[str, str]] = {
-    "command": {
-        "demo": "autoseg.cli.demo:demo",
-        "check": "autoseg.cli.check:check",
-        "plan-and-train": "autoseg.cli.plan_and_train:plan_and_train",
-        "fingerprint": "autoseg.cli.fingerprint:fingerprint",
-        "plan": "autoseg.cli.plan:plan",
-        "preprocess": "autoseg.cli.preprocess:preprocess",
-        "train": "autoseg.cli.train:train",
-        "choose": "autoseg.cli.choose:choose",
-        "predict": "autoseg.cli.predict:predict",
-        "evaluate": "autoseg.cli.evaluate:evaluate",
-        "raters": "autoseg.studies.raters.commands.raters:raters",
-        "compare": "autoseg.studies.comparison.commands.compare:compare",
-        "reproduce": "autoseg.studies.benchmark.commands.reproduce:reproduce",
-        "pretrain": "autoseg.tasks.pretraining.commands.pretrain:pretrain",
-        "probe": "autoseg.tasks.pretraining.commands.probe:probe",
-        "register": "autoseg.tasks.registration.commands.register:register",
-        "propagate-labels": "autoseg.tasks.registration.commands.propagate_labels:propagate_labels",
-        "build-atlas": "autoseg.tasks.registration.commands.build_atlas:build_atlas",
-        "report": "autoseg.cli.report:report",
-        "export": "autoseg.cli.export:export",
-        "import-nnunet": "autoseg.exchange.nnunet.commands.import_nnunet:import_nnunet",
-        "list": "autoseg.cli.list:list_names",
-    },
     "planner": {
         "default": "planners.default:plan",
         "resenc": "planners.resenc:plan_resenc",
@@ -151,6 +127,35 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "rotation": "autoseg.tasks.pretraining.methods.rotation:Rotation",
     },
     "hook": {},
+    "command": {
+        "demo": "autoseg.cli.demo:demo",
+        "check": "autoseg.cli.check:check",
+        "plan-and-train": "autoseg.cli.plan_and_train:plan_and_train",
+        "fingerprint": "autoseg.cli.fingerprint:fingerprint",
+        "plan": "autoseg.cli.plan:plan",
+        "preprocess": "autoseg.cli.preprocess:preprocess",
+        "train": "autoseg.cli.train:train",
+        "choose": "autoseg.cli.choose:choose",
+        "predict": "autoseg.cli.predict:predict",
+        "evaluate": "autoseg.cli.evaluate:evaluate",
+        "raters": "autoseg.studies.raters.commands.raters:raters",
+        "compare": "autoseg.studies.comparison.commands.compare:compare",
+        "reproduce": "autoseg.studies.benchmark.commands.reproduce:reproduce",
+        "pretrain": "autoseg.tasks.pretraining.commands.pretrain:pretrain",
+        "probe": "autoseg.tasks.pretraining.commands.probe:probe",
+        "register": "autoseg.tasks.registration.commands.register:register",
+        "propagate-labels": "autoseg.tasks.registration.commands.propagate_labels:propagate_labels",
+        "build-atlas": "autoseg.tasks.registration.commands.build_atlas:build_atlas",
+        "report": "autoseg.cli.report:report",
+        "export": "autoseg.cli.export:export",
+        "import-nnunet": "autoseg.exchange.nnunet.commands.import_nnunet:import_nnunet",
+        "list": "autoseg.cli.list:list_names",
+    },
+    "listing": {
+        "metrics": "autoseg.cli.listings:metrics",
+        "settings": "autoseg.cli.listings:settings",
+        "specs": "autoseg.studies.benchmark.commands.specs:specs",
+    },
     "label transfer": {"registration": "autoseg.tasks.registration.subjects:transfer_labels"},
     "report section": {
         "pairs": "autoseg.tasks.registration.report.section:pairs_section",
@@ -212,7 +217,10 @@ def resolve(kind: str, name: str) -> Any:
             except Exception as error:
                 raise PluginError(f"the {kind} {name!r} cannot be imported: {error}", where=point.value) from error
     raise _unknown(
-        kind, name, names(kind), hint=f"A {kind} that a file registers is there with `autoseg --plugin FILE COMMAND ...`"
+        kind,
+        name,
+        names(kind),
+        hint=f"A {kind} that a file registers is there with `autoseg --plugin FILE COMMAND ...`",
     )
 
 
@@ -248,7 +256,11 @@ def _unknown(what: str, name: str, known: Iterable[str], *, hint: str | None = N
     """The error that names the nearest known name."""
     from autoseg.records import nearest  # with pydantic, which a command's help does without
 
-    known = list(known)
+    known = sorted(known)
     guess = nearest(name, known)
     remedy = " ".join(part for part in (f"did you mean {guess!r}?" if guess else None, hint) if part)
-    return ConfigurationError(f"unknown {what} {name!r}", expected=f"one of {', '.join(known)}", remedy=remedy or None)
+    return ConfigurationError(
+        f"unknown {what} {name!r}",
+        expected="one of " + ", ".join(known) if known else "none is known",
+        remedy=remedy or None,
+    )

@@ -1,76 +1,55 @@
-"""`autoseg list`: the plug-ins of a kind with a line about each, metrics, settings, and the published challenges."""
+"""`autoseg list`: the plug-ins of a kind with a line about each, and the tables of kind "listing"."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Annotated
 
 import typer
 
+from autoseg import plugins
+from autoseg.cli.descriptions import describe
+from autoseg.log import plural
 
-def list_names(
-    kind: Annotated[
-        str,
-        typer.Argument(
-            metavar="KIND",
-            help="baselines, planners, trainers, networks, losses, samplers, transforms, augmentations, "
-            "normalizations, registrations, similarities, regularizers, pretrainings, metrics, settings (keys for "
-            "--set), or specs (published challenges).",
-        ),
-    ],
-) -> None:
+
+def _kinds() -> dict[str, str]:
+    """What can be listed but for tables -> the kind of plug-in: the plural, in one word."""
+    return {plural(kind).replace(" ", "-"): kind for kind in plugins.BUILT_IN}
+
+
+def _help() -> str:
+    """The kinds of plug-ins and the tables, each of these with what is in it."""
+    tables = (f"{name} ({line[:1].lower()}{line[1:]})" if line else name for name, line in describe("listing").items())
+    return f"{', '.join((*_kinds(), *tables))}."
+
+
+def list_names(kind: Annotated[str, typer.Argument(metavar="KIND", help=_help())]) -> None:
     """Print plug-ins, metrics, settings or challenges.
 
     Kinds may be given in the singular too.
     """
-    if kind in _TABLES:
-        _TABLES[kind]()
+    known = {**_kinds(), **{one: one for one in plugins.BUILT_IN}, **{plural(one): one for one in plugins.BUILT_IN}}
+    known |= {one.replace(" ", "-"): one for one in plugins.BUILT_IN}
+    if kind in known:
+        _show_plugins(known[kind])
         return
-    from autoseg.cli.descriptions import describe
+    listings = plugins.names("listing")
+    name = next((one for one in (kind, plural(kind)) if one in listings), None)
+    if name is None:
+        from autoseg.records import unknown_name
 
-    lines = describe(_singular(kind))
+        raise unknown_name("kind", kind, (*_kinds(), *listings))
+    _show_listing(name)
+
+
+def _show_plugins(kind: str) -> None:
+    lines = describe(kind)
     wide = max((len(name) for name in lines), default=0)
     for name, line in sorted(lines.items()):
         typer.echo(f"{name:<{wide}}  {line}".rstrip())
 
 
-def _singular(kind: str) -> str:
-    """The kind of plug-in that the plural names; another word as it is."""
-    from autoseg import plugins
-
-    plurals = {**{f"{one}s": one for one in plugins.BUILT_IN}, "losses": "loss", "similarities": "similarity"}
-    return plurals.get(kind, kind)
-
-
-def _show_settings() -> None:
+def _show_listing(name: str) -> None:
     from autoseg.cli.tables import show
-    from autoseg.pipeline.settings import describe_settings
 
-    headings = ("key", "values", "default", "meaning")
-    show("settings, for --set KEY=VALUE or the tables of --config FILE", headings, describe_settings(), words=True)
-
-
-def _show_specifications() -> None:
-    from autoseg.cli.tables import show
-    from autoseg.studies.benchmark.catalogue import entries
-
-    rows = [(one.name, one.images, str(one.results), one.title) for one in entries()]
-    show("published challenges", ("name", "training images", "results", "challenge"), rows, words=True)
-
-
-def _show_metrics() -> None:
-    from autoseg.cli.tables import show
-    from autoseg.metrics.table import METRICS
-
-    rows = [(one.name, one.title, one.unit, one.best, one.definition, one.source) for one in METRICS.values()]
-    show("metrics", ("name", "title", "unit", "better", "definition", "source"), rows, words=True)
-
-
-_TABLES: Mapping[str, Callable[[], None]] = MappingProxyType(
-    {
-        **dict.fromkeys(("settings", "setting"), _show_settings),
-        **dict.fromkeys(("specs", "spec"), _show_specifications),
-        **dict.fromkeys(("metrics", "metric"), _show_metrics),
-    }
-)
+    listing = plugins.resolve("listing", name)()
+    show(listing.title, listing.headings, listing.rows, words=True)

@@ -67,7 +67,6 @@ GUEST_ROOMS = ("trainer", "report", "pipeline", "commands")
 
 UNSETTLED: frozenset[tuple[str, str]] = frozenset(
     {
-        ("autoseg.cli", "autoseg.studies"),
         ("autoseg.cli.export", "autoseg.exchange"),
         ("autoseg.inference.predictor", "autoseg.exchange.archive"),
         ("autoseg.pipeline.export", "autoseg.exchange"),

@@ -16,12 +16,13 @@ from autoseg.metrics.table import METRICS
 @pytest.mark.parametrize("kind", plugins.BUILT_IN)
 def test_each_plug_in_of_this_project_says_what_it_is(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     plural = {"loss": "losses", "similarity": "similarities"}.get(kind, f"{kind}s")
-    assert run(["list", plural]) == 0
+    assert run(["list", plural.replace(" ", "-")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == plugins.names(kind)
     assert not [line for line in lines if len(line.split()) < 3], "a plug-in without a description"
-    assert run(["list", kind]) == 0
-    assert capsys.readouterr().out.splitlines() == lines
+    for word in (kind, plural, kind.replace(" ", "-")):
+        assert run(["list", word]) == 0
+        assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_a_description_is_the_docstring_of_the_imported_object() -> None:
@@ -42,6 +43,39 @@ def test_a_plug_in_of_a_file_is_described_too(
     )
     assert run(["--plugin", str(file), "list", "baselines"]) == 0
     assert ["mine", "Always", "right"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_help_names_every_kind_and_every_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "--help"]) == 0
+    named = " ".join(capsys.readouterr().out.split()).partition("KIND <str> ")[2].partition(". [required]")[0]
+    words = {part.partition(" (")[0] for part in named.split(", ")}
+    assert {"losses", "similarities", "report-sections", "label-transfers", "commands", "listings"} <= words
+    assert {"metrics", "settings", "specs"} <= words
+    assert len(words) == len(plugins.BUILT_IN) + len(plugins.names("listing"))
+    assert "specs (published challenges)" in named
+
+
+@pytest.mark.parametrize("word", ["specs", "spec", "settings", "setting", "metric"])
+def test_tables_may_be_named_in_the_singular(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", word]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_a_table_of_a_file_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plugins, "_registered", {})
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from autoseg.cli.listings import Listing\nfrom autoseg.plugins import register\n\n\n"
+        "@register('listing', 'machines')\ndef machines():\n    '''Where we compute.'''\n"
+        "    return Listing('our machines', ('name', 'memory'), (('anna', '80 GB'),))\n",
+        encoding="utf-8",
+    )
+    assert run(["--plugin", str(file), "list", "machines"]) == 0
+    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "our machines" in printed
+    assert "anna 80 GB" in printed
 
 
 def test_metrics_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

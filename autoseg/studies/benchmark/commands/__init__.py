@@ -1,1 +1,1 @@
-"""The command that runs a published benchmark again."""
+"""The command that runs a published benchmark again, and the list of those that are known."""

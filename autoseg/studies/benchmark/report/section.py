@@ -54,7 +54,7 @@ class ReproductionSection:
 
 
 def reproduction_section(records: RunRecords) -> Section | None:
-    """The section of a run's page."""
+    """Published numbers beside the reproduced ones; nothing of runs without any."""
     content = reproduction(records)
     if content is None:
         return None

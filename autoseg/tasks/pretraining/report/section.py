@@ -68,7 +68,7 @@ class PretrainingSection:
 
 
 def pretraining_section(records: RunRecords) -> Section | None:
-    """The section of a run's page."""
+    """What a pretraining learnt, and from which images; nothing of other runs."""
     content = learned(records)
     if content is None:
         return None
