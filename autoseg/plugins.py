@@ -151,6 +151,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "import-nnunet": "autoseg.exchange.nnunet.commands.import_nnunet:import_nnunet",
         "list": "autoseg.cli.list:list_names",
     },
+    "model format": {
+        "zip": "autoseg.exchange.archive.format:ZIP",
+        "onnx": "autoseg.exchange.onnx.format:ONNX",
+        "nnunet": "autoseg.exchange.nnunet.pipeline.format:NNUNET",
+    },
     "listing": {
         "metrics": "autoseg.cli.listings:metrics",
         "settings": "autoseg.cli.listings:settings",

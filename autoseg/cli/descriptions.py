@@ -11,21 +11,28 @@ from autoseg import plugins
 
 
 def describe(kind: str) -> dict[str, str]:
-    """Name -> first line of the docstring of each plug-in of a kind, without its full stop.
+    """Name -> one line about each plug-in of a kind, without its full stop.
 
-    The line is empty where it cannot be told. The order is that of `plugins.addresses`.
+    It is the first of the docstring of a function or class, or the `description` that a record is made with; empty
+    where it cannot be told. The order is that of `plugins.addresses`.
     """
     return {name: _first_line(kind, name, address) for name, address in plugins.addresses(kind).items()}
 
 
 def _first_line(kind: str, name: str, address: str | None) -> str:
     """Of a plug-in at "module:object"; None for one that a file has registered, which is imported already."""
-    text = inspect.getdoc(plugins.resolve(kind, name)) if address is None else _docstring(address)
+    text = _own_description(plugins.resolve(kind, name)) if address is None else _read_description(address)
     return (text or "").strip().partition("\n")[0].rstrip(". ")
 
 
-def _docstring(address: str) -> str | None:
-    """The docstring of a function or class at "module:name"."""
+def _own_description(plugin: object) -> str | None:
+    """The docstring of a function or class; the description of a record."""
+    described = getattr(plugin, "description", None)
+    return described if isinstance(described, str) else inspect.getdoc(plugin)
+
+
+def _read_description(address: str) -> str | None:
+    """The same of "module:name", from the module's source."""
     module, _, name = address.partition(":")
     try:
         spec = find_spec(module)
@@ -36,4 +43,7 @@ def _docstring(address: str) -> str | None:
     for node in ast.parse(Path(spec.origin).read_bytes()).body:  # the parser finds the file's encoding
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
             return ast.get_docstring(node)
+        if isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets) and isinstance(node.value, ast.Call):
+            texts = (one.value for one in node.value.keywords if one.arg == "description")
+            return next((str(text.value) for text in texts if isinstance(text, ast.Constant)), None)
     return None

@@ -16,9 +16,9 @@ from autoseg.data.dataset import Case
 from autoseg.data.files import read_case
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import ImageError
-from autoseg.exchange.archive.reading import model_folder
 from autoseg.inference.estimate import CaseEstimate, Reliability, calibrated, reliability_of
 from autoseg.inference.export import Prediction, export_labels
+from autoseg.inference.formats import model_folder
 from autoseg.inference.model import Model, Prepared
 from autoseg.inference.rows import WholeLogits
 from autoseg.inference.selection import chosen_configurations, chosen_postprocessing
@@ -89,7 +89,7 @@ class Predictor:
         """Loads a run's networks.
 
         Args:
-            run: run folder, or a zip file of `autoseg export`.
+            run: run folder, or a file in a model format that can be read, such as a zip of `autoseg export`.
             configuration: a name, or names joined by "+" for their ensemble; None takes the best of the run.
             folds: names of folds; None takes all numbered ones that are trained, else the model of all data ("all").
             device: "auto", "cpu", "cuda", "mps"; not used if `runtime` is given.
@@ -101,7 +101,7 @@ class Predictor:
 
         Raises:
             ConfigurationError: the run has no such configuration.
-            WorkspaceError: the run has no trained fold of that configuration, or the zip is damaged.
+            WorkspaceError: the run has no trained fold of that configuration, or the file is damaged or no model.
         """
         folder = Run(model_folder(Path(run)))
         plan = Plan.load(folder.require(folder.plan, "autoseg plan-and-train"))

@@ -19,8 +19,6 @@ _HOMES = {
     "demo": "dataset_to_report",
     "choose": "summary",
     "predict": "prediction",
-    "export_zip": "export",
-    "export_onnx": "export",
 }
 
 __all__ = [*_HOMES]

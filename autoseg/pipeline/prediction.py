@@ -8,7 +8,7 @@ from typing import Any
 
 from autoseg import plugins
 from autoseg.errors import ConfigurationError
-from autoseg.exchange.archive.reading import model_folder
+from autoseg.inference.formats import model_folder
 from autoseg.plan.record import Plan
 from autoseg.training.context import Applies, PredictionRequest, traits_of
 from autoseg.workspace import Run

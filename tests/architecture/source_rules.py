@@ -67,11 +67,6 @@ GUEST_ROOMS = ("trainer", "report", "pipeline", "commands")
 
 UNSETTLED: frozenset[tuple[str, str]] = frozenset(
     {
-        ("autoseg.cli.export", "autoseg.exchange"),
-        ("autoseg.inference.predictor", "autoseg.exchange.archive"),
-        ("autoseg.pipeline.export", "autoseg.exchange"),
-        ("autoseg.pipeline.prediction", "autoseg.exchange"),
-        ("autoseg.exchange.nnunet", "autoseg.exchange.archive"),
     }
 )
 

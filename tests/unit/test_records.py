@@ -10,6 +10,7 @@ import pytest
 
 from autoseg import plugins
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageError, PluginError
+from autoseg.inference.formats import ModelFormat
 from autoseg.plan.record import ConfigurationPlan, SamplerPlan
 from autoseg.records import nearest, read_mapping, write_json
 from autoseg.training.config import TrainingConfig
@@ -122,7 +123,8 @@ def test_nearest_names() -> None:
 @pytest.mark.parametrize("kind", sorted(plugins.BUILT_IN))
 def test_every_built_in_plug_in_can_be_imported(kind: str) -> None:
     for name in plugins.names(kind):
-        assert callable(plugins.resolve(kind, name)), name
+        plugin = plugins.resolve(kind, name)
+        assert isinstance(plugin, ModelFormat) if kind == "model format" else callable(plugin), name
 
 
 def test_a_plug_in_of_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

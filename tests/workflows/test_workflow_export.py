@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from autoseg import pipeline
 from autoseg.cli.export import export
+from autoseg.cli.option_records import with_option_records
 from autoseg.data.dataset import Dataset
 from autoseg.data.files import read_labels
 from autoseg.workspace import Run
@@ -21,7 +22,7 @@ from autoseg.workspace import Run
 
 def _export(*arguments: object) -> str:
     app = typer.Typer()
-    app.command()(export)
+    app.command()(with_option_records(export))
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
     return result.output

@@ -71,17 +71,15 @@ class ArchiveManifest(Record):
         return sum(file.size for file in self.files.values())
 
 
-def model_folder(path: Path) -> Path:
-    """A folder as it is; of a model file, its checked content, unpacked to a temporary folder.
+def unpack(path: Path) -> Path:
+    """The checked content of a model file, unpacked to a temporary folder.
 
-    A file is unpacked once a process; the folder is removed when the process ends. It is a run folder that has
+    A file is unpacked once per process; the folder is removed when the process ends. It is a run folder that has
     what prediction needs.
 
     Raises:
         ArchiveError: the file is missing, no model, damaged, incomplete, or of a newer format; or there is no room.
     """
-    if path.is_dir():
-        return path
     try:
         state = path.stat()
     except OSError as error:
@@ -95,7 +93,7 @@ def read_manifest(path: Path) -> ArchiveManifest:
     """What a model file says is in it; only this much is read.
 
     Raises:
-        ArchiveError: as `model_folder`, as far as the manifest shows it.
+        ArchiveError: as `unpack`, as far as the manifest shows it.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from autoseg.evaluation.candidate import Candidate, best_of, comparable, validated_configuration
 from autoseg.evaluation.summary import Summary
-from autoseg.exchange.archive.reading import model_folder
 from autoseg.exchange.nnunet.exporting import NnunetModel, write_models
 from autoseg.exchange.nnunet.folder import Checkpoint
 from autoseg.exchange.nnunet.importing import ImportedModel, new_folder, read_models
@@ -17,9 +16,9 @@ from autoseg.exchange.nnunet.plans_writing import renumbered
 from autoseg.exchange.nnunet.scores import read_postprocessing, read_scores
 from autoseg.exchange.nnunet.vocabulary import LARGEST_COMPONENT
 from autoseg.inference.choice import Choice
+from autoseg.inference.formats import model_folder
 from autoseg.inference.selection import chosen_configurations, chosen_postprocessing
 from autoseg.log import logger
-from autoseg.pipeline.choices import fold_names
 from autoseg.plan.record import Plan
 from autoseg.postprocessing.choose import Decision
 from autoseg.provenance import Journal
@@ -86,15 +85,15 @@ def import_nnunet(
 
 
 def export_nnunet(
-    run: Path, out: Path, *, configuration: str | None = None, folds: str | Sequence[str] = "all"
+    run: Path, out: Path, *, configuration: str | None = None, folds: Sequence[str] | None = None
 ) -> ExportedForNnunet:
-    """Writes a folder that nnU-Net v2 predicts with (`inference.nnunet.exporting.write_models`).
+    """Writes a folder that nnU-Net v2 predicts with (`write_models`).
 
     Args:
         run: a run folder or a model file.
         out: folder to make.
         configuration: a name, or names joined by "+"; None takes the best.
-        folds: "all", "all-data" (the model trained on every case), or numbers joined by commas.
+        folds: names of folds; None takes all numbered ones that are trained, else the model of all data ("all").
 
     Raises:
         ErrorGroup: the model has parts that nnU-Net does not know.
@@ -102,7 +101,7 @@ def export_nnunet(
     """
     source = Run(model_folder(run))
     with new_folder(out) as folder:
-        written = write_models(source, folder, configuration=configuration, folds=fold_names(folds))
+        written = write_models(source, folder, configuration=configuration, folds=folds)
     models = [NnunetModel(one.configuration, out / one.folder.relative_to(folder), one.folds) for one in written]
     return ExportedForNnunet(tuple(models), tuple(_left_behind(source, configuration)))
 

@@ -18,7 +18,7 @@ from random_runs import configuration, random_run
 
 from autoseg.errors import ConfigurationError, WorkspaceError
 from autoseg.exchange.archive import writing as archive_writing
-from autoseg.exchange.archive.reading import ArchiveError, model_folder, read_manifest
+from autoseg.exchange.archive.reading import ArchiveError, read_manifest, unpack
 from autoseg.exchange.archive.writing import write_archive
 from autoseg.inference.estimate import FlagCheck, LabelReliability, Reliability, reliability_of
 from autoseg.inference.predictor import Predictor
@@ -88,7 +88,7 @@ def test_it_holds_the_best_model_and_no_more(run: Run, model: Path) -> None:
         assert set(archive.namelist()) == names | {"manifest.json"}
         assert archive.read("README.txt").decode().count("\n") == 5
         assert archive.getinfo(WEIGHTS).compress_type == zipfile.ZIP_STORED
-    unpacked = load_checkpoint(model_folder(model) / WEIGHTS)
+    unpacked = load_checkpoint(unpack(model) / WEIGHTS)
     original = load_checkpoint(run.root / WEIGHTS)
     assert unpacked.keys() == {"format", "network", "runtime", "step"}
     assert all(torch.equal(unpacked["network"][name], value) for name, value in original["network"].items())
@@ -116,14 +116,14 @@ def test_nothing_in_it_names_a_case_or_a_path(run: Run, tmp_path: Path) -> None:
         contents = [archive.read(name) for name in archive.namelist()]
         assert json.loads(archive.read("summary.json"))["uncertainty"]["foreground"]["correlation"] == 0.7
         assert "postprocessing.json" in archive.namelist()
-    assert reliability_of(Run(model_folder(tmp_path / "model.zip")), ["3d_fullres"]) == uncertainty.with_(check=None)
+    assert reliability_of(Run(unpack(tmp_path / "model.zip")), ["3d_fullres"]) == uncertainty.with_(check=None)
     for content in (*contents, (tmp_path / "model.zip").read_bytes()):
         for secret in secrets:
             assert secret.encode() not in content
 
 
 def test_the_same_run_gives_the_same_bytes_also_from_its_own_copy(run: Run, model: Path, tmp_path: Path) -> None:
-    for source, name in ((run, "again.zip"), (Run(model_folder(model)), "of_copy.zip")):
+    for source, name in ((run, "again.zip"), (Run(unpack(model)), "of_copy.zip")):
         write_archive(source, tmp_path / name)
         assert (tmp_path / name).read_bytes() == model.read_bytes()
 
@@ -148,7 +148,7 @@ def test_another_choice_than_the_best_becomes_the_best_of_the_file(run: Run, tmp
     steps = ["largest-component:all-foreground"]
     write_json(run.postprocessing, {"configurations": ["3d_fullres"], "before": score, "after": score, "steps": steps})
     write_archive(run, tmp_path / "model.zip", configuration="2d")
-    folder = Run(model_folder(tmp_path / "model.zip"))
+    folder = Run(unpack(tmp_path / "model.zip"))
     assert read_mapping(folder.summary)["best"]["configurations"] == ["2d"]
     assert read_mapping(folder.summary)["best"]["foreground_mean_dice"] == 0.5
     assert not folder.postprocessing.exists()  # it was chosen for the other one
@@ -184,21 +184,19 @@ def test_a_truncated_file_is_refused(model: Path, share: float) -> None:
     content = model.read_bytes()
     model.write_bytes(content[: int(share * len(content))])
     with pytest.raises(ArchiveError, match="damaged"):
-        model_folder(model)
+        unpack(model)
 
 
 def test_any_changed_byte_is_noticed_or_without_effect(model: Path) -> None:
     whole = model.read_bytes()
-    expected = {
-        path.relative_to(folder): path.read_bytes() for folder in [model_folder(model)] for path in _files(folder)
-    }
+    expected = {path.relative_to(folder): path.read_bytes() for folder in [unpack(model)] for path in _files(folder)}
     refused = 0
     places = np.random.default_rng(0).integers(len(whole), size=150)
     for i, place in enumerate(places.tolist()):
         damaged = model.with_name(f"damaged{i}.zip")
         damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         try:
-            folder = model_folder(damaged)
+            folder = unpack(damaged)
         except ArchiveError:
             refused += 1
         else:  # in a time stamp, a version or a comment of the zip itself
@@ -217,25 +215,25 @@ def test_one_changed_byte_in_the_weights_is_noticed_without_the_zips_own_check(m
         members[WEIGHTS] = bytes(content)
 
     with pytest.raises(ArchiveError, match=f"damaged.*\n.*{WEIGHTS} has other bytes"):
-        model_folder(_repack(model, flip))
+        unpack(_repack(model, flip))
 
 
 def test_missing_and_unknown_files_are_named(model: Path) -> None:
     with pytest.raises(ArchiveError, match=f"missing: {WEIGHTS}"):
-        model_folder(_repack(model, lambda members: members.pop(WEIGHTS) and None))
+        unpack(_repack(model, lambda members: members.pop(WEIGHTS) and None))
     with pytest.raises(ArchiveError, match=r"unknown: extra/notes\.txt"):
-        model_folder(_repack(model, lambda members: members.update({"extra/notes.txt": b"hello"})))
+        unpack(_repack(model, lambda members: members.update({"extra/notes.txt": b"hello"})))
     with zipfile.ZipFile(model, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("plan.json", b"{}")
     with pytest.raises(ArchiveError, match="a file occurs twice"):
-        model_folder(model)
+        unpack(model)
 
 
 @pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "..\\evil.txt", "C:evil.txt", "a//b"])
 def test_no_path_leaves_the_folder(model: Path, name: str) -> None:
     forged = _repack(model, lambda members: members.update({name: b"evil"}), rehash=True)
     with pytest.raises(ArchiveError, match="a path leads out of the folder"):
-        model_folder(forged)
+        unpack(forged)
 
 
 def test_a_newer_format_and_a_foreign_zip_say_what_to_do(model: Path, tmp_path: Path) -> None:
@@ -244,14 +242,13 @@ def test_a_newer_format_and_a_foreign_zip_say_what_to_do(model: Path, tmp_path: 
         members["manifest.json"] = json.dumps({**manifest, "format": 2, "autoseg": "9.0", "compression": "x"}).encode()
 
     with pytest.raises(ArchiveError, match=r"newer version(.|\n)*autoseg 9.0(.|\n)*pip install --upgrade"):
-        model_folder(_repack(model, newer))
+        unpack(_repack(model, newer))
     with pytest.raises(ArchiveError, match="is not a model of autoseg"):
-        model_folder(_repack(model, lambda members: members.pop("manifest.json") and None))
+        unpack(_repack(model, lambda members: members.pop("manifest.json") and None))
     with pytest.raises(ArchiveError, match="damaged"):
-        model_folder(_repack(model, lambda members: members.update({"manifest.json": b'{"format": 1}'})))
+        unpack(_repack(model, lambda members: members.update({"manifest.json": b'{"format": 1}'})))
     with pytest.raises(ArchiveError, match="cannot be read"):
-        model_folder(tmp_path / "nowhere.zip")
-    assert model_folder(tmp_path) == tmp_path
+        unpack(tmp_path / "nowhere.zip")
 
 
 class _Code:
@@ -275,13 +272,11 @@ def test_code_in_place_of_weights_does_not_run(model: Path, tmp_path: Path) -> N
 
 
 def test_a_file_is_unpacked_once_and_removed_at_the_end(run: Run, model: Path) -> None:
-    assert model_folder(model) == model_folder(model)
-    first = model_folder(model)
+    assert unpack(model) == unpack(model)
+    first = unpack(model)
     write_archive(run, model, folds=["1"])
-    assert model_folder(model) != first
-    script = (
-        "import sys, pathlib, autoseg.exchange.archive.reading as a; print(a.model_folder(pathlib.Path(sys.argv[1])))"
-    )
+    assert unpack(model) != first
+    script = "import sys, pathlib, autoseg.exchange.archive.reading as a; print(a.unpack(pathlib.Path(sys.argv[1])))"
     command = [sys.executable, "-c", script, str(model)]
     folder = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     assert "autoseg-model-" in folder

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from autoseg import plugins
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import ConfigurationError
-from autoseg.exchange.archive.reading import model_folder
+from autoseg.exchange.archive.reading import unpack
 from autoseg.exchange.archive.writing import write_archive
 from autoseg.exchange.onnx import writing as exporter
 from autoseg.exchange.onnx.writing import OnnxError, OnnxModel, write_onnx
@@ -105,7 +105,7 @@ def test_a_cascade_of_a_model_file_gives_a_graph_a_stage(tmp_path: Path) -> None
     folds = {"3d_lowres": ["0"], "3d_cascade": ["0"]}
     run = random_run(tmp_path / "run", configurations, folds, best=["3d_cascade"])
     write_archive(run, tmp_path / "model.zip")
-    models = write_onnx(Run(model_folder(tmp_path / "model.zip")), tmp_path / "model.onnx")
+    models = write_onnx(Run(unpack(tmp_path / "model.zip")), tmp_path / "model.onnx")
     assert [model.path.name for model in models] == ["model_3d_lowres.onnx", "model_3d_cascade.onnx"]
     second = json.loads(models[1].description.read_text(encoding="utf-8"))
     assert second["preprocessing"]["previous_stage"] == "3d_lowres"
