@@ -16,12 +16,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.json", dir_okay=False, help="Where to write all numbers.")
     ] = None,
-    spec: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DATASET_JSON", exists=True, dir_okay=False, help="dataset.json that names labels or regions."
-        ),
-    ] = None,
+    spec: options.LabelNames = None,
     workers: options.Workers = None,
 ) -> None:
     """Score segmentations against references.

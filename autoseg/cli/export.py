@@ -23,9 +23,9 @@ def export(
         Path, typer.Argument(metavar="RUN", exists=True, help="Run folder, or a model file made by this command.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write; for nnunet a new folder.")],
+    *,
     form: Annotated[str, _format_option()] = "zip",
-    configuration: options.ModelConfiguration = None,
-    folds: options.ModelFolds = "all",
+    model: options.ModelChoice,
 ) -> None:
     """Write a trained model to a file.
 
@@ -36,5 +36,5 @@ def export(
     from autoseg.inference.formats import write_model
     from autoseg.pipeline.choices import fold_names
 
-    for line in write_model(form, run, out, configuration=configuration, folds=fold_names(folds)):
+    for line in write_model(form, run, out, configuration=model.configuration, folds=fold_names(model.folds)):
         typer.echo(line)

@@ -12,11 +12,8 @@ from autoseg.workspace import Run
 def fingerprint(
     dataset: options.DatasetFolder,
     out: options.NewRun,
-    splits: options.Splits = None,
-    group_by: options.GroupBy = None,
-    stratify: options.Stratify = False,
-    config: options.ConfigFile = None,
-    assignments: options.Assignments = None,
+    splitting: options.Splitting,
+    choices: options.Choices,
     trainer: options.Trainer = None,
     workers: options.Workers = None,
 ) -> None:
@@ -27,7 +24,7 @@ def fingerprint(
     """
     from autoseg import pipeline
 
-    settings = options.settings_of(config, assignments, splits=splits, group_by=group_by, stratify=stratify)
+    settings = options.settings_of(choices, splitting)
     log.configure(run_log=Run(out).log)
     labelled = trainer is None or pipeline.named_traits(trainer).needs_labels
     pipeline.fingerprint_dataset(dataset, out, workers=workers, rule=settings.splits, labelled=labelled)

@@ -1,95 +1,22 @@
-"""Options and arguments that several verbs share, and the parsers of their values."""
+"""Options and arguments that several verbs share: single ones, groups of them as records, and what is made of them.
+
+A verb that takes a record has an option for each of its fields (`autoseg.cli.option_records`).
+"""
 
 from __future__ import annotations
 
 import os
-import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from autoseg import log
+from autoseg.cli.values import parse_duration, parse_fold, parse_folds, parse_memory, parse_validated_folds
 
 if TYPE_CHECKING:
     from autoseg.pipeline.settings import Settings
-
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.IGNORECASE)
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of a time span like `90s`, `3m`, `1.5h` or `1h30m`: hours, minutes, seconds, in that order.
-
-    Raises:
-        typer.BadParameter: anything else, a number without a unit among it, and a span of no length.
-    """
-    match = _DURATION.fullmatch(text.strip())
-    hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
-    total = 3600 * hours + 60 * minutes + seconds
-    if total <= 0:
-        guess = f"; did you mean {text.strip()}m?" if text.strip().isdigit() and int(text) > 0 else ""
-        raise typer.BadParameter(f"{text!r} is not a time span; expected for example 90s, 3m or 1h30m{guess}")
-    return total
-
-
-def parse_folds(text: str) -> str:
-    """`all`, `all-data`, or fold numbers joined by commas, each once and in ascending order (`1,0` becomes `0,1`).
-
-    Raises:
-        typer.BadParameter: anything else.
-    """
-    if text.strip() in ("all", "all-data"):
-        return text.strip()
-    parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(r"\d+", part) for part in parts):
-        raise typer.BadParameter(f"{text!r} names no folds; expected all, all-data, or numbers like 0 or 0,1,2")
-    return ",".join(str(number) for number in sorted({int(part) for part in parts}))
-
-
-def parse_fold(text: str) -> str:
-    """A fold's number, or `all` (also `all-data`): one model on every case.
-
-    Raises:
-        typer.BadParameter: anything else.
-    """
-    if text.strip() in ("all", "all-data"):
-        return "all"
-    if not re.fullmatch(r"\d+", text.strip()):
-        raise typer.BadParameter(f"{text!r} is no fold; expected a number like 0, or all-data")
-    return str(int(text))
-
-
-def leads() -> bool:
-    """Whether this process speaks for the run: the only one, or the first of those that torchrun started."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def follow_along_or_lead(run_log: Path) -> None:
-    """Logs to the terminal and the run's log; of several processes that train together only the first does."""
-    if leads():
-        log.configure(run_log=run_log)
-    else:
-        log.configure(quiet=True)
-
-
-def parse_memory(text: str) -> float | Literal["auto"]:
-    """GB of an accelerator's memory from `24GB`, `24 GiB` or `24`, or `auto`.
-
-    Raises:
-        typer.BadParameter: anything else, and no memory at all.
-    """
-    if text.strip().casefold() == "auto":
-        return "auto"
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:g|gb|gib)?", text.strip(), re.IGNORECASE)
-    if match is None or float(match[1]) <= 0:
-        raise typer.BadParameter(f"{text!r} is no memory; expected gigabytes such as 24GB or 24, or auto")
-    return float(match[1])
-
-
-def command_line(context: typer.Context) -> list[str]:
-    """The whole command as it was typed, for the record that a run keeps of how it was made."""
-    return ["autoseg", *context.find_root().obj]
-
 
 DatasetFolder = Annotated[
     Path,
@@ -125,6 +52,10 @@ Folds = Annotated[
         parser=parse_folds,
         help="all, numbers joined by commas, or all-data: one model on every case, validated on none.",
     ),
+]
+ValidatedFolds = Annotated[
+    str,
+    typer.Option(metavar="FOLDS", parser=parse_validated_folds, help="all, or numbers joined by commas."),
 ]
 Fold = Annotated[
     str,
@@ -164,6 +95,12 @@ Seed = Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed of ever
 Memory = Annotated[
     str | None,
     typer.Option(metavar="GB", help="GPU memory to plan for, like 24GB, or auto for that of the device."),
+]
+LabelNames = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DATASET_JSON", exists=True, dir_okay=False, help="dataset.json that names labels or regions."
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,
@@ -211,16 +148,94 @@ Pretrained = Annotated[
 ]
 
 
-def settings_of(
-    file: Path | None,
-    assignments: list[str] | None,
-    *,
-    splits: Path | None = None,
-    group_by: str | None = None,
-    stratify: bool = False,
-) -> Settings:
+@dataclass(frozen=True)
+class Effort:
+    """How long is trained, and on what."""
+
+    budget: Budget = None
+    steps: Steps = None
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How a network learns, and from which weights it starts."""
+
+    trainer: Trainer = None
+    loss: Loss = None
+    pretrained: Pretrained = None
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """Which cases are validated in which fold."""
+
+    splits: Splits = None
+    group_by: GroupBy = None
+    stratify: Stratify = False
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Choices about training and splits that have no option of their own."""
+
+    config: ConfigFile = None
+    assignments: Assignments = None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a long work is carried out: from which seed, by how many processes, from the beginning or on."""
+
+    seed: Seed = None
+    workers: Workers = None
+    resume: Resume = False
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which of a run's networks are taken."""
+
+    configuration: ModelConfiguration = None
+    folds: ModelFolds = "all"
+
+
+def settings_of(choices: Choices, splitting: Splitting | None = None) -> Settings:
     """The user's choices from a file, from `--set`, and from the options about splits; later ones win."""
     from autoseg.pipeline.settings import read_settings
 
-    chosen = {"splits.file": splits, "splits.group_by": group_by, "splits.stratify": stratify or None}
-    return read_settings(file, assignments or (), chosen)
+    splits = splitting or Splitting()
+    chosen = {
+        "splits.file": splits.splits,
+        "splits.group_by": splits.group_by,
+        "splits.stratify": splits.stratify or None,
+    }
+    return read_settings(choices.config, choices.assignments or (), chosen)
+
+
+def gigabytes(memory: str | None) -> float | Literal["auto"] | None:
+    """What `--memory` asks for; None where it is not given."""
+    return None if memory is None else parse_memory(memory)
+
+
+def command_line(context: typer.Context) -> list[str]:
+    """The whole command as it was typed, for the record that a run keeps of how it was made."""
+    return ["autoseg", *context.find_root().obj]
+
+
+def plugin_files(context: typer.Context) -> tuple[Path, ...]:
+    """The files of `--plugin`, for processes that a verb starts."""
+    return tuple(context.find_root().params.get("plugin") or ())
+
+
+def leads() -> bool:
+    """Whether this process speaks for the run: the only one, or the first of those that torchrun started."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def follow_along_or_lead(run_log: Path) -> None:
+    """Logs to the terminal and the run's log; of several processes that train together only the first does."""
+    if leads():
+        log.configure(run_log=run_log)
+    else:
+        log.configure(quiet=True)

@@ -30,7 +30,7 @@ def plan(
     from autoseg.cli import tables
 
     log.configure(run_log=Run(run).log)
-    gigabytes = None if memory is None else options.parse_memory(memory)
+    gigabytes = options.gigabytes(memory)
     made = pipeline.make_plan(run, planner=planner, budget=budget, device=device, memory=gigabytes, cascade=cascade)
     tables.show_plan(made)
     typer.echo(f"plan: {Run(run).plan}")

@@ -12,24 +12,16 @@ def plan_and_train(
     context: typer.Context,
     dataset: options.DatasetFolder,
     out: options.NewRun,
+    *,
     configurations: options.Configurations = "auto",
     folds: options.Folds = "all",
-    budget: options.Budget = None,
-    steps: options.Steps = None,
-    device: options.Device = "auto",
+    effort: options.Effort,
     planner: options.Planner = None,
     memory: options.Memory = None,
-    trainer: options.Trainer = None,
-    loss: options.Loss = None,
-    pretrained: options.Pretrained = None,
-    splits: options.Splits = None,
-    group_by: options.GroupBy = None,
-    stratify: options.Stratify = False,
-    config: options.ConfigFile = None,
-    assignments: options.Assignments = None,
-    seed: options.Seed = None,
-    workers: options.Workers = None,
-    resume: options.Resume = False,
+    learning: options.Learning,
+    splitting: options.Splitting,
+    choices: options.Choices,
+    execution: options.Execution,
 ) -> None:
     """Do everything, from a data set to a report.
 
@@ -39,24 +31,24 @@ def plan_and_train(
     from autoseg import pipeline
     from autoseg.cli import tables
 
-    settings = options.settings_of(config, assignments, splits=splits, group_by=group_by, stratify=stratify)
+    settings = options.settings_of(choices, splitting)
     options.follow_along_or_lead(Run(out).log)
     pipeline.plan_and_train(
         dataset,
         out,
         configurations=configurations,
         folds=folds,
-        budget=budget,
-        steps=steps,
-        device=device,
+        budget=effort.budget,
+        steps=effort.steps,
+        device=effort.device,
         planner=planner,
-        memory=None if memory is None else options.parse_memory(memory),
-        trainer=trainer,
-        loss=loss,
-        pretrained=pretrained,
-        seed=seed,
-        workers=workers,
-        resume=resume,
+        memory=options.gigabytes(memory),
+        trainer=learning.trainer,
+        loss=learning.loss,
+        pretrained=learning.pretrained,
+        seed=execution.seed,
+        workers=execution.workers,
+        resume=execution.resume,
         settings=settings,
         command=options.command_line(context),
     )

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from autoseg.cli import options
+
+
+@dataclass(frozen=True)
+class Application:
+    """How the networks are applied, and what is written beside the segmentations."""
+
+    save_probabilities: Annotated[
+        bool, typer.Option("--save-probabilities", help="Write the probability of each class as well.")
+    ] = False
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Write a map of where the networks contradict each other as well.")
+    ] = False
+    keep_existing: Annotated[
+        bool, typer.Option("--keep-existing", help="Go on after an interruption: leave images that are done.")
+    ] = False
+    no_mirroring: Annotated[
+        bool, typer.Option("--no-mirroring", help="Leave out the mirrored passes: faster, slightly less exact.")
+    ] = False
+    skip_empty: Annotated[
+        bool,
+        typer.Option(
+            "--skip-empty",
+            help="Leave out tiles without tissue, where every voxel has the same value: they become background.",
+        ),
+    ] = False
 
 
 def predict(
@@ -18,27 +44,8 @@ def predict(
         list[Path], typer.Argument(metavar="IMAGES...", exists=True, help="A folder, a file or several files.")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Folder for the segmentations.")],
-    configuration: options.ModelConfiguration = None,
-    folds: options.ModelFolds = "all",
-    save_probabilities: Annotated[
-        bool, typer.Option("--save-probabilities", help="Write the probability of each class as well.")
-    ] = False,
-    uncertainty: Annotated[
-        bool, typer.Option("--uncertainty", help="Write a map of where the networks contradict each other as well.")
-    ] = False,
-    keep_existing: Annotated[
-        bool, typer.Option("--keep-existing", help="Go on after an interruption: leave images that are done.")
-    ] = False,
-    no_mirroring: Annotated[
-        bool, typer.Option("--no-mirroring", help="Leave out the mirrored passes: faster, slightly less exact.")
-    ] = False,
-    skip_empty: Annotated[
-        bool,
-        typer.Option(
-            "--skip-empty",
-            help="Leave out tiles without tissue, where every voxel has the same value: they become background.",
-        ),
-    ] = False,
+    model: options.ModelChoice,
+    application: Application,
     device: options.Device = "auto",
 ) -> None:
     """Segment images with a trained run.
@@ -54,13 +61,13 @@ def predict(
         run,
         images,
         out,
-        configuration=configuration,
-        folds=folds,
-        save_probabilities=save_probabilities,
-        uncertainty=uncertainty,
-        keep_existing=keep_existing,
-        mirroring=not no_mirroring,
-        skip_empty=skip_empty,
+        configuration=model.configuration,
+        folds=model.folds,
+        save_probabilities=application.save_probabilities,
+        uncertainty=application.uncertainty,
+        keep_existing=application.keep_existing,
+        mirroring=not application.no_mirroring,
+        skip_empty=application.skip_empty,
         device=device,
     )
     for failure in failures:

@@ -14,17 +14,10 @@ def train(
     run: options.ExistingRun,
     configuration: Annotated[str, typer.Option(metavar="NAME", help="Configuration of the plan, such as 3d_fullres.")],
     fold: options.Fold,
-    budget: options.Budget = None,
-    steps: options.Steps = None,
-    device: options.Device = "auto",
-    trainer: options.Trainer = None,
-    loss: options.Loss = None,
-    pretrained: options.Pretrained = None,
-    config: options.ConfigFile = None,
-    assignments: options.Assignments = None,
-    seed: options.Seed = None,
-    workers: options.Workers = None,
-    resume: options.Resume = False,
+    effort: options.Effort,
+    learning: options.Learning,
+    choices: options.Choices,
+    execution: options.Execution,
 ) -> None:
     """Train and validate one fold.
 
@@ -33,21 +26,21 @@ def train(
     """
     from autoseg import pipeline
 
-    settings = options.settings_of(config, assignments)
+    settings = options.settings_of(choices)
     options.follow_along_or_lead(Run(run).log)
     pipeline.train_fold(
         run,
         configuration,
         fold,
-        budget=budget,
-        steps=steps,
-        device=device,
-        trainer=trainer,
-        loss=loss,
-        pretrained=pretrained,
-        seed=seed,
-        workers=workers,
-        resume=resume,
+        budget=effort.budget,
+        steps=effort.steps,
+        device=effort.device,
+        trainer=learning.trainer,
+        loss=learning.loss,
+        pretrained=learning.pretrained,
+        seed=execution.seed,
+        workers=execution.workers,
+        resume=execution.resume,
         settings=settings,
     )
     if options.leads():

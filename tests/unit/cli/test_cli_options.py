@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from autoseg.cli.options import parse_duration, parse_fold, parse_folds, parse_memory
+from autoseg.cli.values import parse_duration, parse_fold, parse_folds, parse_memory, parse_validated_folds
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,13 @@ def test_folds_are_read_and_refused() -> None:
     for text in ("", "none", "0,,1", "-1", "0-4"):
         with pytest.raises(typer.BadParameter, match="names no folds"):
             parse_folds(text)
+
+
+def test_folds_to_validate_are_no_model_of_all_data() -> None:
+    assert [parse_validated_folds(text) for text in ("all", "2,0")] == ["all", "0,2"]
+    for text in ("all-data", "none"):
+        with pytest.raises(typer.BadParameter, match="expected all"):
+            parse_validated_folds(text)
 
 
 def test_memory_is_read_and_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,32 @@ from autoseg.workspace import Run
 
 if TYPE_CHECKING:
     from autoseg.metrics.table import Metric
-    from autoseg.studies.benchmark.reproduce import Comparison, Reproduction, Row
+    from autoseg.studies.benchmark.reproduce import Comparison, Reproduction, Row, Target
+    from autoseg.studies.benchmark.specification import Specification
     from autoseg.studies.benchmark.verify import Difference
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much of the published result is reproduced."""
+
+    configurations: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Names joined by commas; by default that of the published result."),
+    ] = None
+    folds: options.ValidatedFolds = "all"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How strictly the data are compared with the published ones."""
+
+    skip_hashes: Annotated[
+        bool, typer.Option("--skip-hashes", help="Compare names and headers alone, not the content of labels.")
+    ] = False
+    accept_differences: Annotated[
+        bool, typer.Option("--accept-differences", help="Go on where the data differ; the verdict says so.")
+    ] = False
 
 
 def reproduce(
@@ -26,26 +51,10 @@ def reproduce(
         Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Its unpacked folder; not changed.")
     ],
     out: options.NewRun,
-    configurations: Annotated[
-        str | None,
-        typer.Option(metavar="NAMES", help="Names joined by commas; by default that of the published result."),
-    ] = None,
-    folds: Annotated[
-        str,
-        typer.Option(metavar="FOLDS", parser=options.parse_folds, help="all, or numbers joined by commas."),
-    ] = "all",
-    budget: options.Budget = None,
-    steps: options.Steps = None,
-    device: options.Device = "auto",
-    seed: options.Seed = None,
-    workers: options.Workers = None,
-    resume: options.Resume = False,
-    skip_hashes: Annotated[
-        bool, typer.Option("--skip-hashes", help="Compare names and headers alone, not the content of labels.")
-    ] = False,
-    accept_differences: Annotated[
-        bool, typer.Option("--accept-differences", help="Go on where the data differ; the verdict says so.")
-    ] = False,
+    extent: Extent,
+    effort: options.Effort,
+    execution: options.Execution,
+    verification: Verification,
 ) -> None:
     """Run a published benchmark again and compare.
 
@@ -53,51 +62,79 @@ def reproduce(
     trains with the folds and the configuration of the published result, and prints published beside reproduced, with
     confidence intervals and a verdict in words.
     """
+    from autoseg.pipeline.choices import count_workers
     from autoseg.pipeline.settings import Settings
-    from autoseg.processes import usable_cores
     from autoseg.studies.benchmark import catalogue
-    from autoseg.studies.benchmark.convert import convert, split_rule
-    from autoseg.studies.benchmark.reproduce import check_data, choose_target
+    from autoseg.studies.benchmark.convert import split_rule
+    from autoseg.studies.benchmark.reproduce import choose_target
 
-    if folds == "all-data":
-        raise typer.BadParameter("one model on every case is validated on none; expected all, or numbers like 0")
     challenge = catalogue.load(spec)
-    target = choose_target(challenge, configurations)
-    run, count = Run(out), usable_cores() if workers is None else max(1, workers)
-    options.follow_along_or_lead(run.log)
-    dataset = out / "dataset"
-    differences: tuple[Difference, ...] = ()
-    if options.leads():
-        differences = check_data(challenge, data, voxels=not skip_hashes, accept=accept_differences, workers=count)
-        convert(challenge, data, dataset, workers=count)
+    target = choose_target(challenge, extent.configurations)
+    options.follow_along_or_lead(Run(out).log)
+    source = _Source(challenge, data, out / "dataset", count_workers(execution.workers), verification)
+    differences = _verified_and_converted(source) if options.leads() else ()
     from autoseg import pipeline
 
     pipeline.plan_and_train(
-        dataset,
+        source.dataset,
         out,
         configurations=target.configurations,
-        folds=folds,
-        budget=budget,
-        steps=steps,
-        device=device,
-        seed=seed,
-        workers=workers,
-        resume=resume,
-        settings=Settings(splits=split_rule(dataset)),
+        folds=extent.folds,
+        budget=effort.budget,
+        steps=effort.steps,
+        device=effort.device,
+        seed=execution.seed,
+        workers=execution.workers,
+        resume=execution.resume,
+        settings=Settings(splits=split_rule(source.dataset)),
         command=options.command_line(context),
     )
     if options.leads():
-        from autoseg.report.build import write_report
-        from autoseg.studies.benchmark.reached import read_reached
-        from autoseg.studies.benchmark.reproduce import FILE, compare, tolerances
+        _conclude(Run(out), source, target, differences)
 
-        reached = read_reached(run, target.compared, tolerances_mm=tolerances(challenge), workers=count)
-        made = compare(challenge, data, target.published, reached, differences=differences, voxels=not skip_hashes)
-        made.save(out / FILE)
-        write_report(run)
-        show_reproduction(made)
-        typer.echo(f"all numbers: {out / FILE}")
-        typer.echo(f"report: {run.report}")
+
+@dataclass(frozen=True)
+class _Source:
+    """The data of a challenge: its unpacked folder, where they are converted to, and how they are verified."""
+
+    challenge: Specification
+    folder: Path
+    dataset: Path
+    workers: int
+    verification: Verification
+
+
+def _verified_and_converted(source: _Source) -> tuple[Difference, ...]:
+    """What the data differ in from the published ones, with which they are accepted, after they are converted."""
+    from autoseg.studies.benchmark.convert import convert
+    from autoseg.studies.benchmark.reproduce import check_data
+
+    differences = check_data(
+        source.challenge,
+        source.folder,
+        voxels=not source.verification.skip_hashes,
+        accept=source.verification.accept_differences,
+        workers=source.workers,
+    )
+    convert(source.challenge, source.folder, source.dataset, workers=source.workers)
+    return differences
+
+
+def _conclude(run: Run, source: _Source, target: Target, differences: tuple[Difference, ...]) -> None:
+    """Compares what the run has reached with what was published, and writes and prints it."""
+    from autoseg.report.build import write_report
+    from autoseg.studies.benchmark.reached import read_reached
+    from autoseg.studies.benchmark.reproduce import FILE, compare, tolerances
+
+    challenge = source.challenge
+    reached = read_reached(run, target.compared, tolerances_mm=tolerances(challenge), workers=source.workers)
+    voxels = not source.verification.skip_hashes
+    made = compare(challenge, source.folder, target.published, reached, differences=differences, voxels=voxels)
+    made.save(run.root / FILE)
+    write_report(run)
+    show_reproduction(made)
+    typer.echo(f"all numbers: {run.root / FILE}")
+    typer.echo(f"report: {run.report}")
 
 
 def show_reproduction(made: Reproduction) -> None:

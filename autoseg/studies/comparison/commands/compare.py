@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autoseg.cli import options
+from autoseg.cli.values import parse_duration
 
 if TYPE_CHECKING:
+    from autoseg.studies.comparison.pipeline.methods import Wishes
     from autoseg.studies.comparison.report.tables import ComparisonTables
     from autoseg.studies.comparison.statistics.method_comparison import MethodComparison
 
 MOST_LABELS = 4
 """Up to this many labels have a column of Dice; with more the report shows them."""
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Which methods are compared, on which folds, and what they need."""
+
+    methods: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Methods joined by commas: autoseg, those of `autoseg list baselines`, or all of these that need no "
+            "option.",
+        ),
+    ] = "all,autoseg"
+    folds: options.ValidatedFolds = "0"
+    training_cases: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N|METHOD=N",
+            help="Baselines, or one of them, learn from N cases of a fold; may be given several times.",
+        ),
+    ] = None
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="T",
+            parser=parse_duration,
+            help="Time for each training on each fold (autoseg, plain-unet, patch-classifier, nnunetv2), like 20m.",
+        ),
+    ] = None
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", exists=True, file_okay=False, help="Trained run to take as autoseg, with its folds."
+        ),
+    ] = None
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FOLDER", help="Another tool's segmentations as a method; may be given several times."
+        ),
+    ] = None
+    peer_python: Annotated[
+        Path | None,
+        typer.Option(metavar="PYTHON", exists=True, dir_okay=False, help="Python that has nnU-Net v2, for nnunetv2."),
+    ] = None
+    device: options.Device = "auto"
 
 
 def compare(
@@ -23,49 +73,7 @@ def compare(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for predictions, numbers and report.")
     ],
-    methods: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            help="Methods joined by commas: autoseg, those of `autoseg list baselines`, or all of these that need no "
-            "option.",
-        ),
-    ] = "all,autoseg",
-    folds: Annotated[
-        str, typer.Option(metavar="FOLDS", parser=options.parse_folds, help="all, or numbers joined by commas.")
-    ] = "0",
-    training_cases: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="N|METHOD=N",
-            help="Baselines, or one of them, learn from N cases of a fold; may be given several times.",
-        ),
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(
-            metavar="T",
-            parser=options.parse_duration,
-            help="Time for each training on each fold (autoseg, plain-unet, patch-classifier, nnunetv2), like 20m.",
-        ),
-    ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN", exists=True, file_okay=False, help="Trained run to take as autoseg, with its folds."
-        ),
-    ] = None,
-    predictions: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=FOLDER", help="Another tool's segmentations as a method; may be given several times."
-        ),
-    ] = None,
-    peer_python: Annotated[
-        Path | None,
-        typer.Option(metavar="PYTHON", exists=True, dir_okay=False, help="Python that has nnU-Net v2, for nnunetv2."),
-    ] = None,
-    device: options.Device = "auto",
+    methods: Methods,
     splits: options.Splits = None,
     seed: options.Seed = None,
     workers: options.Workers = None,
@@ -77,33 +85,20 @@ def compare(
     differences with corrected tests, time and memory; all else is in the report. A case that a method fails on counts
     with the worst value.
     """
-    if folds == "all-data":
-        raise typer.BadParameter("one model on every case is validated on none; expected all, or numbers like 0")
-    given = {name: Path(folder) for name, folder in map(_named_folder, predictions or ())}
-    limits = dict(map(_limit, training_cases or ()))
+    wishes = _wishes(methods)
     options.follow_along_or_lead(out / "run.log")
     from autoseg.studies.comparison.pipeline import compare
-    from autoseg.studies.comparison.pipeline.methods import Wishes
 
-    wishes = Wishes(
-        names=methods,
-        run=run,
-        predictions=given,
-        peer_python=peer_python,
-        budget=budget,
-        device=device,
-        training_cases=limits,
-    )
     made = compare.compare(
         dataset,
         out,
         wishes,
-        folds=folds,
+        folds=methods.folds,
         splits=splits,
         seed=seed or 0,
         workers=workers,
         resume=resume,
-        plugin_files=tuple(context.find_root().params.get("plugin") or ()),
+        plugin_files=options.plugin_files(context),
         command=options.command_line(context),
     )
     show_comparison(made)
@@ -114,6 +109,21 @@ def compare(
         typer.echo(f"error: {name} could not be fit on fold {fold}: {why}", err=True)
     if failed:
         raise typer.Exit(2)
+
+
+def _wishes(methods: Methods) -> Wishes:
+    """What is asked of the methods; wrong words are refused."""
+    from autoseg.studies.comparison.pipeline.methods import Wishes
+
+    return Wishes(
+        names=methods.methods,
+        run=methods.run,
+        predictions={name: Path(folder) for name, folder in map(_named_folder, methods.predictions or ())},
+        peer_python=methods.peer_python,
+        budget=methods.budget,
+        device=methods.device,
+        training_cases=dict(map(_limit, methods.training_cases or ())),
+    )
 
 
 def show_comparison(made: MethodComparison) -> None:

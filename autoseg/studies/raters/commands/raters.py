@@ -25,12 +25,7 @@ def raters(
         Literal["majority", "soft", "staple"] | None,
         typer.Option(help="Writes one label file a case: the majority, shares of raters, or STAPLE's estimate."),
     ] = None,
-    spec: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DATASET_JSON", exists=True, dir_okay=False, help="dataset.json that names labels or regions."
-        ),
-    ] = None,
+    spec: options.LabelNames = None,
     workers: options.Workers = None,
 ) -> None:
     """Compare several raters' labels.

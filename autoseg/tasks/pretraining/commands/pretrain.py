@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,40 @@ import typer
 
 from autoseg.cli import options
 from autoseg.workspace import Run
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What is learned from which images, and for which network."""
+
+    method: Annotated[str, typer.Option(metavar="NAME", help="Method (see `autoseg list pretrainings`).")] = (
+        "masked-autoencoder"
+    )
+    hold_out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE:FOLD",
+            help="Keep out every validation image of a fold, and images with the same voxels, as in splits.json:0.",
+        ),
+    ] = None
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--for",
+            metavar="RUN",
+            exists=True,
+            file_okay=False,
+            help="Planned run that the encoder is for: its plan is taken.",
+        ),
+    ] = None
+    configuration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Configuration whose encoder is trained.",
+            show_default="3d_fullres, or 2d for 2D images",
+        ),
+    ] = None
 
 
 def pretrain(
@@ -22,43 +57,12 @@ def pretrain(
         ),
     ],
     out: options.NewRun,
-    method: Annotated[
-        str, typer.Option(metavar="NAME", help="Method (see `autoseg list pretrainings`).")
-    ] = "masked-autoencoder",
-    hold_out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE:FOLD",
-            help="Keep out every validation image of a fold, and images with the same voxels, as in splits.json:0.",
-        ),
-    ] = None,
-    target: Annotated[
-        Path | None,
-        typer.Option(
-            "--for",
-            metavar="RUN",
-            exists=True,
-            file_okay=False,
-            help="Planned run that the encoder is for: its plan is taken.",
-        ),
-    ] = None,
-    configuration: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Configuration whose encoder is trained.",
-            show_default="3d_fullres, or 2d for 2D images",
-        ),
-    ] = None,
+    *,
+    pretraining: Pretraining,
     planner: options.Planner = None,
-    budget: options.Budget = None,
-    steps: options.Steps = None,
-    device: options.Device = "auto",
-    config: options.ConfigFile = None,
-    assignments: options.Assignments = None,
-    seed: options.Seed = None,
-    workers: options.Workers = None,
-    resume: options.Resume = False,
+    effort: options.Effort,
+    choices: options.Choices,
+    execution: options.Execution,
 ) -> None:
     """Learn an encoder from images without labels.
 
@@ -68,15 +72,21 @@ def pretrain(
     from autoseg.pipeline.request import TrainingRequest
     from autoseg.tasks.pretraining.pipeline import collect, pretrain
 
-    settings = options.settings_of(config, assignments)
+    settings = options.settings_of(choices)
     folders = [collect.parse_source(text) for text in datasets]
-    held_out = None if hold_out is None else collect.parse_hold_out(hold_out)
+    held_out = None if pretraining.hold_out is None else collect.parse_hold_out(pretraining.hold_out)
     options.follow_along_or_lead(Run(out).log)
     training = TrainingRequest.of(
-        planner=planner, budget=budget, steps=steps, device=device, seed=seed, workers=workers, resume=resume,
-        settings=settings, command=options.command_line(context),
-    )  # fmt: skip
-    request = pretrain.PretrainingRequest(tuple(folders), method, held_out, target, configuration, training)
+        planner=planner, settings=settings, command=options.command_line(context), **vars(effort), **vars(execution)
+    )
+    request = pretrain.PretrainingRequest(
+        folders=tuple(folders),
+        method=pretraining.method,
+        hold_out=held_out,
+        target=pretraining.target,
+        configuration=pretraining.configuration,
+        training=training,
+    )
     made = pretrain.pretrain(out, request)
     typer.echo(f"encoder: {made.run.fold(made.configuration, 'all').final}")
     typer.echo(f"report: {Run(out).report}")

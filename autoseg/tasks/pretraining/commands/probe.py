@@ -19,6 +19,7 @@ def probe(
         typer.Option(metavar="RUN", exists=True, file_okay=False, help="Run of `autoseg pretrain`."),
     ],
     out: options.NewRun,
+    *,
     fold: options.Fold = "0",
     budget: options.Budget = None,
     steps: Annotated[
@@ -26,8 +27,7 @@ def probe(
     ] = None,
     device: options.Device = "auto",
     splits: options.Splits = None,
-    config: options.ConfigFile = None,
-    assignments: options.Assignments = None,
+    choices: options.Choices,
     seed: options.Seed = None,
     workers: options.Workers = None,
 ) -> None:
@@ -40,7 +40,7 @@ def probe(
     from autoseg.pipeline.request import TrainingRequest
     from autoseg.tasks.pretraining.pipeline import probe
 
-    settings = options.settings_of(config, assignments, splits=splits)
+    settings = options.settings_of(choices, options.Splitting(splits=splits))
     options.follow_along_or_lead(Run(out).log)
     training = TrainingRequest.of(
         budget=budget, steps=steps, device=device, seed=seed, workers=workers, settings=settings,
