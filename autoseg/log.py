@@ -65,12 +65,19 @@ class Progress:
 
     On a terminal a bar is redrawn; elsewhere a plain line is logged every ten seconds and at the end of
     anything that took longer than that. Use as a context manager; `advance` after each item.
+
+    Args:
+        title: of the work.
+        total: items of the whole work.
+        done: items that were finished before.
+        started: when the first of them was begun (`time.monotonic`); None is now.
     """
 
-    def __init__(self, title: str, total: int) -> None:
-        self.title, self.total, self.done = title, total, 0
+    def __init__(self, title: str, total: int, *, done: int = 0, started: float | None = None) -> None:
+        self.title, self.total, self.done = title, total, done
         self._bar: Any = None
-        self._start = self._last = time.monotonic()
+        self._last = time.monotonic()
+        self._start = self._last if started is None else started
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
@@ -88,7 +95,7 @@ class Progress:
             )
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
-            self._task = self._bar.add_task(self.title, total=self.total)
+            self._task = self._bar.add_task(self.title, total=self.total, completed=self.done)
         return self
 
     def advance(self, count: int = 1) -> None:

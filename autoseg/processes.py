@@ -34,23 +34,24 @@ def unordered(
         function: a picklable function of one argument; what it raises is raised here, with the worker's traceback
             as its cause, and the items not yet begun are dropped.
         workers: processes; up to 1 means this process.
-        patience: seconds of work in this process before any is started, for work that is mostly short.
+        patience: seconds of work in this process before any is started, for work that is mostly short. The progress
+            counts these items too; work that is done by then is not worth a line.
 
     Raises:
         AutosegError: a worker was killed (out of memory, a signal).
     """
     items = list(items)
+    total, started, done = len(items), time.monotonic(), 0
     if workers > 1 and patience > 0:
-        start, begun = time.monotonic(), 0
-        while begun < len(items) and time.monotonic() - start < patience:
-            yield function(items[begun])
-            begun += 1
-        items = items[begun:]
+        while done < total and time.monotonic() - started < patience:
+            yield function(items[done])
+            done += 1
+        items = items[done:]
         if not items:
             return
     workers = min(workers, len(items))
     if workers <= 1:
-        with Progress(title, len(items)) as bar:
+        with Progress(title, total, done=done, started=started) as bar:
             for item in items:
                 yield function(item)
                 bar.advance()
@@ -59,7 +60,7 @@ def unordered(
     executor = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
     try:
         futures = [executor.submit(function, item) for item in items]
-        with Progress(title, len(items)) as bar:
+        with Progress(title, total, done=done, started=started) as bar:
             for future in as_completed(futures):
                 yield future.result()
                 bar.advance()

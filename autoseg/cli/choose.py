@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from autoseg import log
 from autoseg.cli import options
 from autoseg.workspace import Run
@@ -16,10 +14,8 @@ def choose(run: options.ExistingRun, device: options.Device = "auto", workers: o
     with `autoseg train`, on several machines for instance.
     """
     from autoseg import pipeline
+    from autoseg.cli import tables
 
-    folder = Run(run)
-    log.configure(run_log=folder.log)
-    best = pipeline.choose(run, device=device, workers=workers).best
-    typer.echo(f"best: {'+'.join(best.configurations)}")
-    typer.echo(f"to use it: {best.predict}")
-    typer.echo(f"report: {folder.report}")
+    log.configure(run_log=Run(run).log)
+    pipeline.choose(run, device=device, workers=workers)
+    tables.show_results(Run(run))

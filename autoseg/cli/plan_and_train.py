@@ -30,27 +30,21 @@ def plan_and_train(
     """
     from autoseg import pipeline
     from autoseg.cli import tables
+    from autoseg.pipeline.request import TrainingRequest
 
     settings = options.settings_of(choices, splitting)
     options.follow_along_or_lead(Run(out).log)
-    pipeline.plan_and_train(
-        dataset,
-        out,
+    request = TrainingRequest.of(
         configurations=configurations,
         folds=folds,
-        budget=effort.budget,
-        steps=effort.steps,
-        device=effort.device,
         planner=planner,
         memory=options.gigabytes(memory),
-        trainer=learning.trainer,
-        loss=learning.loss,
-        pretrained=learning.pretrained,
-        seed=execution.seed,
-        workers=execution.workers,
-        resume=execution.resume,
         settings=settings,
         command=options.command_line(context),
+        **vars(effort),
+        **vars(learning),
+        **vars(execution),
     )
+    pipeline.plan_and_train(dataset, out, request)
     if options.leads():
         tables.show_results(Run(out))

@@ -25,23 +25,11 @@ def train(
     torchrun --nproc-per-node N -m autoseg train ...
     """
     from autoseg import pipeline
+    from autoseg.pipeline.request import TrainingRequest
 
     settings = options.settings_of(choices)
     options.follow_along_or_lead(Run(run).log)
-    pipeline.train_fold(
-        run,
-        configuration,
-        fold,
-        budget=effort.budget,
-        steps=effort.steps,
-        device=effort.device,
-        trainer=learning.trainer,
-        loss=learning.loss,
-        pretrained=learning.pretrained,
-        seed=execution.seed,
-        workers=execution.workers,
-        resume=execution.resume,
-        settings=settings,
-    )
+    request = TrainingRequest.of(settings=settings, **vars(effort), **vars(learning), **vars(execution))
+    pipeline.train_fold(run, configuration, fold, request)
     if options.leads():
         typer.echo(f"fold: {Run(run).fold(configuration, fold).root}")

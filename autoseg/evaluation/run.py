@@ -15,7 +15,7 @@ from autoseg.evaluation.postprocessing import decide_postprocessing
 from autoseg.evaluation.summary import Summary
 from autoseg.evaluation.uncertainty import summarise_uncertainty, uncertainty_cases
 from autoseg.inference.choice import Choice
-from autoseg.log import logger
+from autoseg.log import counted, logger
 from autoseg.plan.record import Plan
 from autoseg.postprocessing.choose import Decision
 from autoseg.processes import usable_cores
@@ -59,9 +59,9 @@ def summarise_run(
     compared, left_out = comparable(singles)
     for candidate in left_out:
         logger.info(
-            "%s is not compared: it is validated on %d cases, folds %s; the comparison is on %d cases, folds %s",
-            candidate.name, len(candidate.cases), ",".join(candidate.folders), len(compared[0].cases),
-            ",".join(compared[0].folders),
+            "%s is not compared: it is validated on %s, folds %s; the comparison is on %s, folds %s",
+            candidate.name, counted(len(candidate.cases), "case"), ",".join(candidate.folders),
+            counted(len(compared[0].cases), "case"), ",".join(compared[0].folders),
         )  # fmt: skip
     if len(compared) > 1:
         compared = [_with_probabilities(run, plan, one, predict_again) for one in compared]
@@ -129,13 +129,14 @@ def _choice(best: Candidate, decision: Decision | None, command: str) -> Choice:
 
 
 def _announce(candidates: Sequence[Candidate], best: Candidate, decision: Decision | None, command: str) -> None:
+    """Notes the comparison in the run's log; commands print it as a table."""
     wide = max(len(one.name) for one in candidates)
     for one in candidates:
         dice = "none" if one.dice is None else f"{one.dice:.4f}"
-        logger.info("%-*s  mean foreground Dice %s over %d cases", wide, one.name, dice, len(one.cases))
+        logger.debug("%-*s  mean foreground Dice %s over %s", wide, one.name, dice, counted(len(one.cases), "case"))
     if decision is not None:
-        logger.info("best: %s, post-processing: %s", best.name, ", ".join(decision.steps) or "none")
-    logger.info("to use it: %s", command)
+        logger.debug("best: %s, post-processing: %s", best.name, ", ".join(decision.steps) or "none")
+    logger.debug("to use it: %s", command)
 
 
 def _decide(best: Candidate, dataset: Dataset, plan: Plan, workers: int) -> Decision:

@@ -65,10 +65,7 @@ GUEST_KINDS = ("autoseg.tasks", "autoseg.studies", "autoseg.exchange")
 GUEST_ROOMS = ("trainer", "report", "pipeline", "commands")
 """Rooms of a guest, lowest first; its other modules, the methods, lie below them."""
 
-UNSETTLED: frozenset[tuple[str, str]] = frozenset(
-    {
-    }
-)
+UNSETTLED: frozenset[tuple[str, str]] = frozenset({})
 
 MAY_PRINT = ("autoseg.cli",)
 MAY_READ_ENVIRONMENT = ("autoseg.cli", "autoseg.training.distributed")

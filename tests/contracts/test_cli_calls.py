@@ -141,6 +141,16 @@ def test_results_are_shown_after_a_run(pipeline: Calls, tmp_path: Path, capsys: 
     assert f"report: {Run(tmp_path / 'run').report}" in printed
 
 
+def test_choose_shows_its_choice_once(pipeline: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_summary(tmp_path)
+    assert run(["choose", str(tmp_path), "--device", "cpu", "--workers", "1"]) == 0
+    assert pipeline.noted == [("choose", (tmp_path,), {"device": "cpu", "workers": 1})]
+    shown = capsys.readouterr()
+    assert shown.out.count("best: 2d") == 1
+    assert shown.out.count(f"report: {Run(tmp_path).report}") == 1
+    assert shown.err == ""
+
+
 def test_messages_of_a_run_go_to_its_log(pipeline: Calls, tmp_path: Path) -> None:
     pipeline.answers["fingerprint_dataset"] = DatasetError("two channels are missing", where="case_7")
     assert run(["fingerprint", str(tmp_path), "--out", str(tmp_path / "run")]) == 2

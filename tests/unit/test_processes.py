@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -74,3 +75,11 @@ def test_patience_keeps_short_work_here_and_sends_long_work_away() -> None:
     found = list(unordered(_square_and_process, range(6), "squares", workers=2, patience=1e-9))
     assert sorted(value for value, _ in found) == [i * i for i in range(6)]
     assert sum(process == os.getpid() for _, process in found) <= 1
+
+
+@pytest.mark.usefixtures("fresh_logging")
+@pytest.mark.parametrize(("workers", "patience"), [(1, 0.0), (2, 0.0), (2, 1e-9)])
+def test_the_progress_counts_every_item(workers: int, patience: float, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="autoseg")
+    assert len(list(unordered(_square, range(6), "squares", workers=workers, patience=patience))) == 6
+    assert [message for message in caplog.messages if message.startswith("squares: 6 in ")]

@@ -169,6 +169,17 @@ def test_what_is_left_out_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert summary.ensembles == {}
 
 
+def test_the_choice_is_noted_for_the_log_and_left_to_the_tables_on_the_terminal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "autoseg"):
+        summary = _summarise(_validated(tmp_path))
+    noted = [record for record in caplog.records if record.message.startswith(("best: ", "to use it: "))]
+    best, command = "+".join(summary["best"]["configurations"]), summary["best"]["predict"]
+    assert [record.message.partition(",")[0] for record in noted] == [f"best: {best}", f"to use it: {command}"]
+    assert {record.levelno for record in noted} == {logging.DEBUG}
+
+
 def test_a_model_of_all_data_never_counts_as_validated(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     validate(run, "2d", "all", {case: logits_of(PLAIN, 0) for case in CASES})

@@ -10,13 +10,17 @@ import torch
 
 from autoseg.data.dataset import Case
 from autoseg.data.discovery import find_cases
+from autoseg.errors import AutosegError
 from autoseg.inference.estimate import CaseEstimate, CaseEstimates, Reliability, write_estimates
 from autoseg.inference.predictor import Predictor
 from autoseg.log import logger
 from autoseg.pipeline.choices import fold_names
+from autoseg.pipeline.stages import split_names
+from autoseg.run_state import RunState
 from autoseg.training.context import PredictionRequest
 from autoseg.training.distributed import rank_from_environment
 from autoseg.training.runtime import find_device
+from autoseg.workspace import ALL_DATA, Run
 
 ESTIMATES = "uncertainty.json"
 """Beside the predictions: how good each is expected to be (`inference.estimate.CaseEstimates`)."""
@@ -45,6 +49,10 @@ def segment_images(run: Path, inputs: Sequence[Path], folder: Path, request: Pre
         mirroring=request.mirroring,
         skip_empty=request.skip_empty,
     )
+    if rank == 0:
+        for model in predictor.models:
+            words = networks_in_words(Run(run), model.name, model.folds, chosen=request.folds != "all")
+            logger.info("predicting with %s", words)
     # Divided before looking at what is there, which changes while the others work.
     own = find_cases(inputs, len(predictor.plan.channels))[rank::count]
     if request.keep_existing:
@@ -62,6 +70,41 @@ def segment_images(run: Path, inputs: Sequence[Path], folder: Path, request: Pre
             write_estimates(part, done.estimates)
             _merge(folder, count, earlier, predictor.reliability)
     return done.failures
+
+
+def networks_in_words(run: Run, name: str, used: Sequence[str], *, chosen: bool = False) -> str:
+    """Which networks of a configuration predict, and which folds of the run have none that could.
+
+    Args:
+        run: run folder; of a model file, which has no folds but those that are used.
+        name: of the configuration.
+        used: names of the folds whose networks predict.
+        chosen: the user named the folds: of the others nothing is said.
+    """
+    if tuple(used) == (ALL_DATA,):
+        return f"{name}: the model of all data"
+    many = f"the mean of the networks of folds {', '.join(used)}"
+    words = [many if len(used) > 1 else f"the network of fold {used[0]}"]
+    if not chosen:
+        state = RunState.read(run)
+        begun = [
+            fold
+            for (configuration, fold), one in state.folds.items()
+            if configuration == name and fold != ALL_DATA and one.progress > 0 and not one.has_model
+        ]
+        words += [f"fold {fold} was begun and never finished" for fold in begun]
+        untrained = [fold for fold in _fold_names(run) if fold not in (*used, *begun)]
+        if untrained:
+            which, are = ("fold", "is") if len(untrained) == 1 else ("folds", "are")
+            words.append(f"{which} {', '.join(untrained)} {are} not trained")
+    return f"{name}: {'; '.join(words)}"
+
+
+def _fold_names(run: Run) -> tuple[str, ...]:
+    """Those of the run's splits; none where they are not there or not as they should be."""
+    with suppress(AutosegError):
+        return split_names(run)
+    return ()
 
 
 def _own_device(device: str, rank: int) -> str:
