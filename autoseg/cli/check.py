@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from autoseg.cli import options
+from autoseg.log import counted
 
 
 def check(dataset: options.DatasetFolder, workers: options.Workers = None) -> None:
@@ -19,10 +20,6 @@ def check(dataset: options.DatasetFolder, workers: options.Workers = None) -> No
     for problem in sorted(problems, key=lambda p: p.severity != "error"):
         typer.echo(format_problem(problem))
     errors = sum(problem.severity == "error" for problem in problems)
-    typer.echo(f"{_count(errors, 'error')}, {_count(len(problems) - errors, 'warning')}")
+    typer.echo(f"{counted(errors, 'error')}, {counted(len(problems) - errors, 'warning')}")
     if errors:
         raise typer.Exit(2)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

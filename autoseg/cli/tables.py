@@ -13,6 +13,7 @@ from autoseg.evaluation.scores import FOREGROUND, Scores
 from autoseg.evaluation.summary import Summary
 from autoseg.inference.choice import Choice
 from autoseg.inference.estimate import CaseEstimate, CaseEstimates, judgement
+from autoseg.log import counted
 from autoseg.plan.record import Plan
 from autoseg.plan.table import Row, describe
 from autoseg.workspace import Run
@@ -103,11 +104,13 @@ def show_uncertainty(path: Path) -> None:
         return
     flagged = [(name, one) for name, one in judged.items() if one.flagged]
     if not flagged:
-        typer.echo(f"worth looking at: none of {len(judged)} cases stands out")
+        typer.echo(f"worth looking at: none of {counted(len(judged), 'case')} stands out")
         return
     flagged.sort(key=lambda item: _least(item[1]))
     rows = [[name, *_reason(one)] for name, one in flagged[:MOST_CASES]]
-    show(f"worth looking at: {len(flagged)} of {len(judged)} cases", ("case", "class", "estimated Dice"), rows)
+    show(
+        f"worth looking at: {len(flagged)} of {counted(len(judged), 'case')}", ("case", "class", "estimated Dice"), rows
+    )
     if len(flagged) > MOST_CASES:
         typer.echo(f"and {len(flagged) - MOST_CASES} more: see {path}")
     if content.judgement:

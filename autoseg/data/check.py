@@ -25,6 +25,7 @@ from autoseg.data.files import (
 from autoseg.data.image import Geometry, Image
 from autoseg.data.problem import CheckedCase, Problem, format_problem, shape_text
 from autoseg.errors import ImageError
+from autoseg.log import counted
 
 __all__ = ["CheckedCase", "Problem", "compare_cases", "format_problem", "read_and_check"]
 
@@ -131,7 +132,7 @@ def _check_channels(case: Case, image: Image, dataset: Dataset) -> list[Problem]
             severity="error",
             what="the number of channels is not the data set's",
             file=str(case.images[0]),
-            got=f"{len(image.array)} in {len(case.images)} file(s)",
+            got=f"{len(image.array)} in {counted(len(case.images), 'file')}",
             expected=f"{expected} ({', '.join(dataset.channels)})",
             remedy="give every case the same channels, as files x_0000, x_0001, ... or as one image",
         )

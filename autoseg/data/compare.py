@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from autoseg.data.dataset import Dataset
 from autoseg.data.problem import CheckedCase, Problem, shape_text
+from autoseg.log import counted
 
 FEW_CASES = 5  # fewer make cross-validation with nnU-Net's five folds impossible
 
@@ -60,7 +61,7 @@ def _missing_channels(dataset: Dataset) -> list[Problem]:
             severity="error",
             what=f"case {case} lacks a channel",
             file=str(folders.get(case, dataset.folder)),
-            got=f"{len(dataset.channels) - len(names)} of {len(dataset.channels)} channels",
+            got=f"{len(dataset.channels) - len(names)} of {counted(len(dataset.channels), 'channel')}",
             expected=", ".join(names),
             remedy="add the file, or remove the case",
         )

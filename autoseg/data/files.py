@@ -12,6 +12,7 @@ from autoseg.data import itk, nifti, raster
 from autoseg.data.dataset import Case
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import ImageError
+from autoseg.log import counted
 
 ITK_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl.gz", ".gipl")
 ENDINGS = (*ITK_ENDINGS, *raster.TIFF_ENDINGS, *raster.PICTURE_ENDINGS)
@@ -176,7 +177,7 @@ def whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
         raise ImageError(
             "label values are not whole numbers",
             where=path,
-            got=f"{examples} ({np.count_nonzero(wrong)} voxels)",
+            got=f"{examples} ({counted(int(wrong.sum()), 'voxel')})",
             expected="whole numbers",
             remedy="write the labels with an integer type (was the file resampled with interpolation?)",
         )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from autoseg.errors import ConfigurationError, DatasetError
+from autoseg.log import counted
 from autoseg.records import unknown_name
 
 _TABLE = re.compile(r"(?P<file>.+\.(?:csv|tsv)):(?P<column>[^:]+)", re.IGNORECASE)
@@ -49,8 +50,9 @@ def group_cases(identifiers: Iterable[str], group_by: str) -> dict[str, str]:
         found = _from_pattern(cases, group_by)
         where, remedy = f"--group-by {group_by}", "write a pattern that is found in every identifier"
     if missing := [case for case in cases if not found.get(case)]:
+        belong = "belongs" if len(missing) == 1 else "belong"
         raise DatasetError(
-            f"{len(missing)} of {len(cases)} cases belong to no group",
+            f"{len(missing)} of {counted(len(cases), 'case')} {belong} to no group",
             where=where,
             got=", ".join(missing),
             expected="a group for every case",
@@ -94,7 +96,7 @@ def _from_pattern(cases: Sequence[str], pattern: str) -> dict[str, str]:
         raise ConfigurationError(
             "the pattern does not say which part of an identifier is the group",
             where=f"--group-by {pattern}",
-            got=f"{compiled.groups} groups in parentheses",
+            got=f"{counted(compiled.groups, 'group')} in parentheses",
             expected="one, such as patient(\\d+)_, or FILE.csv:COLUMN",
         )
     found = ((case, compiled.search(case)) for case in cases)

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from autoseg.data.grouping import group_cases, suspicious_groups
 from autoseg.data.stratify import deal, deal_stratified
 from autoseg.errors import ConfigurationError, DatasetError
+from autoseg.log import counted
 from autoseg.records import Record, write_json
 
 __all__ = [
@@ -90,7 +91,7 @@ def make_splits(
         raise DatasetError(
             "all cases belong to one group, so that none is left to validate on",
             where=f"--group-by {rule.group_by}",
-            got=f"{len(cases)} cases of the group {groups[cases[0]]!r}",
+            got=f"{counted(len(cases), 'case')} of the group {groups[cases[0]]!r}",
             expected="at least two groups",
             remedy="group by something that differs between cases",
         )
@@ -134,7 +135,7 @@ def k_fold(identifiers: Iterable[str], folds: int = 5, seed: int = SEED) -> tupl
     if len(cases) < 2 or folds < 2:
         raise DatasetError(
             "cross-validation is not possible",
-            got=f"{len(cases)} training case(s), {folds} fold(s)",
+            got=f"{counted(len(cases), 'training case')}, {counted(folds, 'fold')}",
             expected="at least 2 of each",
             remedy="add labelled cases",
         )
@@ -194,7 +195,7 @@ def validate_splits(splits: Sequence[Split], identifiers: Iterable[str], *, wher
             raise DatasetError(
                 f"fold {number} has an empty side",
                 where=where,
-                got=f"{len(train)} training and {len(validation)} validation cases",
+                got=f"{counted(len(train), 'training case')} and {counted(len(validation), 'validation case')}",
                 expected="at least one of each",
             )
         if strangers := sorted((train | validation) - known):

@@ -8,6 +8,7 @@ import numpy as np
 
 from autoseg.data import itk
 from autoseg.errors import ConfigurationError
+from autoseg.log import counted
 
 _ITERATIONS = 200  # at most; changes usually fade within 20
 _UNCHANGED = 1e-5  # of the raters' confusion matrices between two iterations: ITK's own bound
@@ -35,7 +36,7 @@ def multi_label_staple(votes: Sequence[np.ndarray], labels: int) -> np.ndarray:
     if len(votes) < 2 or len(shapes) != 1 or labels > np.iinfo(np.uint16).max:
         raise ConfigurationError(
             "STAPLE needs several arrays of one shape",
-            got=f"{len(votes)} arrays, shapes {sorted(shapes)}, {labels} labels",
+            got=f"{counted(len(votes), 'array')}, shapes {sorted(shapes)}, {counted(labels, 'label')}",
             expected="at least two arrays, at most 65 535 labels",
         )
     library = itk.library()

@@ -16,6 +16,7 @@ from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageEr
 from autoseg.evaluation.matching import check_geometry, match
 from autoseg.evaluation.scheme import found_scheme, read_scheme
 from autoseg.evaluation.scores import ScoreRows, Scores, summarise
+from autoseg.log import counted
 from autoseg.metrics.score import score_labels
 from autoseg.metrics.surface import TOLERANCE_MM
 from autoseg.metrics.table import select
@@ -66,8 +67,8 @@ def evaluate(
     """
     metrics = [metric.name for metric in select(metrics)]
     found = match(predictions, references)
-    _name_the_unmatched(found.missing, "references without a prediction")
-    _name_the_unmatched(found.extra, "predictions without a reference")
+    _name_the_unmatched(found.missing, "reference", "prediction")
+    _name_the_unmatched(found.extra, "prediction", "reference")
     labels = spec if isinstance(spec, LabelScheme) or spec is None else read_scheme(spec)
     cases, errors = _scored(found.pairs, labels, metrics, tolerance_mm, workers)
     scores = summarise(cases, errors=errors, missing_predictions=found.missing, extra_predictions=found.extra)
@@ -171,7 +172,7 @@ def _encode(image: Image, labels: LabelScheme, path: Path) -> np.ndarray:
         raise ImageError(error.subject, where=path, got=error.got, expected=error.expected) from None
 
 
-def _name_the_unmatched(names: tuple[str, ...], what: str) -> None:
+def _name_the_unmatched(names: tuple[str, ...], noun: str, lack: str) -> None:
     if names:
         shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-        logger.warning("%d %s: %s", len(names), what, shown)
+        logger.warning("%s without a %s: %s", counted(len(names), noun), lack, shown)

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from autoseg.evaluation.label_scores import LabelScores
 from autoseg.evaluation.significance import holm
+from autoseg.log import counted
 
 Texts = dict[str, str]
 """Label -> the numbers that show a pitfall."""
@@ -44,7 +45,7 @@ def small(labels: Sequence[LabelScores], _tolerance_mm: float) -> Texts:
         # Of an otherwise perfect prediction that lacks one voxel: 1 - 2 (n - 1) / (2 n - 1).
         shift = 1 / (2 * voxels - 1)
         return (
-            f"{few} of {len(voxels)} cases have at most {_SMALL} voxels; one voxel moves Dice by "
+            f"{few} of {counted(len(voxels), 'case')} have at most {_SMALL} voxels; one voxel moves Dice by "
             f"{np.median(shift):.2g} in the median case and by up to {shift.max():.2g}"
         )
 
@@ -61,8 +62,8 @@ def outlying(labels: Sequence[LabelScores], _tolerance_mm: float) -> Texts:
         if count == 0 or count < _OUTLYING_SHARE * len(largest):
             return None
         return (
-            f"the Hausdorff distance is more than {_OUTLYING:g} times HD95 in {count} of {len(largest)} cases (medians "
-            f"{np.median(largest):.3g} and {np.median(typical):.3g} mm)"
+            f"the Hausdorff distance is more than {_OUTLYING:g} times HD95 in {count} of "
+            f"{counted(len(largest), 'case')} (medians {np.median(largest):.3g} and {np.median(typical):.3g} mm)"
         )
 
     return texts(text, labels)
@@ -76,7 +77,7 @@ def empty_reference(labels: Sequence[LabelScores], _tolerance_mm: float) -> Text
         if not absent.any():
             return None
         painted = int((label.n_pred[absent] > 0).sum())
-        return f"absent from {absent.sum()} of {len(absent)} references, and painted in {painted} of them"
+        return f"absent from {absent.sum()} of {counted(len(absent), 'reference')}, and painted in {painted} of them"
 
     return texts(text, labels)
 
@@ -87,7 +88,8 @@ def empty_prediction(labels: Sequence[LabelScores], _tolerance_mm: float) -> Tex
     def text(label: LabelScores) -> str | None:
         present = label.n_ref > 0
         missed = int((label.n_pred[present] == 0).sum())
-        return f"not found in {missed} of the {present.sum()} cases that have it" if missed else None
+        cases = f"{counted(present.sum(), 'case')} that {'has' if present.sum() == 1 else 'have'} it"
+        return f"not found in {missed} of the {cases}" if missed else None
 
     return texts(text, labels)
 
@@ -107,8 +109,8 @@ def biased_size(labels: Sequence[LabelScores], _tolerance_mm: float) -> Texts:
         if p < ALPHA and abs(middle - 1) >= _BIAS and (larger > smaller) == (middle > 1):
             side, count = ("larger", larger) if larger > smaller else ("smaller", smaller)
             found[name] = (
-                f"{side} than the reference in {count} of {len(ratio)} cases (median ratio of volumes {middle:.2f}, "
-                f"sign test {p_text(p)})"
+                f"{side} than the reference in {count} of {counted(len(ratio), 'case')} (median ratio of volumes "
+                f"{middle:.2f}, sign test {p_text(p)})"
             )
     return found
 

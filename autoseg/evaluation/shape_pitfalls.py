@@ -12,6 +12,7 @@ import numpy as np
 
 from autoseg.evaluation.label_scores import LabelScores
 from autoseg.evaluation.pitfalls import ALPHA, Texts, p_text, sign_tests, texts
+from autoseg.log import counted
 from autoseg.metrics.score import SHIFTS
 
 _HOLES_SHARE = 0.1
@@ -35,10 +36,11 @@ def holes(labels: Sequence[LabelScores], _tolerance_mm: float) -> Texts:
         parts = []
         if made.any() and made.sum() >= _HOLES_SHARE * both.sum():
             size = _voxels(predicted[made], label.n_pred[both][made])
-            parts.append(f"{made.sum()} of {both.sum()} predictions have holes where the reference has none ({size})")
+            of_all = f"{made.sum()} of {counted(both.sum(), 'prediction')}"
+            parts.append(f"{of_all} have holes where the reference has none ({size})")
         if filled.any() and filled.sum() >= _HOLES_SHARE * both.sum():
             size = _voxels(expected[filled], label.n_ref[both][filled])
-            parts.append(f"{filled.sum()} of {both.sum()} predictions lack the reference's holes ({size})")
+            parts.append(f"{filled.sum()} of {counted(both.sum(), 'prediction')} lack the reference's holes ({size})")
         return ", ".join(parts) or None
 
     return texts(text, labels)
@@ -54,8 +56,8 @@ def centre_alignment(labels: Sequence[LabelScores], _tolerance_mm: float) -> Tex
         if not found.any() or found.sum() < _CENTRED_SHARE * len(found):
             return None
         return (
-            f"Dice is below {_LOW_DICE:g} in {found.sum()} of {len(found)} cases though the centres lie within a tenth "
-            f"of the structure's width (medians: Dice {np.median(dice[found]):.2f}, centroid distance "
+            f"Dice is below {_LOW_DICE:g} in {found.sum()} of {counted(len(found), 'case')} though the centres lie "
+            f"within a tenth of the structure's width (medians: Dice {np.median(dice[found]):.2f}, centroid distance "
             f"{np.median(distance[found]):.2g} mm, a ball of its volume {np.median(width[found]):.3g} mm wide)"
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from autoseg.fingerprint.measure import Measurement
+from autoseg.log import counted
 
 _FEW_CASES = 20
 _SPREAD = 3.0  # greatest over smallest spacing or length between cases
@@ -37,7 +38,7 @@ def describe(measured: Sequence[Measurement], channels: Sequence[str]) -> tuple[
 
 def _few_cases(measured: Sequence[Measurement]) -> Iterator[str]:
     if len(measured) < _FEW_CASES:
-        yield f"only {len(measured)} cases: scores will vary much between folds"
+        yield f"only {counted(len(measured), 'case')}: scores will vary much between folds"
 
 
 def _spacings(measured: Sequence[Measurement]) -> Iterator[str]:
@@ -74,7 +75,7 @@ def _classes(measured: Sequence[Measurement]) -> Iterator[str]:
             yield f"class {name} appears in no case: it cannot be learned"
             continue
         if np.mean(~present) > _MISSING:
-            yield f"class {name} is missing in {np.count_nonzero(~present)} of {len(measured)} cases"
+            yield f"class {name} is missing in {np.count_nonzero(~present)} of {counted(len(measured), 'case')}"
         sizes = np.array([np.prod(item.fingerprint.shape) for item in measured])
         share = np.median(voxels[present] / sizes[present])
         if share < _RARE:
@@ -95,7 +96,8 @@ def _imbalance(measured: Sequence[Measurement]) -> Iterator[str]:
 def _border(measured: Sequence[Measurement]) -> Iterator[str]:
     cut = sum(item.at_border for item in measured)
     if cut > _MISSING * len(measured):
-        yield f"foreground touches the image border in {cut} of {len(measured)} cases: structures may be cut off"
+        cases = f"{cut} of {counted(len(measured), 'case')}"
+        yield f"foreground touches the image border in {cases}: structures may be cut off"
 
 
 def _hounsfield(measured: Sequence[Measurement], channels: Sequence[str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoseg.log import counted
 from autoseg.records import Record, read_mapping
 from autoseg.workspace import Run
 
@@ -195,4 +196,4 @@ def judgement(foreground: LabelReliability) -> str:
     low, high = foreground.interval
     words = next((text for bound, text in _JUDGEMENTS if low > bound), _NOT_SHOWN)
     numbers = f"rank correlation {foreground.correlation:.2f}, 95 % interval {low:.2f} to {high:.2f}"
-    return f"{words} ({numbers}, {foreground.cases} cases)"
+    return f"{words} ({numbers}, {counted(foreground.cases, 'case')})"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.errors import ConfigurationError
+from autoseg.log import counted
 from autoseg.networks.structure import Structure, structure_of
 
 Fate = Literal["loaded", "adapted", "left out", "unused"]
@@ -107,7 +108,9 @@ class Transfer:
 
     def describe(self) -> str:
         """One line for the log."""
-        line = f"{len(self.loaded)} weights loaded, {len(self.adapted)} adapted, {len(self.left_out)} left out"
+        line = (
+            f"{counted(len(self.loaded), 'weight')} loaded, {len(self.adapted)} adapted, {len(self.left_out)} left out"
+        )
         return line + (f", {len(self.unused)} without a place in this network" if self.unused else "")
 
     def lines(self) -> list[str]:
@@ -163,7 +166,7 @@ def transfer_weights(network: nn.Module, weights: Mapping[str, Tensor], *, where
                 state[name] = tensor
                 fates[name] = Moved(name, groups[name], "loaded")
             else:
-                note = f"{tensor.shape[1]} image channels made {state[name].shape[1]}"
+                note = f"{counted(tensor.shape[1], 'image channel')} made {state[name].shape[1]}"
                 state[name] = _other_channels(tensor, state[name].shape[1])
                 fates[name] = Moved(name, groups[name], "adapted", note)
     if all(moved.fate == "left out" for moved in fates.values()):

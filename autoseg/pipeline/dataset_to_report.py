@@ -11,7 +11,7 @@ from typing import Any
 from autoseg.data.phantom import PhantomOptions, write_phantom
 from autoseg.errors import WorkspaceError
 from autoseg.evaluation.summary import Summary
-from autoseg.log import duration, logger
+from autoseg.log import counted, duration, logger
 from autoseg.pipeline.choices import (
     CPU_SECONDS,
     Deadline,
@@ -209,7 +209,7 @@ def _train_all(
     """
     waiting = [job for job in jobs if job.state != "finished"]
     if not waiting:
-        logger.info("all %d trainings are finished already", len(jobs))
+        logger.info("finished already: %s", counted(len(jobs), "training"))
         return
     if request.resume and request.budget is not None:
         deadline = _extended(deadline, request.budget / len(jobs), waiting, journal)
@@ -228,7 +228,9 @@ def _extended(deadline: Deadline, even_share: float, waiting: Sequence[Job], jou
     left = deadline.left()
     if left is None or left >= needed:
         return deadline
-    _note(journal, f"the budget is used up; the {len(waiting)} trainings left get half their share of it again")
+    _note(
+        journal, f"the budget is used up; {counted(len(waiting), 'training')} left: half the share of it again for each"
+    )
     return Deadline.after(needed)
 
 

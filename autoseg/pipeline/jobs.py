@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from autoseg.log import duration, logger
+from autoseg.log import counted, duration, logger
 from autoseg.plan.record import Plan
 from autoseg.run_state import FoldState, RunState, Standing
 from autoseg.workspace import ALL_DATA
@@ -123,6 +123,6 @@ def table_lines(jobs: Sequence[Job]) -> Iterator[str]:
     left = [job for job in jobs if job.state != "finished"]
     known = [job.seconds for job in left if job.seconds is not None]
     if left and len(known) == len(left):
-        yield f"{len(left)} of {len(jobs)} trainings left, about {duration(sum(known))}"
+        yield f"{len(left)} of {counted(len(jobs), 'training')} left, about {duration(sum(known))}"
     else:
-        yield f"{len(left)} of {len(jobs)} trainings left"
+        yield f"{len(left)} of {counted(len(jobs), 'training')} left"

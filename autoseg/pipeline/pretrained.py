@@ -13,7 +13,7 @@ from autoseg.data.digest import shared_images
 from autoseg.errors import ConfigurationError, PlanError, WorkspaceError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.inference.model import trained_folds
-from autoseg.log import logger
+from autoseg.log import counted, logger
 from autoseg.pipeline.choices import count_workers
 from autoseg.pipeline.planned import PlannedRun
 from autoseg.pipeline.stages import load_dataset, load_plan
@@ -97,8 +97,8 @@ def adopts(out: Path, pretrained: Path) -> bool:
     if len(theirs) == len(ours) or not is_pretraining(pretrained):
         return True
     logger.info(
-        "note: %s saw images with %d channels and these have %d: they are planned by themselves", pretrained,
-        len(theirs), len(ours),
+        "note: %s saw images with %s and these have %d: they are planned by themselves", pretrained,
+        counted(len(theirs), "channel"), len(ours),
     )  # fmt: skip
     return False
 

@@ -15,7 +15,7 @@ from autoseg.data.splits import SplitRule, check_rule, load_splits, make_splits,
 from autoseg.errors import ConfigurationError, DatasetError, WorkspaceError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.fingerprint.scan import Scan, scan
-from autoseg.log import logger
+from autoseg.log import counted, logger
 from autoseg.pipeline.choices import choose_configurations, count_workers
 from autoseg.plan.context import PlanContext
 from autoseg.plan.layers import input_channels, note_unknown_networks
@@ -81,7 +81,7 @@ def without_errors(result: Scan, subject: str, *, where: Path, remedy: str) -> F
             logger.warning("%s", format_problem(problem))
     if errors or result.fingerprint is None:
         lines = "\n".join(format_problem(problem) for problem in errors)
-        raise DatasetError(f"{subject} {len(errors)} error(s):\n{lines}", where=where, remedy=remedy)
+        raise DatasetError(f"{subject} {counted(len(errors), 'error')}:\n{lines}", where=where, remedy=remedy)
     return result.fingerprint
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from autoseg.errors import AutosegError, ConfigurationError, WorkspaceError
 from autoseg.evaluation.scores import Scores
 from autoseg.evaluation.validation import score_validation
-from autoseg.log import duration, logger
+from autoseg.log import counted, duration, logger
 from autoseg.networks.transfer import transfer_weights
 from autoseg.pipeline.choices import GPU_STEPS, default_seconds
 from autoseg.pipeline.planned import PlannedRun
@@ -244,8 +244,8 @@ def _train(trainer: Trainer, context: FoldContext, request: TrainingRequest) -> 
     ).run()
     if context.config.steps is None and outcome.finished and outcome.steps < _FEW_STEPS:
         logger.warning(
-            "%s fold %s had time for %d steps only, where a model needs some thousands: give it more time",
-            context.configuration_name, context.fold, outcome.steps,
+            "%s fold %s had time for %s only, where a model needs some thousands: give it more time",
+            context.configuration_name, context.fold, counted(outcome.steps, "step"),
         )  # fmt: skip
     return outcome
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from autoseg.data.image import IntensityStatistics
 from autoseg.data.labels import LabelScheme
+from autoseg.log import counted
 from autoseg.records import Record
 
 SEGMENTATION = "segmentation"
@@ -86,7 +87,8 @@ class ConfigurationPlan(Record):
         """Refuses sizes that no network can have, as they come from editing a plan by hand."""
         for name in ("kernel_sizes", "features_per_stage", "blocks_per_stage"):
             if len(getattr(self, name)) != self.stages:
-                raise ValueError(f"{name} has {len(getattr(self, name))} entries for {self.stages} stages in strides")
+                got = counted(len(getattr(self, name)), "entry")
+                raise ValueError(f"{name} has {got} for {counted(self.stages, 'stage')} in strides")
         if len(self.decoder_blocks_per_stage) != self.stages - 1:
             raise ValueError(
                 f"decoder_blocks_per_stage needs {self.stages - 1} entries, one less than there are stages"

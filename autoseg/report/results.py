@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.lines import Line2D
 
+from autoseg.log import counted
 from autoseg.metrics.table import METRICS, Metric
 from autoseg.report.gather import CaseScores, RunRecords, mean_foreground_dice
 from autoseg.report.metrics import digits, heading, label_name, shown
@@ -188,14 +189,12 @@ def _choice(records: RunRecords, models: Sequence[ModelResults]) -> str:
     rivals = [one for one in others if len(one.cases) == len(best.cases)]
     fewer = [one.name for one in others if len(one.cases) < len(best.cases)]
     equal = [one.name for one in rivals if digits(one.foreground_dice) == digits(best.foreground_dice)]
-    text = ""
+    text, cases = "", counted(len(best.cases), "case")
     if rivals:
-        text = (
-            f"{best.name} has the highest mean foreground Dice of those validated on the same {len(best.cases)} cases."
-        )
+        text = f"{best.name} has the highest mean foreground Dice of those validated on the same {cases}."
     if equal:
         text = f"{best.name} and {', '.join(equal)} have the same mean foreground Dice to four places, the highest of "
-        text += f"those validated on the same {len(best.cases)} cases; of equal ones the simplest is taken."
+        text += f"those validated on the same {cases}; of equal ones the simplest is taken."
     if fewer:
         text += f" Not compared, since validated on fewer cases: {', '.join(fewer)}."
     return text.strip()

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from autoseg.evaluation.uncertainty import Cases
 from autoseg.inference.estimate import FlagCheck, LabelReliability, Reliability, judgement, mean_of
+from autoseg.log import counted
 from autoseg.report.gather import RunRecords
 from autoseg.report.metrics import label_name, short
 from autoseg.report.theme import inline_svg, new_figure
@@ -85,9 +86,9 @@ def flag_words(check: FlagCheck | None) -> str:
     count, worst = len(check.flagged), len(check.worst)
     chance = count * worst / max(check.cases, 1)
     return (
-        f"With thresholds set on the other folds, {count} of the {check.cases} validation cases would have been "
-        f"flagged. Of the {worst} worst cases {check.found} would have been among them; as many flags given by lot "
-        f"would have found {chance:.1f}."
+        f"With thresholds set on the other folds, {count} of the {counted(check.cases, 'validation case')} would "
+        f"have been flagged. Of the {worst} worst cases {check.found} would have been among them; as many flags given "
+        f"by lot would have found {chance:.1f}."
     )
 
 

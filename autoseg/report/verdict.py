@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoseg.log import counted
 from autoseg.report.gather import CaseScores, FoldRecords, RunRecords, mean_foreground_dice
 from autoseg.report.metrics import label_name, number
 
@@ -104,7 +105,8 @@ def _remarks(cases: tuple[CaseScores, ...]) -> Iterator[str]:
         if means[label] < float(np.mean(list(means.values()))) - _STRAGGLER:
             yield f"The class {label_name(label)} lags behind the others with a mean Dice of {number(means[label])}."
     if len(cases) < _FEW_CASES:
-        yield f"Only {len(cases)} cases were validated: the mean may be off by more than differences of interest."
+        few = f"{counted(len(cases), 'case')} {'was' if len(cases) == 1 else 'were'}"
+        yield f"Only {few} validated: the mean may be off by more than differences of interest."
     missed = sum(metrics.get("dice") == 0 for case in cases for metrics in case.scores.values())
     if missed:
         objects = "One object was" if missed == 1 else f"{missed} objects were"
@@ -148,7 +150,9 @@ def _warnings(records: RunRecords) -> Iterator[tuple[str, str]]:
     if records.dataset is not None and records.dataset.ignored:
         count = len(records.dataset.ignored)
         names = ", ".join(path.name for path in records.dataset.ignored[:3])
-        yield "data set", f"{count} files that are no images were passed over: {names}{', …' if count > 3 else ''}"
+        more = ", …" if count > 3 else ""
+        files = "1 file that is no image was" if count == 1 else f"{count} files that are no images were"
+        yield "data set", f"{files} passed over: {names}{more}"
     for text in (records.provenance or {}).get("notes") or ():
         yield "run", str(text)
     for text in records.problems:

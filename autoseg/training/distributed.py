@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from autoseg.errors import AutosegError, ConfigurationError, TrainingError
+from autoseg.log import counted
 
 Value = TypeVar("Value")
 
@@ -62,7 +63,7 @@ class Ranks:
         if size < self.count:
             raise ConfigurationError(
                 "the batch has fewer samples than there are processes",
-                got=f"{size} samples, {self.count} processes",
+                got=f"{counted(size, 'sample')}, {counted(self.count, 'process')}",
                 remedy=f"start at most {size} (torchrun --nproc-per-node {size})",
             )
         return self.share(size)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from autoseg.allocation import freed_memory_kept
 from autoseg.errors import TrainingError
-from autoseg.log import logger
+from autoseg.log import counted, logger
 from autoseg.run_state import begin_training, finish_training, withdraw_validation
 from autoseg.training.averaging import WeightAverage
 from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
@@ -146,7 +146,8 @@ class Training:
                 raise KeyboardInterrupt
         if self.finished:
             if not self.clock.finished:
-                logger.info("no better score for %d rounds: done after %d steps", self.plateau.rounds, self.clock.step)
+                rounds, steps = counted(self.plateau.rounds, "round"), counted(self.clock.step, "step")
+                logger.info("no better score for %s: done after %s", rounds, steps)
             self._finish()
         for hook in self.hooks:
             hook.end()

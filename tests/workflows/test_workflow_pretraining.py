@@ -214,7 +214,7 @@ def test_images_with_other_channels_are_planned_by_themselves_and_the_stem_is_ad
     content["configurations"][NAME]["features_per_stage"] = theirs["features_per_stage"]
     plan.write_text(json.dumps(content), encoding="utf-8")
     assert run([*words, "--folds", "all-data", "--steps", "1", *QUICK, "--resume"]) == 0
-    assert "1 image channels made 2" in capsys.readouterr().err
+    assert "1 image channel made 2" in capsys.readouterr().err
 
 
 def test_a_probe_reads_out_the_frozen_encoder(data: Path, target: Path, held_out: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from autoseg.data.image import PLANE_SPACING, Geometry, Image, Vector
 from autoseg.errors import ImageError
+from autoseg.log import counted
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -58,7 +59,7 @@ def with_axes(array: np.ndarray, header: Header, path: Path) -> Image:
         raise ImageError(
             "the image has too many axes",
             where=path,
-            got=f"size (x, y, z, ...) {header.size}, {header.components} component(s)",
+            got=f"size (x, y, z, ...) {header.size}, {counted(header.components, 'component')}",
             expected="two or three axes of space and at most one of channels",
             remedy="write each time point or channel as a file of its own",
         )

@@ -17,6 +17,7 @@ import numpy as np
 from autoseg.data.image import Geometry, Image
 from autoseg.data.itk.conversion import from_itk, library, reason_of, to_itk
 from autoseg.errors import ImageError
+from autoseg.log import counted
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -168,7 +169,7 @@ def _as_part(itk_image: sitk.Image, path: Path) -> FieldPart:
         raise ImageError(
             "the image is no displacement field",
             where=path,
-            got=f"{len(image.array)} component(s) at each voxel",
+            got=f"{counted(len(image.array), 'component')} at each voxel",
             expected=f"{dimension} components in mm, one an axis",
         )
     field = image.array[::-1]

@@ -17,7 +17,7 @@ from autoseg.exchange.archive.content import slim_checkpoint, slim_postprocessin
 from autoseg.exchange.archive.reading import MANIFEST, ArchivedFile, ArchiveError, ArchiveManifest
 from autoseg.inference.choice import Choice
 from autoseg.inference.selection import chosen_configurations, shared_folds
-from autoseg.log import logger
+from autoseg.log import counted, logger
 from autoseg.plan.record import Plan
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.version import VERSION
@@ -78,7 +78,7 @@ def write_archive(
         raise ArchiveError(
             f"the model cannot be written ({error.strerror})", where=out, remedy="check the path, rights and free space"
         ) from error
-    logger.debug("model: %s, %d files, %.1f MB", out, len(files) + 1, out.stat().st_size / 1e6)
+    logger.debug("model: %s, %s, %.1f MB", out, counted(len(files) + 1, "file"), out.stat().st_size / 1e6)
     return manifest
 
 

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from autoseg.data.labels import LabelScheme
+from autoseg.log import counted
 from autoseg.records import Record
 from autoseg.studies.benchmark.ranges import expand, expand_all
 
@@ -157,7 +158,7 @@ class Cases(Record):
     @model_validator(mode="after")
     def _identifiers_fit(self) -> Self:
         if self.identifiers and len(names := expand_all(self.identifiers)) != self.training:
-            raise ValueError(f"{len(names)} identifiers for {self.training} training cases")
+            raise ValueError(f"{counted(len(names), 'identifier')} for {counted(self.training, 'training case')}")
         for low, high in ((self.smallest_shape, self.largest_shape), (self.smallest_spacing, self.largest_spacing)):
             if len(low) != len(high) or len(low) not in (0, 2, 3) or any(a > b for a, b in zip(low, high, strict=True)):
                 raise ValueError(f"a range needs both ends, of two or three axes each, got {low} and {high}")

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 import datasets_spec
 from autoseg.errors import ConfigurationError
+from autoseg.log import counted
 from autoseg.records import Record, read_mapping
 from autoseg.studies.benchmark.files import Layout
 from autoseg.studies.benchmark.sections import Cases, Channel, Evaluation, Labels, Licence, Result, Source, Splits
@@ -107,7 +108,8 @@ class Specification(Record):
                 yield f"{where} names {', '.join(strangers)}, which is not among {', '.join(sorted(scored))}"
         for alternative in self.layout.alternatives:
             if len(alternative.images) not in (1, len(self.channels)):
-                yield f"{len(alternative.images)} image patterns for {len(self.channels)} channels"
+                patterns = counted(len(alternative.images), "image pattern")
+                yield f"{patterns} for {counted(len(self.channels), 'channel')}"
             if strangers := sorted(set(alternative.masks) - set(self.labels.names)):
                 yield f"masks are given for {', '.join(strangers)}, which is no label"
         if self.label_hashes and (strangers := sorted(set(self.label_hashes) - set(self.cases.all_identifiers))):

@@ -12,6 +12,7 @@ import numpy as np
 from autoseg.data.files import load_reader
 from autoseg.data.problem import shape_text
 from autoseg.errors import AutosegError
+from autoseg.log import counted
 from autoseg.processes import unordered
 from autoseg.studies.benchmark.headers import Look, look_at
 from autoseg.studies.benchmark.layout import SourceCase, find_cases
@@ -78,7 +79,8 @@ def _compare_identifiers(specification: Specification, cases: Sequence[SourceCas
     expected = set(specification.cases.all_identifiers)
     if not expected:
         if (wanted := specification.cases.training) != len(present):
-            yield Difference("case-count", f"There are {len(present)} cases, and {wanted} were published.")
+            there = f"There {'is' if len(present) == 1 else 'are'} {counted(len(present), 'case')}"
+            yield Difference("case-count", f"{there}, and {wanted} were published.")
         return
     if lacking := sorted(expected - present):
         yield Difference("missing-case", f"{_counted(lacking, 'is', 'are')} missing: {_some(lacking)}.", tuple(lacking))
@@ -105,7 +107,7 @@ def _check(case: SourceCase, specification: Specification, voxels: bool) -> list
 def _check_images(case: SourceCase, looks: Sequence[Look], specification: Specification) -> Iterator[Difference]:
     channels, wanted = sum(look.channels for look in looks), len(specification.channels)
     if channels != wanted and not (channels == 1 and wanted == 3 and specification.dimension == 2):
-        yield _one(case, "channels", f"has {channels} channel(s), and {wanted} were published")
+        yield _one(case, "channels", f"has {counted(channels, 'channel')}, and {wanted} were published")
     first = looks[0]
     if any(look.shape != first.shape for look in looks):
         yield _one(case, "shape", "has channels of different shapes")
@@ -134,7 +136,8 @@ def _check_labels(case: SourceCase, raw: np.ndarray, look: Look, specification: 
     labels, made = specification.labels, case.label is None or specification.layout.instances
     if unknown := unknown_values(raw, labels, made=made):
         values, known = _numbers(unknown, ", "), _numbers(labels.known_values, ", ")
-        text = f"The label of case {case.id} has the value(s) {values}, and only {known} were published."
+        held = f"the {'value' if len(unknown) == 1 else 'values'} {values}"
+        text = f"The label of case {case.id} has {held}, and only {known} were published."
         yield Difference("label-values", text, (case.id,))
         return
     published = specification.label_hashes.get(case.id)

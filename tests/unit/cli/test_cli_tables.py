@@ -117,7 +117,7 @@ def test_nothing_is_claimed_without_flags(tmp_path: Path, capsys: pytest.Capture
     path = tmp_path / "uncertainty.json"
     write_estimates(path, {"p": case(False, organ=0.9)})
     tables.show_uncertainty(path)
-    assert capsys.readouterr().out == "worth looking at: none of 1 cases stands out\n"
+    assert capsys.readouterr().out == "worth looking at: none of 1 case stands out\n"
     write_estimates(path, {"p": case(None, organ=0.9)})
     tables.show_uncertainty(path)
     assert capsys.readouterr().out == ""

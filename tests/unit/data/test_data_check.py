@@ -198,7 +198,7 @@ def test_empty_label(tmp_path: Path, values: tuple[int, ...]) -> None:
 def test_wrong_number_of_channels(tmp_path: Path) -> None:
     problem = only(check(tmp_path, save(tmp_path / "i.nii.gz", scan()), channels=2))
     assert (problem.code, problem.severity) == ("channel-count", "error")
-    assert "got 1 in 1 file(s); expected 2 (m0, m1)" in format_problem(problem)
+    assert "got 1 in 1 file; expected 2 (m0, m1)" in format_problem(problem)
 
 
 def test_grey_picture_among_coloured_ones_is_fine(tmp_path: Path) -> None:

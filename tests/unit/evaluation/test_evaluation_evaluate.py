@@ -76,8 +76,8 @@ def test_missing_and_extra_predictions_are_named(
     assert result.missing_predictions == ("case_0",)
     assert result.extra_predictions == ("case_3",)
     assert list(result.cases) == ["case_1", "case_2"]
-    assert "1 references without a prediction: case_0" in caplog.text
-    assert "1 predictions without a reference: case_3" in caplog.text
+    assert "1 reference without a prediction: case_0" in caplog.text
+    assert "1 prediction without a reference: case_3" in caplog.text
 
 
 def test_junk_and_other_files_are_passed_over(folders: tuple[Path, Path]) -> None:

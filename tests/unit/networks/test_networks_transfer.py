@@ -84,7 +84,7 @@ def test_other_channels_respond_to_copies_of_an_image_as_before(network: str, be
     moved = transfer_weights(target, source.state_dict())
     assert len(moved.adapted) == 1
     assert len(moved.loaded) == len(target.state_dict()) - 1
-    assert moved.table()[0].why == f"{before} image channels made {after}"
+    assert moved.table()[0].why == f"{before} image channel{'' if before == 1 else 's'} made {after}"
     image = torch.randn(1, 1, 16, 16, 16)
     expected = source(image.expand(-1, before, -1, -1, -1))
     torch.testing.assert_close(target(image.expand(-1, after, -1, -1, -1)), expected, rtol=1e-3, atol=1e-4)
@@ -175,7 +175,7 @@ def test_nothing_fits_is_an_error(weights: Weights) -> None:
 def test_the_log_has_a_line_for_each_part() -> None:
     lines = transfer_weights(_unet(channels=2, outputs=2), _unet().state_dict()).lines()
     assert lines[0].endswith("1 adapted, 6 left out")
-    assert lines[1] == "  encoder stage 0               3 loaded, 1 adapted (1 image channels made 2)"
+    assert lines[1] == "  encoder stage 0               3 loaded, 1 adapted (1 image channel made 2)"
     assert lines[-1] == "  head at resolution 1          2 left out (3 outputs in place of 2)"
 
 

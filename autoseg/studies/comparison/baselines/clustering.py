@@ -9,6 +9,7 @@ from sklearn.cluster import MiniBatchKMeans
 
 from autoseg.data.dataset import Case
 from autoseg.data.files import read_case
+from autoseg.log import counted
 from autoseg.studies.comparison.baselines.assignment import assign, count
 from autoseg.studies.comparison.baselines.examples import examples
 from autoseg.studies.comparison.baselines.intensities import Normalized, normalize
@@ -38,7 +39,7 @@ class Clusters:
     @property
     def note(self) -> str:
         """What was chosen."""
-        return f"{len(self.labels)} clusters, {np.count_nonzero(self.labels)} of them foreground"
+        return f"{counted(len(self.labels), 'cluster')}, {np.count_nonzero(self.labels)} of them foreground"
 
     def predict(self, case: Case) -> Segmentation:
         """Labels int16; background outside the non-zero region."""

@@ -10,6 +10,7 @@ from skimage.filters import threshold_multiotsu
 
 from autoseg.data.dataset import Case
 from autoseg.data.files import read_case
+from autoseg.log import counted
 from autoseg.studies.comparison.baselines.assignment import assign, count
 from autoseg.studies.comparison.baselines.examples import examples
 from autoseg.studies.comparison.baselines.intensities import Normalized, normalize
@@ -39,7 +40,7 @@ class Thresholds:
     @property
     def note(self) -> str:
         """What was chosen."""
-        return f"channel {self.channels[self.channel]}, {len(self.labels)} classes"
+        return f"channel {self.channels[self.channel]}, {counted(len(self.labels), 'class')}"
 
     def predict(self, case: Case) -> Segmentation:
         """Labels int16; background outside the non-zero region and in an image with fewer grey values than classes."""

@@ -15,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from autoseg.data.dataset import Case
 from autoseg.data.files import read_case
+from autoseg.log import counted
 from autoseg.studies.comparison.baselines.examples import examples
 from autoseg.studies.comparison.baselines.features import FeaturePlan, Slab, plan_features, slab_features, slabs
 from autoseg.studies.comparison.baselines.intensities import normalize
@@ -64,7 +65,7 @@ class VoxelClassifier:
     def note(self) -> str:
         """What was chosen."""
         scales = ", ".join(f"{scale:.3g}" for scale in self.plan.scales)
-        return f"{self.plan.count} features, at scales of {scales} mm"
+        return f"{counted(self.plan.count, 'feature')}, at scales of {scales} mm"
 
     def predict(self, case: Case) -> Segmentation:
         """Labels int16, background outside the non-zero region; disagreement is 1 - the label's probability."""

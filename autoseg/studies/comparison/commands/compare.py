@@ -10,6 +10,7 @@ import typer
 
 from autoseg.cli import options
 from autoseg.cli.values import parse_duration
+from autoseg.log import counted
 
 if TYPE_CHECKING:
     from autoseg.studies.comparison.pipeline.methods import Wishes
@@ -132,7 +133,8 @@ def show_comparison(made: MethodComparison) -> None:
     from autoseg.studies.comparison.report.tables import comparison_tables
 
     found = comparison_tables(made)
-    title = f"{made.dataset}: means over {len(made.comparison.cases)} cases of fold {', '.join(made.folds)}"
+    cases = counted(len(made.comparison.cases), "case")
+    title = f"{made.dataset}: means over {cases} of fold {', '.join(made.folds)}"
     tables.show(title, *_score_rows(found))
     costs = ("", "training cases", "learning", "a case", "longest", "memory [GB]")
     rows = [[one.name, one.trained, one.fit, one.case, one.longest, one.memory] for one in found.methods]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, Workspa
 from autoseg.evaluation.advice import advise
 from autoseg.evaluation.evaluate import evaluate_files
 from autoseg.evaluation.scores import Scores
-from autoseg.log import logger
+from autoseg.log import counted, logger
 from autoseg.processes import usable_cores
 from autoseg.studies.comparison.pipeline.methods import OWN, Method, Wishes, choose_methods
 from autoseg.studies.comparison.pipeline.process import FoldJob, run_fold, written_options
@@ -194,10 +194,14 @@ def _check_kept(kept: MethodFold, method: Method, training: set[str], seed: int,
         raise WorkspaceError(
             f"the result of {method.name} was made with other choices",
             where=folder,
-            got=f"{kept.plugin}, seed {kept.seed}, {len(kept.training)} training cases, options {kept.options}",
-            expected=f"{method.plugin}, seed {seed}, {len(training)} training cases, options {wanted[2]}",
+            got=_choices(kept.plugin, kept.seed, kept.training, kept.options),
+            expected=_choices(method.plugin, seed, training, wanted[2]),
             remedy="remove its folder to run the method anew, or give another --out",
         )
+
+
+def _choices(plugin: str, seed: int, training: Collection[str], options: object) -> str:
+    return f"{plugin}, seed {seed}, {counted(len(training), 'training case')}, options {options}"
 
 
 def _scores(work: _Work, name: str, folds: Sequence[MethodFold]) -> Scores:
@@ -240,7 +244,7 @@ def _conclude(
     ids = [case.id for case in work.validated]
     table = score_table(results, cases=ids, metrics=METRICS, diagonals=diagonals)
     reference = OWN if OWN in results and len(results) > 1 else None
-    logger.info("statistics of %d methods on %d cases", len(results), len(ids))
+    logger.info("statistics of %s on %s", counted(len(results), "method"), counted(len(ids), "case"))
     found = statistics.compare(table, reference=reference, seed=work.seed)
     main = main_label(table)
     place = next(one for one in found.rankings if (one.metric, one.label) == ("dice", main)).place

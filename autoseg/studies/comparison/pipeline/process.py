@@ -23,7 +23,7 @@ from autoseg.data.dataset import Case, Dataset
 from autoseg.data.files import read_case, write_image, write_labels
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import AutosegError
-from autoseg.log import Progress, duration, logger
+from autoseg.log import Progress, counted, duration, logger
 from autoseg.studies.comparison.baselines.protocol import (
     Baseline,
     BaselineContext,
@@ -113,7 +113,7 @@ def run_fold(job: FoldJob) -> MethodFold:
     """
     state, deaths = _State(), 0
     title = f"{job.method.name}, fold {job.fold}"
-    logger.info("%s: learns from %d of %d training cases", title, len(job.training), job.of_training)
+    logger.info("%s: learns from %d of %s", title, len(job.training), counted(job.of_training, "training case"))
     while deaths < _DEATHS and (left := [case for case in job.validation if case.id not in state.cases]):
         state.at = None
         code = _run_process(job, left, state, title)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from autoseg.evaluation.crossvalidation import FOREGROUND
+from autoseg.log import counted
 from autoseg.metrics.table import METRICS, Metric
 from autoseg.records import unknown_name
 from autoseg.studies.comparison.statistics.comparison import Comparison, Interval, PairedDifference, Ranking
@@ -72,7 +73,9 @@ class _Words:
         if d.mean is None or d.p_corrected is None:
             return f"{d.first} and {d.second} cannot be compared {place}: no case has a value."
         if d.first_better == d.second_better == 0:
-            return f"{d.first} and {d.second} have the same {self.metric.title} {place} in all {_cases(d.cases)}."
+            return (
+                f"{d.first} and {d.second} have the same {self.metric.title} {place} in all {counted(d.cases, 'case')}."
+            )
         better = d.better(self.alpha)
         if better is None:
             return self._undecided(d, place)
@@ -87,11 +90,12 @@ class _Words:
             return None
         first = [method for method, place in r.place.items() if place == 1]
         if len(first) > 1:
-            return f"{_and(first)} share the first place {_on(r.label)} ({r.cases} cases)."
+            return f"{_and(first)} share the first place {_on(r.label)} ({counted(r.cases, 'case')})."
         leader = first[0]
         text = (
             f"{leader} ranks first of {len(r.place)} {_on(r.label)} (mean rank {r.mean_rank[leader]:.2f} over "
-            f"{_cases(r.cases)}) and has the first place in {_share(r.shares[leader][0])} of {resamples} resamples"
+            f"{counted(r.cases, 'case')}) and has the first place in {_share(r.shares[leader][0])} of {resamples} "
+            "resamples"
         )
         return f"{text}." if r.tau is None else f"{text}; Kendall's tau of their orders with this one is {r.tau:.2f}."
 
@@ -100,7 +104,7 @@ class _Words:
         won, lost = d.first_better, d.second_better
         if better == d.second:
             won, lost = lost, won
-        cases = f" It is better in {_cases(won)} and worse in {lost}"
+        cases = f" It is better in {counted(won, 'case')} and worse in {lost}"
         ahead = (d.mean or 0.0) * (1 if self.metric.best == "higher" else -1)
         if ahead * d.effect < 0:
             return f"{cases}, but its mean is worse: a few cases decide that."
@@ -111,7 +115,7 @@ class _Words:
     def _undecided(self, d: PairedDifference, place: str) -> str:
         amount = self._amount(d, flipped=False)
         if d.smallest_p >= self.alpha:
-            differing = f"{d.first_better + d.second_better} of {_cases(d.cases)} differing"
+            differing = f"{d.first_better + d.second_better} of {counted(d.cases, 'case')} differing"
             return (
                 f"{d.first} and {d.second} cannot be told apart {place}: with {differing} the test cannot give less "
                 f"than p = {d.smallest_p:.3g} ({d.first} against {d.second}: {amount})."
@@ -155,7 +159,7 @@ def _failures(failures: Mapping[str, Mapping[str, str]], cases: int) -> Iterator
             more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
             count = "counts" if len(failed) == 1 else "count"
             yield (
-                f"{method} failed on {len(failed)} of {_cases(cases)}, which {count} with the worst value: "
+                f"{method} failed on {len(failed)} of {counted(cases, 'case')}, which {count} with the worst value: "
                 f"{', '.join(named)}{more}."
             )
 
@@ -166,8 +170,8 @@ def _missed(comparison: Comparison) -> Iterator[str]:
         for label, count in row.items():
             if count:
                 yield (
-                    f"{method} found nothing of {label} in {count} of {_cases(scored)}, though the reference has it: "
-                    "values that do not exist there count as worst."
+                    f"{method} found nothing of {label} in {count} of {counted(scored, 'case')}, though the reference "
+                    "has it: values that do not exist there count as worst."
                 )
 
 
@@ -177,17 +181,13 @@ def _absent(comparison: Comparison) -> Iterator[str]:
             painted = [f"{method} in {row[label]}" for method, row in comparison.false_alarms.items() if row[label]]
             invented = f" It was painted all the same by {_and(painted)} of them." if painted else ""
             yield (
-                f"The references of {count} of {_cases(len(comparison.cases))} have no {label}: left out for all "
-                f"methods.{invented}"
+                f"The references of {count} of {counted(len(comparison.cases), 'case')} have no {label}: left out for "
+                f"all methods.{invented}"
             )
 
 
 def _on(label: str) -> str:
     return "on the mean over labels" if label == FOREGROUND else f"on {label}"
-
-
-def _cases(count: int) -> str:
-    return "1 case" if count == 1 else f"{count} cases"
 
 
 def _percent(share: float) -> str:

@@ -26,6 +26,7 @@ import numpy as np
 
 from autoseg.errors import ConfigurationError
 from autoseg.evaluation.scores import FOREGROUND, Score, Scores
+from autoseg.log import counted
 from autoseg.metrics.table import METRICS, Metric, select
 from autoseg.records import unknown_name
 
@@ -115,7 +116,7 @@ def score_table(
     if not labels:
         raise ConfigurationError(
             "no method has a score",
-            got=f"{len(results)} methods, {len(ids)} cases",
+            got=f"{counted(len(results), 'method')}, {counted(len(ids), 'case')}",
             expected="at least one method with one scored case",
             remedy="evaluate the predictions first (autoseg evaluate)",
         )

@@ -14,7 +14,7 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageError
 from autoseg.evaluation.matching import check_geometry, files_by_name
 from autoseg.evaluation.scheme import found_scheme, read_scheme
-from autoseg.log import logger
+from autoseg.log import counted, logger
 from autoseg.processes import unordered, usable_cores
 from autoseg.records import read_mapping, unknown_name
 from autoseg.studies.raters.agreement import Agreement, CaseAgreement, agree, summarise_raters
@@ -101,7 +101,7 @@ def name_raters(folders: Sequence[Path]) -> dict[str, Path]:
     paths = [Path(folder).resolve() for folder in folders]
     if len(paths) < 2:
         raise ConfigurationError(
-            "one rater cannot agree with anybody", got=f"{len(paths)} folder", expected="at least two folders"
+            "one rater cannot agree with anybody", got=counted(len(paths), "folder"), expected="at least two folders"
         )
     for path in paths:
         if paths.count(path) > 1:

@@ -13,7 +13,7 @@ from autoseg.data.discovery import discover
 from autoseg.data.image_list import read_image_list
 from autoseg.data.splits import load_splits
 from autoseg.errors import ConfigurationError, DatasetError
-from autoseg.log import logger
+from autoseg.log import counted, logger
 from autoseg.tasks.pretraining.trainer.sources import ImageSource, Sources
 
 
@@ -209,9 +209,9 @@ def _merged(datasets: Sequence[Dataset], cases: Iterable[Case]) -> Dataset:
 def _tell(sources: Sources, hold_out: HoldOut | None) -> None:
     for source in sources.sources:
         weight = "" if source.weight == 1 else f", weight {source.weight:g}"
-        logger.info("%d images of %s%s", len(source.cases), source.folder, weight)
+        logger.info("%s of %s%s", counted(len(source.cases), "image"), source.folder, weight)
     if hold_out is not None:
         held_out = sum(len(source.held_out) for source in sources.sources)
         copies = [copy for source in sources.sources for copy in source.copies]
         more = f", and {len(copies)} with the same voxels ({', '.join(copies[:5])})" if copies else ""
-        logger.info("held out: %d images of fold %d%s", held_out, hold_out.fold, more)
+        logger.info("held out: %s of fold %d%s", counted(held_out, "image"), hold_out.fold, more)

@@ -13,7 +13,7 @@ from autoseg import plugins
 from autoseg.errors import ConfigurationError, PlanError, WorkspaceError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.fingerprint.scan import scan
-from autoseg.log import logger
+from autoseg.log import counted, logger
 from autoseg.pipeline.choices import Deadline, choose_configurations, count_workers, default_seconds
 from autoseg.pipeline.planned import PlannedRun
 from autoseg.pipeline.request import TrainingRequest
@@ -273,8 +273,9 @@ def _plan_for(run: Run, target: Path) -> Plan | None:
         )
     if len(plan.channels) != len(fingerprint.channels):
         logger.info(
-            "note: %s has %d image channels and these images have %d: they are planned by themselves, and the first "
-            "convolution will be adapted", target, len(plan.channels), len(fingerprint.channels),
+            "note: %s has %s and these images have %d: they are planned by themselves, and the first "
+            "convolution will be adapted", target, counted(len(plan.channels), "image channel"),
+            len(fingerprint.channels),
         )  # fmt: skip
         return None
     return plan.with_(dataset=fingerprint.name, configurations=dict(_alone(plan.configurations)))

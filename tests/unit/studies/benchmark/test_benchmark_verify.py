@@ -97,7 +97,7 @@ def test_shapes_spacings_and_values_are_compared(data: Path) -> None:
     ]
     said = texts(made, data)
     assert said[0] == "The image of case case_1 has the shape 5 x 4 x 5, and 3 x 4 x 5 to 4 x 4 x 5 were published."
-    assert said[2] == "The label of case case_2 has the value(s) 9, and only 0, 1, 2 were published."
+    assert said[2] == "The label of case case_2 has the value 9, and only 0, 1, 2 were published."
 
 
 def test_channels_and_dimension_are_compared(data: Path) -> None:
