@@ -17,6 +17,7 @@ from typer.main import get_command
 from autoseg import plugins
 from autoseg.cli.descriptions import describe
 from autoseg.cli.option_records import with_option_records
+from autoseg.errors import PluginError
 
 HELP = ("-h", "--help")
 
@@ -44,9 +45,15 @@ class Verbs(Mapping[str, Any]):
     def __getitem__(self, verb: str) -> Any:
         if verb not in self:
             raise KeyError(verb)
-        alone = typer.Typer(**STYLE)
-        alone.command(verb)(with_option_records(plugins.resolve("command", verb)))
-        return get_command(alone)
+        command, alone = plugins.resolve("command", verb), typer.Typer(**STYLE)
+        try:
+            alone.command(verb)(with_option_records(command))
+            return get_command(alone)
+        except Exception as error:
+            raise PluginError(
+                f"the command {verb!r} cannot be read: {type(error).__name__}: {error}",
+                expected="a function with parameters annotated as Typer needs it, with names that exist at run time",
+            ) from error
 
 
 VERBS = Verbs()

@@ -77,9 +77,14 @@ def test_patience_keeps_short_work_here_and_sends_long_work_away() -> None:
     assert sum(process == os.getpid() for _, process in found) <= 1
 
 
+def _wait(number: int) -> int:
+    time.sleep(0.1)
+    return number
+
+
 @pytest.mark.usefixtures("fresh_logging")
-@pytest.mark.parametrize(("workers", "patience"), [(1, 0.0), (2, 0.0), (2, 1e-9)])
+@pytest.mark.parametrize(("workers", "patience"), [(1, 0.0), (2, 0.0), (2, 0.05)])
 def test_the_progress_counts_every_item(workers: int, patience: float, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="autoseg")
-    assert len(list(unordered(_square, range(6), "squares", workers=workers, patience=patience))) == 6
-    assert [message for message in caplog.messages if message.startswith("squares: 6 in ")]
+    assert sorted(unordered(_wait, range(4), "waits", workers=workers, patience=patience)) == [0, 1, 2, 3]
+    assert [message for message in caplog.messages if message.startswith("waits: 4 in ")]

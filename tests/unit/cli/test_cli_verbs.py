@@ -140,6 +140,21 @@ def test_a_verb_that_cannot_be_imported_is_said_on_standard_error(capsys: pytest
     assert "no_such_module" in error
 
 
+@pytest.mark.parametrize("signature", ["name: NoSuchType", "name: str | int | float"])
+def test_a_command_that_typer_cannot_read_is_said_on_standard_error(
+    signature: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plugins, "_registered", {})
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from __future__ import annotations\nfrom autoseg.plugins import register\n\n"
+        f"@register('command', 'odd')\ndef odd({signature}) -> None: ...\n",
+        encoding="utf-8",
+    )
+    assert run(["--plugin", str(file), "odd", "x"]) == 2
+    assert "the command 'odd' cannot be read" in capsys.readouterr().err
+
+
 def test_kinds_of_two_words_have_a_group_with_an_underscore(monkeypatch: pytest.MonkeyPatch) -> None:
     points = EntryPoints([EntryPoint("mine", "a:b", "autoseg.report_section")])
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **wanted: points.select(**wanted))
