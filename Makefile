@@ -34,7 +34,7 @@ benchmark-peer: $(STAMP) $(PEER_STAMP)  ## compare with nnU-Net v2, installed be
 	  $(if $(PREDICTIONS),--predictions $(PREDICTIONS)) $(if $(PLANS),--plans $(PLANS)) $(BENCHMARK_OPTIONS)
 
 clean:  ## remove everything that was made, .venv too
-	rm -rf $(VENV) $(PEER) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo
+	rm -rf $(VENV) $(PEER) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt

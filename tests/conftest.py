@@ -6,6 +6,18 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+_PROPERTIES = settings(
+    deadline=None,  # time depends on what else the machine does
+    database=None,  # nothing is carried over from one run to the next
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+)
+settings.register_profile("fixed", _PROPERTIES, derandomize=True, max_examples=50)
+settings.register_profile("search", _PROPERTIES, max_examples=1000)
+# the same examples in every run; `pytest --hypothesis-profile=search` looks further, each time elsewhere
+settings.load_profile("fixed")
 
 
 @pytest.fixture
