@@ -28,8 +28,8 @@ _NEGLIGIBLE = 1e-9  # weights of a cubic spline decay by 0.27 a sample; smaller 
 
 
 def resampled_shape(shape: Sequence[int], spacing_from: Sequence[float], spacing_to: Sequence[float]) -> Shape:
-    """Voxels an axis that cover the same extent at another spacing (half to even, as `round`)."""
-    z, y, x = (round(old / new * n) for old, new, n in zip(spacing_from, spacing_to, shape, strict=True))
+    """Voxels an axis that cover the same extent at another spacing (half to even, as `round`), at least one."""
+    z, y, x = (max(1, round(old / new * n)) for old, new, n in zip(spacing_from, spacing_to, shape, strict=True))
     return z, y, x
 
 

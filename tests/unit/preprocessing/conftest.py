@@ -16,7 +16,7 @@ STATISTICS = IntensityStatistics(
 LABELS = LabelScheme(names={"background": 0, "a": 1, "b": 2, "c": 3})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_plan() -> Callable[..., Plan]:
     """A function that makes a plan with one configuration "test"."""
 
