@@ -64,8 +64,9 @@ def parse_labels(description: Mapping[str, Any], where: object) -> LabelScheme:
     names = {name: _single(name, values, where) for name, values in foreground.items() if not regional}
     if regional:
         names = {name: values[0] for name, values in foreground.items() if len(values) == 1}
-    taken = [0, *names.values()] + ([] if ignore_value is None else [ignore_value])
-    if len(set(taken)) < len(taken) and not regional:
+    taken = [0, *names.values()]
+    labelled = {0, *(value for values in foreground.values() for value in values)}
+    if (len(set(taken)) < len(taken) and not regional) or ignore_value in labelled:
         raise DatasetError("two labels have the same value", where=where, got=table, remedy=_REMEDY)
     ordered = dict(sorted(names.items(), key=lambda item: item[1]))
     return LabelScheme(

@@ -32,9 +32,9 @@ class LabelScheme(Record):
 
     @cached_property
     def values(self) -> tuple[int, ...]:
-        """Annotated values in the files, sorted, background (0) first; the ignore value is not among them."""
+        """Annotated values in the files: background (0), then the others sorted; the ignore value is not among them."""
         listed = {0, *self.names.values(), *(v for region in self.regions.values() for v in region)}
-        return tuple(sorted(listed - {self.ignore}))
+        return (0, *sorted(listed - {0, self.ignore}))
 
     @cached_property
     def foreground(self) -> dict[str, tuple[int, ...]]:
@@ -82,8 +82,8 @@ class LabelScheme(Record):
     def decode(self, labels: np.ndarray) -> np.ndarray:
         """Training values 0..K -> file values (the smallest integer type that holds them)."""
         table = np.asarray(self.values)
-        dtype = np.uint8 if table.min() >= 0 and table.max() < 256 else np.int16 if table.max() < 32768 else np.int32
-        return table.astype(dtype)[labels]
+        fitting = (kind for kind in (np.uint8, np.int16, np.int32) if np.array_equal(table.astype(kind), table))
+        return table.astype(next(fitting, np.int64))[labels]
 
     def _refuse(self, labels: np.ndarray, known: list[int]) -> None:
         found = sorted(set(np.unique(labels).tolist()) - set(known))
