@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 _PROPERTIES = settings(
     deadline=None,  # time depends on what else the machine does
     database=None,  # nothing is carried over from one run to the next
-    suppress_health_check=[HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     print_blob=True,
 )
 settings.register_profile("fixed", _PROPERTIES, derandomize=True, max_examples=50)

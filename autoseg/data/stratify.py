@@ -36,11 +36,14 @@ def deal_stratified(
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas, 2011, "On the stratification of multi-label data",
     algorithm 1): the class with the fewest cases left is dealt out first, each of its cases to the fold that lacks it
     most, then to the one with the most room, then by chance. Unlike there a fold that is full takes no more, so that
-    without groups the folds' sizes differ by one case at most; here a group counts with all of its cases.
+    without groups the folds' sizes differ by one case at most; here a group counts with all of its cases, and no fold
+    is left empty.
 
     Args:
         groups: case -> group; a case of its own is a group of one.
         classes: case -> names of the classes that occur in it.
+        folds: at most as many as there are groups.
+        seed: of the shuffling.
     """
     random = np.random.RandomState(seed)
     names = sorted(set(groups.values()))
@@ -65,6 +68,7 @@ def deal_stratified(
             room[fold] -= sizes[group]
             for name, count in held[group].items():
                 wanted[name][fold] -= count
+    _fill_empty(chosen, sizes, room)
     return {case: chosen[group] for case, group in groups.items()}
 
 
@@ -76,3 +80,14 @@ def _neediest(room: Sequence[int], need: Sequence[float], size: int, random: np.
     best = max((round(need[fold], 9), room[fold]) for fold in fitting)
     equal = [fold for fold in fitting if (round(need[fold], 9), room[fold]) == best]
     return equal[random.randint(len(equal))]
+
+
+def _fill_empty(chosen: dict[str, int], sizes: Mapping[str, int], room: list[int]) -> None:
+    """Gives each fold without a group the smallest one of the fullest fold that has several; in place."""
+    for empty in sorted(set(range(len(room))) - set(chosen.values())):
+        members = Counter(chosen.values())
+        several = [group for group, fold in chosen.items() if members[fold] > 1]
+        moved = min(several, key=lambda group: (room[chosen[group]], sizes[group]))
+        room[chosen[moved]] += sizes[moved]
+        room[empty] -= sizes[moved]
+        chosen[moved] = empty
