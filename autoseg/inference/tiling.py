@@ -18,7 +18,7 @@ def tile_starts(image: Sequence[int], tile: Sequence[int], overlap: float = 0.5)
     Args:
         image: spatial shape, at least as large as the tile along every axis.
         tile: shape of a tile.
-        overlap: wanted share of a tile that the next one covers too; 0.5 is half.
+        overlap: wanted share of a tile that the next one covers too; 0.5 is half. Tiles are a voxel apart at least.
 
     Returns:
         Starts in array order, last axis fastest.
@@ -32,7 +32,7 @@ def _axis_starts(image: Sequence[int], tile: Sequence[int], overlap: float) -> l
     for length, size in zip(image, tile, strict=True):
         if size > length:
             raise ValueError(f"a tile of {tuple(tile)} does not fit into an image of {tuple(image)}")
-        wanted = size * (1 - overlap)
+        wanted = max(1.0, size * (1 - overlap))
         count = int(np.ceil((length - size) / wanted)) + 1
         step = (length - size) / (count - 1) if count > 1 else 0.0
         axes.append([int(np.round(step * i)) for i in range(count)])
