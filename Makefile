@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 PEER := .venv-peer
 PEER_STAMP := $(PEER)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types benchmark-peer clean
+.PHONY: help demo test lint types docs benchmark-peer clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
@@ -27,6 +28,9 @@ lint: $(STAMP)  ## check style and formatting
 types: $(STAMP)  ## check types
 	$(BIN)/mypy
 
+docs: $(DOCS_STAMP)  ## build the documentation into site/; dead links and missing pages are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # DATA, MODEL, PREDICTIONS and PLANS are optional folders; without DATA a phantom data set is used.
 benchmark-peer: $(STAMP) $(PEER_STAMP)  ## compare with nnU-Net v2, installed beside; writes docs/benchmarks.md (an hour)
 	$(BIN)/python -m benchmarks.peer --peer-python $(PEER)/bin/python --pages docs \
@@ -34,7 +38,7 @@ benchmark-peer: $(STAMP) $(PEER_STAMP)  ## compare with nnU-Net v2, installed be
 	  $(if $(PREDICTIONS),--predictions $(PREDICTIONS)) $(if $(PLANS),--plans $(PLANS)) $(BENCHMARK_OPTIONS)
 
 clean:  ## remove everything that was made, .venv too
-	rm -rf $(VENV) $(PEER) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo
+	rm -rf $(VENV) $(PEER) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
@@ -44,6 +48,11 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo 'The module venv of $(PYTHON) does not work; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[develop]'
+	@touch $@
+
+# Apart from the rest, so that tests do not wait for what only the site needs.
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	@touch $@
 
 $(PEER_STAMP): benchmarks/peer/requirements.txt benchmarks/peer/requirements-alone.txt
