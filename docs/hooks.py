@@ -1,4 +1,4 @@
-"""What the site's pages get when they are built: the command line's own words. And a look at what a browser would fetch.
+"""What pages get when the site is built, the command line's own words, and a look at what a browser would fetch.
 
 A page asks for generated text by a line `<!-- generated: NAME -->`, NAME being a key of `GENERATED`.
 """

@@ -71,7 +71,9 @@ def test_every_tutorial_is_followed() -> None:
 
 
 def test_a_page_that_is_wrong_fails(tmp_path: Path) -> None:
-    promises = "```bash\nmkdir there\ncd there\n```\n\n```python\n# a.py\nprint(1)\n```\n\n```text\na.py   what it is\n```\n"
+    promises = (
+        "```bash\nmkdir there\ncd there\n```\n\n```python\n# a.py\nprint(1)\n```\n\n```text\na.py   what it is\n```\n"
+    )
     assert follow(promises, tmp_path).returncode == 0
     assert (tmp_path / "there" / "a.py").read_text(encoding="utf-8") == "# a.py\nprint(1)\n"
     assert "promises b.py" in follow("```text\nb.py   what it is\n```\n", tmp_path).stderr
