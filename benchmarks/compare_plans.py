@@ -62,7 +62,7 @@ def fingerprint_of(reference: dict[str, Any]) -> Fingerprint:
             id=f"case_{index:05d}",
             shape=tuple(shape),
             spacing=tuple(spacing),
-            crop_box=tuple((0, edge) for edge in shape),
+            crop_box=((0, shape[0]), (0, shape[1]), (0, shape[2])),
             relative_size=data["median_relative_size_after_cropping"],
             intensities=(None,) * len(reference["channel_names"]),
             class_voxels={},

@@ -35,7 +35,8 @@ def main() -> None:
             conv_stage(2, before, width, (3, 3, 3), (1, 1, 1) if before == 1 else (2, 2, 2))
             for before, width in zip((1, *FEATURES), FEATURES, strict=False)
         )
-    ).to(memory_format=torch.channels_last_3d)
+    )
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     patches = torch.randn(2, 1, *PATCH).contiguous(memory_format=torch.channels_last_3d)
 
     def forward() -> None:

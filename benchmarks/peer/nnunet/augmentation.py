@@ -99,7 +99,8 @@ def measure(store: Path, setting: dict[str, Any], seconds: float, seed: int, out
     warm = time.process_time() + seconds / 2
     while time.process_time() < warm:
         next(loader)
-    count, taken, described = 0, 0.0, []
+    count, taken = 0, 0.0
+    described: list[list[float]] = []
     while taken < seconds:
         start = time.process_time()
         batch = next(loader)

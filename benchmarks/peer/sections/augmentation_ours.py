@@ -111,7 +111,8 @@ def _measure(
         source.batch(step)
         step += 1
     begin()
-    count, taken, described = 0, 0.0, []
+    count, taken = 0, 0.0
+    described: list[list[float]] = []
     while taken < seconds:
         start = time.process_time()
         batch = source.batch(step)
@@ -130,7 +131,7 @@ def profile(folder: Path, setting: dict[str, Any], seconds: float) -> dict[str, 
     """Share of the CPU time by what it is spent on."""
     spent: defaultdict[str, float] = defaultdict(float)
     transforms = {type(step.transform) for step in make_source(folder, setting, 0).policy.steps}
-    parts = {
+    parts: dict[str, list[tuple[Any, str]]] = {
         "reading": [(Store, "read_box")],
         "drawing": [(ClassBalancedSampler, "draw"), (Policy, "draw"), (Policy, "box"), (Source, "_rng")],
         "rotation and scaling": [(kind, "crop") for kind in transforms if hasattr(kind, "crop")],
@@ -167,13 +168,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    answer: dict[str, float] = {}
     if options.action == "make":
-        make(*options.folders, options.setting)
-        answer: dict[str, float] = {}
+        cases, folder = options.folders
+        make(cases, folder, options.setting)
     elif options.action == "measure":
-        answer = {"rate": measure(*options.folders, options.setting, options.seconds, options.seed, options.out)}
+        (folder,) = options.folders
+        answer = {"rate": measure(folder, options.setting, options.seconds, options.seed, options.out)}
     else:
-        answer = profile(*options.folders, options.setting, options.seconds)
+        (folder,) = options.folders
+        answer = profile(folder, options.setting, options.seconds)
     print(json.dumps(answer))
 
 

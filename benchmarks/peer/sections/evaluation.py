@@ -62,14 +62,14 @@ def _ours(context: Context, labels: LabelSet, out: Path) -> Finished:
 
 
 def _peer(context: Context, labels: LabelSet, out: Path) -> Finished:
-    values = (str(value) for value in labels.labels.values())
-    return run(
-        [
-            context.peer_command("nnUNetv2_evaluate_simple"),
-            *(labels.references, labels.predictions, "-l", *values, "-o", out, "-np", str(context.cores)),
-        ],
-        env=context.peer_environment(context.folder("evaluation") / "peer"),
-    )
+    command: list[str | Path] = [
+        context.peer_command("nnUNetv2_evaluate_simple"),
+        labels.references,
+        labels.predictions,
+    ]
+    command += ["-l", *(str(value) for value in labels.labels.values())]
+    command += ["-o", out, "-np", str(context.cores)]
+    return run(command, env=context.peer_environment(context.folder("evaluation") / "peer"))
 
 
 def _differences(labels: LabelSet, ours: Path, peer: Path) -> tuple[int, float, bool]:

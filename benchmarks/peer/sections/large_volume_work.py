@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -164,9 +165,9 @@ def _fitted(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def _let_through(network: UNet) -> None:
     """Adds to the random convolutions at full resolution one that passes the image on, averaged over 3^3 voxels."""
     width, centre = FEATURES[0], (1, 1, 1)
-    first, second = network.encoder[0]  # type: ignore[misc]
-    third, fourth = network.decoder[-1]  # type: ignore[misc]
-    for block in (first, second, third, fourth):
+    blocks: list[Any] = [*network.encoder[0].children(), *network.decoder[-1].children()]
+    first, second, third, fourth = blocks
+    for block in blocks:
         block.conv.weight *= 0.1
         block.norm.bias.fill_(3.0)  # above the activation's bend
     for channel in range(width):

@@ -25,7 +25,8 @@ def measure(context: Context) -> Section:
     sets = (validation_set(context), large_set(context))
     # nnU-Net's search of the large volumes takes a minute; its second run tells what a third would.
     repeats = (context.repeats, min(context.repeats, 2))
-    rows, profile = [], []
+    rows: list[Row] = []
+    profile: list[str] = []
     for labels, count in zip(sets, repeats, strict=True):
         ours, peer = alternate(lambda: _ours(context, labels), lambda: _peer(context, labels), count)  # noqa: B023
         rows += _rows(context, labels, ours, peer)

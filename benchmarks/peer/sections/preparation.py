@@ -161,7 +161,14 @@ def _profile(context: Context, configuration: str) -> tuple[str, ...]:
     """Shares of a pass in one process."""
     script = ROOT / "benchmarks" / "peer" / "sections" / "preparation_profile.py"
     out = _new(context.folder("preparation") / "profile")
-    command = [context.python, "-m", f"benchmarks.peer.sections.{script.stem}", context.data, out, configuration]
+    command: list[str | Path] = [
+        context.python,
+        "-m",
+        f"benchmarks.peer.sections.{script.stem}",
+        context.data,
+        out,
+        configuration,
+    ]
     found = run(command).answer()
     _new(out)
     return tuple(

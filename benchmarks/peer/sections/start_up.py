@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from statistics import median
 
 from benchmarks.peer.context import Context
@@ -33,12 +35,11 @@ def measure(context: Context) -> Section:
     floor = Floor(seconds=median(python), how="start and end of the Python interpreter alone")
     rows = []
     for words, (name, *options), required in COMMANDS:
-        ours, peer = (*context.autoseg, *words), (context.peer_command(name), *options)
+        ours = (*context.autoseg, *words)
+        peer: list[str | Path] = [context.peer_command(name), *options]
         environment = context.peer_environment(context.folder("start_up"))
-        first, *runs = zip(
-            *alternate(lambda o=ours: run(o), lambda p=peer, e=environment: run(p, env=e), context.repeats + 1),
-            strict=True,
-        )
+        sides = alternate(partial(run, ours), partial(run, peer, env=environment), context.repeats + 1)
+        first, *runs = zip(*sides, strict=True)
         assert all(part.output for part in first), "no help was shown"
         row = Row(
             setting=f"`autoseg {' '.join(words)}` and `{' '.join((name, *options))}`",

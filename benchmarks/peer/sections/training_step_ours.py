@@ -38,7 +38,7 @@ ENDLESS = 10**9  # steps of a schedule of which only the first are done: the rat
 class OneBatch:
     """A task of the training loop (see `autoseg.training.task.Task`) that sees the same batch in every step."""
 
-    labels = ()
+    labels: tuple[str, ...] = ()
 
     def __init__(self, plan: ConfigurationPlan, network: nn.Module, batch: Batch) -> None:
         self.network, self._batch = network, batch
