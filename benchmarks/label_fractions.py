@@ -33,8 +33,10 @@ from benchmarks.pretraining.page import Row, csv_rows, page, panels, plot
 
 
 def run(experiment: Experiment, arms: list[Arm], draws: list[Draw], wanted: dict[int, Draw]) -> dict[Arm, str]:
-    """Trains what is not trained yet; returns why arms failed. Arms are pretrained first, then all are trained on the
-    labels of the draws asked for."""
+    """Trains what is not trained yet; returns why arms failed.
+
+    Arms are pretrained first, then all are trained on the labels of the draws asked for.
+    """
     failures: dict[Arm, str] = {}
     experiment.plan(draws)
     for arm in arms:
@@ -88,6 +90,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
+    """The command."""
     options = _arguments()
     asked = [plugins.names("pretraining") if name == "all" else [name] for name in options.methods.split(",")]
     arms = list(dict.fromkeys((Arm(SCRATCH), *map(Arm.of, chain.from_iterable(asked)))))

@@ -145,6 +145,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
+    """The command."""
     options = _arguments()
     torch.set_num_threads(options.threads)
     models = dict(options.model)

@@ -321,6 +321,7 @@ def _measured(methods: dict[str, Method], pairs: Sequence[tuple[Section, Section
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--methods", default="multi-stage,drmime,simpleitk-affine,simpleitk-bspline,landmarks")

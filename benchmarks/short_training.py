@@ -71,6 +71,7 @@ def train(source: Run, folder: Path, width: int, optimizer: OptimizerConfig, sec
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--seconds", type=float, default=270)

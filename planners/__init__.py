@@ -1,0 +1,1 @@
+"""Policy: planners decide what a data set, a device and a time call for. One file a family."""

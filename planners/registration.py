@@ -43,11 +43,11 @@ _COARSER = 1.05  # a step of the search for a spacing that fits
 
 
 def plan(fingerprint: Fingerprint, labels: LabelScheme, context: PlanContext) -> Plan:
-    """One configuration on all of the image: `2d` for planes, `3d_fullres` for volumes, or `3d_lowres` where the
-    median spacing would need more memory or time than there is.
+    """One configuration on all of the image, on the median spacing or a coarser one that memory and time allow.
 
-    The spacing is the median along each axis, the grid holds the largest case. Where every case has labels they take
-    part in the training. Axes stay in the order of the files.
+    It is `2d` for planes, `3d_fullres` for volumes, and `3d_lowres` where the median spacing needs too much. The
+    spacing is the median along each axis, the grid holds the largest case. Where every case has labels they take part
+    in the training. Axes stay in the order of the files.
 
     Raises:
         PlanError: there is no case, or a spacing is not positive.

@@ -29,11 +29,11 @@ _MOST_SCANS = 12
 
 
 def group_cases(identifiers: Iterable[str], group_by: str) -> dict[str, str]:
-    """The group of each case.
+    r"""The group of each case.
 
     Args:
         identifiers: of all cases.
-        group_by: a regular expression with one group, searched for in every identifier (`patient(\\d+)_`), or
+        group_by: a regular expression with one group, searched for in every identifier (`patient(\d+)_`), or
             `FILE.csv:COLUMN`, a table with a row a case. Its identifiers stand in the column `case`, `id` or
             `identifier`, else in the first.
 

@@ -1,1 +1,1 @@
-
+"""A data set, measured: sizes, spacings, intensities and classes of every case, for the planner."""

@@ -248,8 +248,11 @@ def _chosen_folds(run: Run, name: str, folds: Sequence[str] | None) -> dict[str,
 
 
 def _same_folds(run: Run, name: str, folds: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The first stage's folds for the second's: the same, or all where these are not trained (a model of all data
-    learns from the first stage's predictions of every fold, so that the first stage has no fold of all data)."""
+    """The first stage's folds for the second's: the same, or all where these are not trained.
+
+    A model of all data learns from the first stage's predictions of every fold, so that the first stage has no fold of
+    all data.
+    """
     trained = trained_folds(run, name)
     return folds if all(key in trained for key in folds) else None
 

@@ -123,4 +123,5 @@ def fold_names(folds: str | Sequence[str]) -> tuple[str, ...] | None:
 
 
 def names_of(text: str) -> list[str]:
+    """Names that are joined by commas."""
     return [part.strip() for part in text.split(",") if part.strip()]

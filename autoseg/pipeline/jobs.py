@@ -62,8 +62,7 @@ def list_jobs(
 
 
 def _job(fold_state: FoldState, name: str, fold: str, *, validates: bool, feeds: bool) -> Job:
-    """The training of a fold with where it stands; one that `feeds` a second stage is only finished with the labels
-    for it."""
+    """The training of a fold with where it stands; one that `feeds` a second stage also needs the labels for it."""
     standing = fold_state.standing(validates=validates, feeds=feeds)
     if standing == "finished":
         return Job(name, fold, standing, progress=1.0, seconds=0.0)

@@ -46,7 +46,7 @@ def out_of_plane_axis(spacing_from: Sequence[float], spacing_to: Sequence[float]
 
 
 def axis_matrix(length_in: int, length_out: int, order: int) -> np.ndarray:
-    """Interpolation along one axis as a matrix: `out = axis_matrix(n, m, order) @ samples`.
+    """Interpolation along one axis as a matrix, whose product with the samples is the output.
 
     Sample i of the output lies at `(i + 0.5) * length_in / length_out - 0.5` of the input; beyond the outermost
     centres the edge value is repeated.

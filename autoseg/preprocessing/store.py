@@ -265,8 +265,10 @@ def compress(array: np.ndarray, patch_size: Sequence[int]) -> bytes:
 
 
 def _load_blosc2() -> Any:
-    """The library, imported when arrays are first touched: that takes a quarter of a second, and most commands only
-    look at a store's records."""
+    """The library, imported when arrays are first touched.
+
+    That takes a quarter of a second, and most commands only look at a store's records.
+    """
     import blosc2
 
     return blosc2

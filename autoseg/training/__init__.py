@@ -1,1 +1,1 @@
-"""The training loop and its services. It knows no task: what is trained stands in `autoseg.trainers`."""
+"""The training loop and its services. It knows no task: what is trained stands in `autoseg.tasks`."""

@@ -93,8 +93,10 @@ class Panel:
 
 
 def panels(rows: Sequence[Row], steps: int) -> list[Panel]:
-    """Over the labelled cases at so many steps, and over the steps at the cases with most of them; each only if there
-    are two values or more to join by a line."""
+    """Over the labelled cases at so many steps, and over the steps at the cases with most of them.
+
+    Each only if there are two values or more to join by a line.
+    """
     cells = {(row.arm, effect.steps, effect.cases): effect.dice for row in rows for effect in row.effects}
     lengths: dict[int, set[int]] = {}
     for _, length, count in cells:

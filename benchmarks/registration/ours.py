@@ -26,8 +26,9 @@ Method = Callable[[Image, Image], Result]
 
 
 def find_method(name: str, models: dict[str, Path], seed: int = 0) -> Method:
-    """A method by its name: `centred`; one of `models`, behind a colon the updates of a pair after the network; or a
-    plug-in, behind a colon its stages.
+    """A method by its name: `centred`, one of `models`, or a plug-in.
+
+    Behind a colon stand the updates of a pair after a model's network, or the stages of a plug-in.
 
     Raises:
         ConfigurationError: nobody knows the name, or a stage is wrong.

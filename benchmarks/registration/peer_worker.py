@@ -93,7 +93,7 @@ def simpleitk_demons(fixed: Scan, moving: Scan, clock: Clock) -> np.ndarray:
 
 
 def ants_registration(fixed: Scan, moving: Scan, clock: Clock, **options: Any) -> np.ndarray:
-    """antspyx's `registration` with its own settings but for `options`."""
+    """`registration` of antspyx with its own settings but for `options`."""
     import ants
 
     still, other = (ants.from_numpy(one.array.T, spacing=one.spacing[::-1]) for one in (fixed, moving))
@@ -241,6 +241,7 @@ def _answers(method: Method, requests: Iterator[str]) -> Iterator[dict[str, Any]
 
 
 def main() -> None:
+    """The command."""
     # What the libraries print must not get between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -79,8 +79,10 @@ def register_affine(fixed: Image, moving: Image, start: Alignment, *, iterations
 def register_demons(
     levels: Sequence[tuple[Image, Image, int]], start: Alignment, *, smoothing: float = 1.0
 ) -> Alignment:
-    """`start` followed by the free deformation of symmetric-force demons (Vercauteren et al., 2009,
-    doi:10.1016/j.neuroimage.2008.10.040), after the moving image's histogram was matched to the fixed one's.
+    """`start` followed by the free deformation of symmetric-force demons.
+
+    The moving image's histogram is matched to the fixed one's first. Source: Vercauteren et al., 2009,
+    doi:10.1016/j.neuroimage.2008.10.040.
 
     Args:
         levels: (fixed, moving, iterations) of the same two images from coarse to fine, one channel each, float32.

@@ -64,11 +64,11 @@ def mean_of_labels(values: np.ndarray) -> float | None:
 
 
 def bootstrap_intervals(values: np.ndarray, *, seed: int = 0) -> tuple[tuple[Interval | None, ...], Interval | None]:
-    """Percentile intervals of the labels' means over the cases and of `mean_of_labels` (Efron 1979, Annals of
-    Statistics 7(1)).
+    """Percentile intervals of the labels' means over the cases and of `mean_of_labels`.
 
-    Cases are drawn with replacement, all labels of a case together. The intervals say how much the means depend on
-    which cases there are; that another training of the same length gives other weights is not in them.
+    Cases are drawn with replacement, all labels of a case together (Efron 1979, Annals of Statistics 7(1)). The
+    intervals say how much the means depend on which cases there are; that another training of the same length gives
+    other weights is not in them.
 
     Args:
         values: (cases, labels), NaN where a value does not exist.
@@ -172,6 +172,6 @@ def value_text(metric: Metric, value: float | None) -> str:
 
 
 def few_of(part: int, whole: int) -> str:
-    """ "one fold of five"; numbers beyond ten in digits."""
+    """Words such as "one of five"; numbers beyond ten in digits."""
     words = [_NUMBERS[n] if n < len(_NUMBERS) else str(n) for n in (part, whole)]
     return f"{words[0]} fold{'' if part == 1 else 's'} of {words[1]}"

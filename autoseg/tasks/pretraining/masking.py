@@ -78,8 +78,10 @@ class TargetBlocks(Record):
         return self
 
     def draw(self, rng: np.random.Generator, grid: Sequence[int]) -> ContextAndTargets:
-        """One context and its targets. On a grid so small that a draw leaves too little context, fewer cells are asked
-        for: the last targets become copies of the first, then the context is all that is no target.
+        """One context and its targets.
+
+        On a grid so small that a draw leaves too little context, fewer cells are asked for: the last targets become
+        copies of the first, then the context is all that is no target.
 
         Raises:
             TrainingError: a grid of fewer than two cells.

@@ -122,8 +122,10 @@ class Setting(Record):
         return Frame(tuple(size), spacing[len(spacing) - len(size) :])
 
     def smaller(self, share: float) -> Shape:
-        """A view of about that share of the patch's lengths: whole blocks, and at least two along an axis if it has
-        two, so that the coarsest features have more than one place."""
+        """A view of about that share of the patch's lengths, in whole blocks.
+
+        At least two along an axis if it has two, so that the coarsest features have more than one voxel.
+        """
         cells = (
             min(cells, max(2, round(n * share / block)))
             for n, cells, block in zip(self.configuration.patch_size, self.grid, self.block, strict=True)

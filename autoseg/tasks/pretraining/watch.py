@@ -66,11 +66,11 @@ def look(
     *,
     assignment: Tensor | None = None,
 ) -> Health:
-    """Measures embeddings (N, F) of different images, and those of a second view of each if given, and judges; so with
-    the probabilities (N', K) of prototypes, of the same images, where there are any.
+    """Measures and judges embeddings (N, F) of different images, and those of a second view of each if given.
 
-    Embeddings of several steps are to be laid together until there are `least_samples`, since a small batch has a
-    small rank whatever the network does. Values that are not finite count as collapsed.
+    So also the probabilities (N', K) of prototypes, of the same images, where there are any. Embeddings of several
+    steps are to be laid together until there are `least_samples`, since a small batch has a small rank whatever the
+    network does. Values that are not finite count as collapsed.
     """
     rules = rules or CollapseRules()
     embeddings = embeddings.double()
@@ -125,7 +125,7 @@ def relative_deviation(embeddings: Tensor) -> Tensor:
 
 
 def effective_rank(matrix: Tensor) -> Tensor:
-    """exp of the entropy of the singular values as shares of their sum, for (N, F).
+    """The exponential of the entropy of the singular values as shares of their sum, for (N, F).
 
     k equal singular values give k; a matrix of zeros gives 0.
 
@@ -148,8 +148,8 @@ def alignment(first: Tensor, second: Tensor, power: float = 2.0) -> Tensor:
 
 
 def uniformity(embeddings: Tensor, t: float = 2.0) -> Tensor:
-    """log of the mean over pairs of exp(-t distance^2) of directions (N, F), N at least 2; 0 if all are the same.
+    """The logarithm of the mean over pairs of exp(-t distance^2) of directions (N, F), N at least 2.
 
-    Source: Wang and Isola 2020, arXiv:2005.10242, section 4.1.2.
+    It is 0 if all are the same. Source: Wang and Isola 2020, arXiv:2005.10242, section 4.1.2.
     """
     return torch.pdist(functional.normalize(embeddings, dim=1)).square().mul(-t).exp().mean().log()

@@ -116,8 +116,11 @@ def _row(context: Context, work: Work) -> Row:
 
 
 def compare(ours: np.ndarray, peer: np.ndarray) -> tuple[str, bool]:
-    """Statistics (n, len(NAMES)) of patches of both sides: their largest Kolmogorov-Smirnov distance, and whether it
-    is one that equal distributions have."""
+    """The largest Kolmogorov-Smirnov distance of both sides, and whether equal distributions have such a one.
+
+    Args:
+        ours, peer: statistics of patches, (n, len(NAMES)) each.
+    """
     limit = sqrt(-log(CHANCE / len(NAMES) / 2) / 2 * (1 / len(ours) + 1 / len(peer)))
     # A patch that shows a whole normalised image has a mean of zero but for rounding, which is not compared.
     columns = zip(ours.T.round(_DECIMALS), peer.T.round(_DECIMALS), strict=True)

@@ -28,6 +28,7 @@ def _finished(part: str) -> None:
 
 
 def main(run: Path, image: Path) -> None:
+    """The command."""
     predictor = Predictor.load(run, device="cpu", mirroring=False)
     (model,) = predictor.models
     _finished("loading the model")

@@ -142,8 +142,11 @@ def score_table(
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """What the results say: values (methods, cases, labels, metrics), NaN where there is none; predicted voxels
-    (methods, cases, labels), NaN without a result; failed (methods, cases); absent (cases, labels)."""
+    """What the results say.
+
+    Values (methods, cases, labels, metrics), NaN where there is none; predicted voxels (methods, cases, labels), NaN
+    without a result; failed (methods, cases); absent (cases, labels).
+    """
 
     values: np.ndarray
     predicted: np.ndarray

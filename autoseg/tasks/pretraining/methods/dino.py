@@ -68,7 +68,7 @@ class DINO(ViewMethod):
         return nn.ModuleDict({"head": head})
 
     def online(self, network: PretrainingNetwork, batch: ViewBatch) -> Outputs:
-        """ "logits" of all views, (V, B, prototypes); for the watch, what the large ones would be as targets."""
+        """The "logits" of all views, (V, B, prototypes); for the watch, what the large ones would be as targets."""
         vectors, head = network.vectors(batch.views), network.heads["head"]
         logits = torch.stack([head(vector) for vector in vectors])
         large = logits[:GLOBAL_VIEWS].detach().float() - head.centre  # type: ignore[operator]
@@ -76,7 +76,7 @@ class DINO(ViewMethod):
         return {"logits": logits, "embedding": watched(vectors[:GLOBAL_VIEWS]), "assignment": assignment}
 
     def target(self, network: PretrainingNetwork, batch: ViewBatch) -> Outputs:
-        """ "logits" of the large views, (2, B, prototypes), and the "centre" before this batch."""
+        """The "logits" of the large views, (2, B, prototypes), and the "centre" before this batch."""
         head = network.heads["head"]
         logits = torch.stack([head(vector) for vector in network.vectors(batch.views[:GLOBAL_VIEWS])])
         return {"logits": logits, "centre": head.centre.clone()}  # type: ignore[union-attr,operator]

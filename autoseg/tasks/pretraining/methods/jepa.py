@@ -62,7 +62,7 @@ class JEPA(ViewMethod):
         return {"cells": cells, "embedding": watched([pooled_visible(features, hidden)])}
 
     def target(self, network: PretrainingNetwork, batch: ViewBatch) -> Outputs:
-        """ "cells" (B, F, *grid) of the whole patch, each with mean 0 and variance 1 over its features."""
+        """The "cells" (B, F, *grid) of the whole patch, each with mean 0 and variance 1 over its features."""
         features = network.stages(batch.views[0])[-1].movedim(1, -1)
         return {"cells": functional.layer_norm(features, features.shape[-1:]).movedim(-1, 1)}
 

@@ -40,8 +40,10 @@ class Rotation(ViewMethod):
 
     @property
     def size(self) -> Shape:
-        """Voxels of a view: the patch, or the median image where that is smaller, in whole blocks; of one length, two
-        blocks at least, along axes that are exchanged."""
+        """Voxels of a view: the patch, or the median image where that is smaller, in whole blocks.
+
+        Of one length, two blocks at least, along axes that are exchanged.
+        """
         configuration, block = self.setting.configuration, self.setting.block
         median = configuration.median_shape[-configuration.dimension :]
         patch = [min(n, int(m)) for n, m in zip(configuration.patch_size, median, strict=True)]
@@ -70,7 +72,7 @@ class Rotation(ViewMethod):
         return nn.ModuleDict({"classifier": mlp((self.setting.vector, self.hidden, len(self.turns)), "none")})
 
     def online(self, network: PretrainingNetwork, batch: ViewBatch) -> Outputs:
-        """ "logits" of the rotations, (B, R)."""
+        """The "logits" of the rotations, (B, R)."""
         vectors = network.vectors(batch.views)
         return {"logits": network.heads["classifier"](vectors[0]), "embedding": watched(vectors)}
 

@@ -286,8 +286,7 @@ def _alone(configurations: Mapping[str, ConfigurationPlan]) -> Mapping[str, Conf
 
 
 def _embed(run: Run, name: str, adaptation: Adaptation) -> Adaptation:
-    """Puts the adaptation plan into the final checkpoint, with the images it has seen, so that the file alone tells
-    all."""
+    """Puts the adaptation plan and the images it has seen into the final checkpoint: the file alone tells all."""
     seen = Sources.load(sources_file(run)).digests.values()
     complete = adaptation.model_copy(update={"images": tuple(sorted(set(seen)))})
     file = run.fold(name, ALL_DATA).final

@@ -127,8 +127,10 @@ class PretrainingTask:
         return self.method.loss(network(batch), target, batch)
 
     def validation(self, network: nn.Module, batch: ViewBatch) -> tuple[Tensor, Tensor]:
-        """Loss, and embeddings (views, images, F) with the method's assignments behind them; those of other batches
-        are zero, so that they add up."""
+        """Loss, and embeddings (views, images, F) with the method's assignments behind them.
+
+        Those of other batches are zero, so that they add up.
+        """
         assert self._follower is not None
         online = network(batch)
         loss = self.method.loss(online, self._follower.target(batch), batch)

@@ -49,8 +49,10 @@ class VelocityNetwork(nn.Module):
             below = width
 
     def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None, *, both_ways: bool = False) -> list[Tensor]:
-        """Velocities (B, D, *) of all levels, fine to coarse, each in voxels of its own grid; (2 B, D, *) both ways,
-        the swapped pairs after the others."""
+        """Velocities (B, D, *) of all levels, fine to coarse, each in voxels of its own grid.
+
+        Both ways they are (2 B, D, *), the swapped pairs after the others.
+        """
         if both_ways and weight is not None:
             weight = torch.cat((weight, weight))
         pyramids = self._pyramids(fixed, moving, both_ways)

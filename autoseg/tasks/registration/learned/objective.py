@@ -31,7 +31,8 @@ class Objective(Protocol):
     def __call__(
         self, flow: Flow, batch: PairBatch, *, swapped: Flow | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """
+        """The loss of a batch.
+
         Args:
             flow: what the network says of the batch.
             batch: its images, and what the plan's supervision asks for.

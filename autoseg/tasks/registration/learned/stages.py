@@ -83,7 +83,8 @@ class Refinement(nn.Module):
         self.modulation = nn.Linear(code, 2 * width) if code else None
 
     def forward(self, features: tuple[Tensor, ...], state: Tensor | None, code: Tensor | None) -> Tensor:
-        """
+        """The state of this stage, from features of the images and the coarser stage's.
+
         Args:
             features: of the pair, or of the fixed and the warped moving image, (B, F, *S) each.
             state: of the coarser stage, (B, F', *S / 2), or None at the coarsest.

@@ -81,8 +81,10 @@ class RegistrationTask:
         return self._loss(flow, batch.data, swapped=swapped)[0]
 
     def validation(self, network: nn.Module, batch: Pairs) -> tuple[Tensor, Tensor]:
-        """Loss, and counts (3, labels): overlap, voxels of the fixed and of the warped label; without labels (2, 1):
-        the sum of correlations and their number."""
+        """Loss, and counts (3, labels): overlap, voxels of the fixed and of the warped label.
+
+        Without labels they are (2, 1): the sum of correlations and their number.
+        """
         data = batch.data
         flow, swapped = register_batch(network, self.plan, data)
         loss, _ = self._judge(flow, data, swapped=swapped)

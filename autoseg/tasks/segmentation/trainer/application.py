@@ -128,8 +128,11 @@ def _part(folder: Path, rank: int, count: int) -> Path:
 
 
 def _merge(folder: Path, count: int, earlier: Mapping[str, CaseEstimate], reliability: Reliability | None) -> None:
-    """Makes one file of the parts if all are there. The process that finishes last finds them all; where two finish
-    at once both may, write the same, and the parts may vanish while the second reads them."""
+    """Makes one file of the parts if all are there.
+
+    The process that finishes last finds them all; where two finish at once both may, write the same, and the parts may
+    vanish while the second reads them.
+    """
     parts = [_part(folder, rank, count) for rank in range(count)]
     if not all(part.exists() for part in parts):
         return
