@@ -29,7 +29,7 @@ types: $(STAMP)  ## check types
 	$(BIN)/mypy
 
 docs: $(DOCS_STAMP)  ## build the documentation into site/; dead links and missing pages are errors
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # DATA, MODEL, PREDICTIONS and PLANS are optional folders; without DATA a phantom data set is used.
 benchmark-peer: $(STAMP) $(PEER_STAMP)  ## compare with nnU-Net v2, installed beside; writes docs/benchmarks.md (an hour)

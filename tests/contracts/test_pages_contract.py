@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md tells a newcomer to open exists."""
+"""What CONTRIBUTING.md tells a newcomer to open exists, and so do the pages that README.md leads to."""
 
 from __future__ import annotations
 
@@ -21,3 +21,9 @@ def test_the_table_has_twenty_tasks_and_more() -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_exists(path: str) -> None:
     assert (ROOT / path).is_dir() if path.endswith("/") else (ROOT / path).is_file()
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 5
+    assert not [link for link in links if not (ROOT / link).is_file()]
