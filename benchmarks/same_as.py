@@ -111,6 +111,7 @@ def _indented(texts: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Compares the versions and prints the table; 1 where anything differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", metavar="OLD_CHECKOUT", type=Path, help="folder that holds the old version's packages")
     parser.add_argument("--only", metavar="PART,...", help="parts; what they need is done and compared as well")

@@ -13,8 +13,8 @@ from autoseg import plugins
 def describe(kind: str) -> dict[str, str]:
     """Name -> one line about each plug-in of a kind, without its full stop.
 
-    It is the first of the docstring of a function or class, or the `description` that a record is made with; empty
-    where it cannot be told. The order is that of `plugins.addresses`.
+    It is the first of the docstring of a function or class, or the `description` that a record is made with, or the
+    string below a constant; empty where it cannot be told. The order is that of `plugins.addresses`.
     """
     return {name: _first_line(kind, name, address) for name, address in plugins.addresses(kind).items()}
 
@@ -26,9 +26,9 @@ def _first_line(kind: str, name: str, address: str | None) -> str:
 
 
 def _own_description(plugin: object) -> str | None:
-    """The docstring of a function or class; the description of a record."""
+    """The docstring of a function or class, of a network family that of what builds it; the description of a record."""
     described = getattr(plugin, "description", None)
-    return described if isinstance(described, str) else inspect.getdoc(plugin)
+    return described if isinstance(described, str) else inspect.getdoc(getattr(plugin, "build", plugin))
 
 
 def _read_description(address: str) -> str | None:
@@ -40,10 +40,12 @@ def _read_description(address: str) -> str | None:
         return None
     if spec is None or spec.origin is None or not spec.has_location:
         return None
-    for node in ast.parse(Path(spec.origin).read_bytes()).body:  # the parser finds the file's encoding
+    body = ast.parse(Path(spec.origin).read_bytes()).body  # the parser finds the file's encoding
+    for node, after in zip(body, [*body[1:], None], strict=True):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
             return ast.get_docstring(node)
         if isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets) and isinstance(node.value, ast.Call):
-            texts = (one.value for one in node.value.keywords if one.arg == "description")
+            below = [after.value] if isinstance(after, ast.Expr) else []
+            texts = [*(one.value for one in node.value.keywords if one.arg == "description"), *below]
             return next((str(text.value) for text in texts if isinstance(text, ast.Constant)), None)
     return None

@@ -1,5 +1,4 @@
-"""A run's summary.json: the scores of every configuration and ensemble, the best of them, and what its estimates are
-worth."""
+"""What summary.json of a run holds: the scores of every configuration and ensemble, and the best of them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What two versions of the project are compared by, bit for bit."""
