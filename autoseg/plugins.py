@@ -207,20 +207,21 @@ def resolve(kind: str, name: str) -> Any:
 
     Raises:
         ConfigurationError: the name is not known (with the nearest known one, and how to load a third party's).
-        PluginError: its module cannot be imported.
+        PluginError: its module cannot be imported, or it cannot be called as its kind is (`plugin_calls.CALLS`).
     """
     _check_kind(kind)
     if name in _registered.get(kind, {}):
-        return _registered[kind][name]
+        return _checked(kind, name, _registered[kind][name])
     if name in BUILT_IN[kind]:
         module, _, attribute = BUILT_IN[kind][name].partition(":")
         return getattr(importlib.import_module(module), attribute)
     for point in _entry_points(kind):
         if point.name == name:
             try:
-                return point.load()
+                plugin = point.load()
             except Exception as error:
                 raise PluginError(f"the {kind} {name!r} cannot be imported: {error}", where=point.value) from error
+            return _checked(kind, name, plugin)
     raise _unknown(
         kind,
         name,
@@ -243,6 +244,14 @@ def load_file(path: str | Path) -> None:
         raise
     except Exception as error:
         raise PluginError(f"the plug-in file fails: {type(error).__name__}: {error}", where=path) from error
+
+
+def _checked(kind: str, name: str, plugin: Any) -> Any:
+    """A third party's plug-in, whose signature is looked at; those of this project are by their tests."""
+    from autoseg.plugin_calls import check_call
+
+    check_call(kind, name, plugin)
+    return plugin
 
 
 def _check_kind(kind: str) -> None:

@@ -12,6 +12,7 @@ PACKAGES = ("autoseg", "planners", "datasets_spec")
 
 FLOORS: Mapping[str, int] = {
     **dict.fromkeys(("autoseg.errors", "autoseg.records", "autoseg.plugins", "autoseg.log", "autoseg.version"), 0),
+    "autoseg.plugin_calls": 0,
     **dict.fromkeys(("autoseg.workspace", "autoseg.processes", "autoseg.provenance", "autoseg.allocation"), 1),
     "autoseg.run_state": 1,
     **dict.fromkeys(("autoseg.data", "autoseg.plan.record", "datasets_spec"), 1),
@@ -39,6 +40,8 @@ SIBLINGS = {
     ("autoseg.records", "autoseg.errors"),
     ("autoseg.plugins", "autoseg.errors"),
     ("autoseg.plugins", "autoseg.records"),
+    ("autoseg.plugins", "autoseg.plugin_calls"),
+    ("autoseg.plugin_calls", "autoseg.errors"),
     ("autoseg.run_state", "autoseg.workspace"),
     ("autoseg.data", "autoseg.processes"),
     ("autoseg.plan.record", "autoseg.data"),
