@@ -13,7 +13,7 @@ from autoseg.cli.values import parse_duration
 from autoseg.log import counted
 
 if TYPE_CHECKING:
-    from autoseg.studies.comparison.pipeline.methods import Wishes
+    from autoseg.studies.comparison.pipeline.methods import MethodChoice
     from autoseg.studies.comparison.report.tables import ComparisonTables
     from autoseg.studies.comparison.statistics.method_comparison import MethodComparison
 
@@ -86,22 +86,22 @@ def compare(
     differences with corrected tests, time and memory; all else is in the report. A case that a method fails on counts
     with the worst value.
     """
-    wishes = _wishes(methods)
+    chosen = _method_choice(methods)
     options.follow_along_or_lead(out / "run.log")
     from autoseg.studies.comparison.pipeline import compare
+    from autoseg.studies.comparison.pipeline.methods import ComparisonRequest
 
-    made = compare.compare(
-        dataset,
-        out,
-        wishes,
+    request = ComparisonRequest(
+        methods=chosen,
         folds=methods.folds,
         splits=splits,
         seed=seed or 0,
         workers=workers,
         resume=resume,
-        plugin_files=options.plugin_files(context),
-        command=options.command_line(context),
+        plugin_files=tuple(options.plugin_files(context)),
+        command=tuple(options.command_line(context)),
     )
+    made = compare.compare(dataset, out, request)
     show_comparison(made)
     typer.echo(f"all numbers: {out / 'comparison.json'}")
     typer.echo(f"report: {out / 'report.html'}")
@@ -112,11 +112,11 @@ def compare(
         raise typer.Exit(2)
 
 
-def _wishes(methods: Methods) -> Wishes:
+def _method_choice(methods: Methods) -> MethodChoice:
     """What is asked of the methods; wrong words are refused."""
-    from autoseg.studies.comparison.pipeline.methods import Wishes
+    from autoseg.studies.comparison.pipeline.methods import MethodChoice
 
-    return Wishes(
+    return MethodChoice(
         names=methods.methods,
         run=methods.run,
         predictions={name: Path(folder) for name, folder in map(_named_folder, methods.predictions or ())},

@@ -18,7 +18,7 @@ from autoseg.evaluation.evaluate import evaluate_files
 from autoseg.evaluation.scores import Scores
 from autoseg.log import counted, logger
 from autoseg.processes import usable_cores
-from autoseg.studies.comparison.pipeline.methods import OWN, Method, Wishes, choose_methods
+from autoseg.studies.comparison.pipeline.methods import OWN, ComparisonRequest, Method, choose_methods
 from autoseg.studies.comparison.pipeline.process import FoldJob, run_fold, written_options
 from autoseg.studies.comparison.report.page import write_comparison_report
 from autoseg.studies.comparison.statistics import comparison as statistics
@@ -32,19 +32,7 @@ METRICS = ("dice", "nsd", "hd95", "assd")
 """What is compared; all other metrics are in each method's summary.json."""
 
 
-def compare(
-    dataset: Path,
-    out: Path,
-    wishes: Wishes,
-    *,
-    folds: str = "0",
-    splits: Path | None = None,
-    seed: int = 0,
-    workers: int | None = None,
-    resume: bool = False,
-    plugin_files: Sequence[Path] = (),
-    command: Sequence[str] = (),
-) -> MethodComparison:
+def compare(dataset: Path, out: Path, request: ComparisonRequest) -> MethodComparison:
     """Fits each method on the training cases of each fold, predicts the validation cases, and compares the scores.
 
     Writes into `out`: `<method>/` with the predictions, `fold_<k>.json` (times, memory, failures) and `summary.json`
@@ -54,14 +42,7 @@ def compare(
     Args:
         dataset: folder in one of the accepted layouts.
         out: folder to make, or to go on with (`resume`).
-        wishes: which methods, and what they need.
-        folds: "all", or numbers separated by commas.
-        splits: file of the folds; None takes those of the given run, else nnU-Net's.
-        seed: of all random numbers.
-        workers: processes or threads of a method and of the scoring; None takes one a usable core.
-        resume: keep what a method has done on a fold already.
-        plugin_files: Python files that register plug-ins, for the processes that the methods run in.
-        command: the command line, for the record.
+        request: which methods on which folds, and how.
 
     Raises:
         ConfigurationError: an unknown method or fold, or an option that is missing.
@@ -69,19 +50,19 @@ def compare(
         WorkspaceError: `out` is in use and `resume` is off, or it holds results of other choices.
         ErrorGroup: no method has a single prediction.
     """
-    methods = choose_methods(wishes)
+    methods = choose_methods(request.methods)
     data = discover(dataset)
-    divided = _splits(data, splits, wishes.run)
-    names = _folds(folds, len(divided))
-    _open(out, data, divided, resume)
-    count = usable_cores() if workers is None else max(1, workers)
-    work = _Work(out, data, divided, names, seed, count, tuple(plugin_files))
+    divided = _splits(data, request.splits, request.methods.run)
+    names = _folds(request.folds, len(divided))
+    _open(out, data, divided, request.resume)
+    count = usable_cores() if request.workers is None else max(1, request.workers)
+    work = _Work(out, data, divided, names, request.seed, count, request.plugin_files)
     results, ran = {}, {}
     for number, method in enumerate(methods, start=1):
         logger.info("method %d of %d: %s", number, len(methods), method.name)
-        ran[method.name] = tuple(_fold(work, method, name, resume) for name in names)
+        ran[method.name] = tuple(_fold(work, method, name, request.resume) for name in names)
         results[method.name] = _scores(work, method.name, ran[method.name])
-    made = _conclude(work, ran, results, command)
+    made = _conclude(work, ran, results, request.command)
     made.save(out / FILE)
     write_comparison_report(made, out / "report.html")
     return made

@@ -45,7 +45,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class MethodChoice:
     """What the user says about the methods.
 
     Attributes:
@@ -67,7 +67,32 @@ class Wishes:
     training_cases: Mapping[str, int] = field(default_factory=dict)
 
 
-def choose_methods(wishes: Wishes) -> tuple[Method, ...]:
+@dataclass(frozen=True)
+class ComparisonRequest:
+    """What the user asks of a comparison.
+
+    Attributes:
+        methods: which methods, and what they need.
+        folds: "all", or numbers separated by commas.
+        splits: file of the folds; None takes those of the given run, else nnU-Net's.
+        seed: of all random numbers.
+        workers: processes or threads of a method and of the scoring; None takes one per usable core.
+        resume: keep what a method has done on a fold already.
+        plugin_files: Python files that register plug-ins, for the processes that the methods run in.
+        command: the command line, for the record.
+    """
+
+    methods: MethodChoice
+    folds: str = "0"
+    splits: Path | None = None
+    seed: int = 0
+    workers: int | None = None
+    resume: bool = False
+    plugin_files: tuple[Path, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+def choose_methods(chosen: MethodChoice) -> tuple[Method, ...]:
     """The methods in the order named; a given run and given predictions take part without being named.
 
     Raises:
@@ -76,46 +101,46 @@ def choose_methods(wishes: Wishes) -> tuple[Method, ...]:
     known = plugins.names("baseline")
     free = [name for name in known if name not in NEEDED]
     asked: list[str] = []
-    for name in (part.strip() for part in wishes.names.split(",")):
+    for name in (part.strip() for part in chosen.names.split(",")):
         asked += free if name == EVERY else [name] if name else []
-    names = list(dict.fromkeys([*asked, *([OWN] if wishes.run else [])]))
+    names = list(dict.fromkeys([*asked, *([OWN] if chosen.run else [])]))
     for name in names:
         if name not in (OWN, *known):
             raise unknown_name("method", name, [OWN, EVERY, *known])
-        if name == "folder" or (name == "nnunetv2" and wishes.peer_python is None):
+        if name == "folder" or (name == "nnunetv2" and chosen.peer_python is None):
             raise ConfigurationError(
                 f"the method {name!r} needs an option", remedy=f"add {NEEDED[name]}, or leave the method out"
             )
-    for name in wishes.predictions:
+    for name in chosen.predictions:
         _check_name(name, (OWN, EVERY, *known))
-    if not names and not wishes.predictions:
+    if not names and not chosen.predictions:
         raise ConfigurationError("no method is named", expected="some of " + ", ".join((OWN, EVERY, *known)))
-    baselines = [name for name in (*names, *wishes.predictions) if name != OWN]
-    for name in wishes.training_cases:
+    baselines = [name for name in (*names, *chosen.predictions) if name != OWN]
+    for name in chosen.training_cases:
         if name and name not in baselines:
             raise unknown_name("method", name, baselines, where="--training-cases")
     return (
-        *(Method(name, name, _options(name, wishes), _limit(name, wishes)) for name in names),
-        *(Method(name, "folder", {"predictions": folder.resolve()}) for name, folder in wishes.predictions.items()),
+        *(Method(name, name, _options(name, chosen), _limit(name, chosen)) for name in names),
+        *(Method(name, "folder", {"predictions": folder.resolve()}) for name, folder in chosen.predictions.items()),
     )
 
 
-def _options(name: str, wishes: Wishes) -> dict[str, Any]:
-    if name == OWN and wishes.run is not None:
-        return {"run": wishes.run.resolve(), "device": wishes.device}
+def _options(name: str, chosen: MethodChoice) -> dict[str, Any]:
+    if name == OWN and chosen.run is not None:
+        return {"run": chosen.run.resolve(), "device": chosen.device}
     if name not in TIMED and name in plugins.BUILT_IN["baseline"]:
         return {}
-    found: dict[str, Any] = {"device": wishes.device}
-    if wishes.budget is not None:
-        found["seconds"] = wishes.budget
+    found: dict[str, Any] = {"device": chosen.device}
+    if chosen.budget is not None:
+        found["seconds"] = chosen.budget
     if name == "nnunetv2":
-        found["peer_python"] = wishes.peer_python
+        found["peer_python"] = chosen.peer_python
     return found
 
 
-def _limit(name: str, wishes: Wishes) -> int | None:
+def _limit(name: str, chosen: MethodChoice) -> int | None:
     """The trained model learns from all cases: a limit is for methods whose time grows with them."""
-    return None if name == OWN else wishes.training_cases.get(name, wishes.training_cases.get(""))
+    return None if name == OWN else chosen.training_cases.get(name, chosen.training_cases.get(""))
 
 
 def _check_name(name: str, taken: Sequence[str]) -> None:

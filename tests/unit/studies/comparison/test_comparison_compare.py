@@ -13,12 +13,12 @@ from autoseg import plugins
 from autoseg.errors import ConfigurationError
 from autoseg.studies.comparison.pipeline.compare import chosen_cases
 from autoseg.studies.comparison.pipeline.memory import peak_gb, reset_peak
-from autoseg.studies.comparison.pipeline.methods import NEEDED, OWN, Wishes, choose_methods
+from autoseg.studies.comparison.pipeline.methods import NEEDED, OWN, MethodChoice, choose_methods
 from autoseg.studies.comparison.pipeline.process import first_line
 
 
 def test_all_is_every_baseline_that_needs_no_option() -> None:
-    methods = choose_methods(Wishes("otsu,all,autoseg"))
+    methods = choose_methods(MethodChoice("otsu,all,autoseg"))
     names = [method.name for method in methods]
     assert sorted(names) == sorted({*plugins.names("baseline"), OWN} - set(NEEDED))
     assert (names[0], names[-1]) == ("otsu", OWN)
@@ -26,35 +26,37 @@ def test_all_is_every_baseline_that_needs_no_option() -> None:
 
 
 def test_a_run_and_predictions_take_part_without_being_named(tmp_path: Path) -> None:
-    wishes = Wishes("empty", run=tmp_path, predictions={"theirs": tmp_path}, peer_python=Path("python"), budget=9.0)
-    empty, theirs_last, own = (choose_methods(wishes)[index] for index in (0, -1, 1))
+    chosen = MethodChoice(
+        "empty", run=tmp_path, predictions={"theirs": tmp_path}, peer_python=Path("python"), budget=9.0
+    )
+    empty, theirs_last, own = (choose_methods(chosen)[index] for index in (0, -1, 1))
     assert empty.options == {}  # a budget is for what trains: other choices of it do not change this method
     assert own.options["run"] == tmp_path
     assert (theirs_last.name, theirs_last.plugin) == ("theirs", "folder")
     assert theirs_last.options == {"predictions": tmp_path}
-    (peer,) = choose_methods(Wishes("nnunetv2", peer_python=Path("python"), budget=9.0))
+    (peer,) = choose_methods(MethodChoice("nnunetv2", peer_python=Path("python"), budget=9.0))
     assert (peer.options["peer_python"], peer.options["seconds"]) == (Path("python"), 9.0)
 
 
 @pytest.mark.parametrize(
-    ("wishes", "said"),
+    ("chosen", "said"),
     [
-        (Wishes("otsi"), "did you mean 'otsu'"),
-        (Wishes(""), "no method is named"),
-        (Wishes("nnunetv2"), "--peer-python"),
-        (Wishes("folder"), "--predictions NAME=FOLDER"),
-        (Wishes("otsu", predictions={"autoseg": Path()}), "cannot have this name"),
-        (Wishes("otsu", predictions={"../up": Path()}), "cannot have this name"),
-        (Wishes("otsu", training_cases={"empty": 3}), "unknown method 'empty'"),
+        (MethodChoice("otsi"), "did you mean 'otsu'"),
+        (MethodChoice(""), "no method is named"),
+        (MethodChoice("nnunetv2"), "--peer-python"),
+        (MethodChoice("folder"), "--predictions NAME=FOLDER"),
+        (MethodChoice("otsu", predictions={"autoseg": Path()}), "cannot have this name"),
+        (MethodChoice("otsu", predictions={"../up": Path()}), "cannot have this name"),
+        (MethodChoice("otsu", training_cases={"empty": 3}), "unknown method 'empty'"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_before_the_work(wishes: Wishes, said: str) -> None:
+def test_what_cannot_be_compared_is_refused_before_the_work(chosen: MethodChoice, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        choose_methods(wishes)
+        choose_methods(chosen)
 
 
 def test_limits_are_for_one_baseline_or_for_the_others() -> None:
-    methods = choose_methods(Wishes("otsu,empty,autoseg", training_cases={"": 5, "otsu": 3}))
+    methods = choose_methods(MethodChoice("otsu,empty,autoseg", training_cases={"": 5, "otsu": 3}))
     assert [method.training_cases for method in methods] == [3, 5, None]
 
 
