@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+import checked_shapes
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -18,6 +19,15 @@ settings.register_profile("fixed", _PROPERTIES, derandomize=True, max_examples=5
 settings.register_profile("search", _PROPERTIES, max_examples=1000)
 # the same examples in every run; `pytest --hypothesis-profile=search` looks further, each time elsewhere
 settings.load_profile("fixed")
+
+checked_shapes.check_rooms()
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """For tests of what the program itself says of arrays that do not fit."""
+    with checked_shapes.unchecked():
+        yield
 
 
 @pytest.fixture
