@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 from torch.nn import functional
 
@@ -9,8 +11,13 @@ from autoseg.errors import ConfigurationError
 from autoseg.losses.overlap import soft_dice
 from autoseg.losses.target import Target
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
-def dice_cross_entropy(logits: Tensor, target: Target, *, batch_dice: bool) -> Tensor:
+
+def dice_cross_entropy(
+    logits: Float[Tensor, "batch output *space"], target: Target, *, batch_dice: bool
+) -> Float[Tensor, ""]:
     """Cross-entropy minus the soft Dice of the foreground (Isensee et al., 2021, doi:10.1038/s41592-020-01008-z).
 
     Args:
@@ -30,7 +37,9 @@ def dice_cross_entropy(logits: Tensor, target: Target, *, batch_dice: bool) -> T
     return target.mean(negative_log_likelihood, target.mask) - dice
 
 
-def dice_binary_cross_entropy(logits: Tensor, target: Target, *, batch_dice: bool) -> Tensor:
+def dice_binary_cross_entropy(
+    logits: Float[Tensor, "batch output *space"], target: Target, *, batch_dice: bool
+) -> Float[Tensor, ""]:
     """Binary cross-entropy minus the soft Dice, a sigmoid output a region; regions may overlap.
 
     As in nnU-Net, the cross-entropy is the mean over voxels and regions, but where voxels are ignored the mean over

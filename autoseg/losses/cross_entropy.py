@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 from torch.nn import functional
 
 from autoseg.losses.target import Target
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
-def cross_entropy(logits: Tensor, target: Target, *, batch_dice: bool) -> Tensor:
+
+def cross_entropy(
+    logits: Float[Tensor, "batch output *space"], target: Target, *, batch_dice: bool
+) -> Float[Tensor, ""]:
     """Mean cross-entropy over the annotated voxels, with regions also over the regions.
 
     Args:
@@ -22,7 +29,9 @@ def cross_entropy(logits: Tensor, target: Target, *, batch_dice: bool) -> Tensor
     return target.mean(voxel_cross_entropy(logits, target), target.mask)
 
 
-def voxel_cross_entropy(logits: Tensor, target: Target) -> Tensor:
+def voxel_cross_entropy(
+    logits: Float[Tensor, "batch output *space"], target: Target
+) -> Float[Tensor, "batch _ *space"]:
     """Cross-entropy of each voxel, float32 (B, 1, *spatial), or (B, regions, *spatial); ignored voxels included."""
     logits = logits.float()
     if target.regions:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from autoseg.losses.target import Target
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 Loss = Callable[[Tensor, Target], Tensor]
 
@@ -31,7 +35,7 @@ def deep_supervision(loss: Loss, strides: Sequence[Sequence[int]]) -> Callable[[
     for stride in strides[1:]:
         factors.append(tuple(f * s for f, s in zip(factors[-1], stride, strict=True)))
 
-    def over_resolutions(logits: Sequence[Tensor], target: Target) -> Tensor:
+    def over_resolutions(logits: Sequence[Float[Tensor, "batch output ..."]], target: Target) -> Float[Tensor, ""]:
         weights = resolution_weights(len(logits))
         parts = [
             weight * loss(level, target.downsample(factor))

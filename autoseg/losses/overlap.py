@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from autoseg.losses.target import Target
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Float32
 
 SMOOTH = 1e-5
 """Added to numerator and denominator, so that a class absent from both scores 1."""
 
 
-def dice(logits: Tensor, target: Target, *, batch_dice: bool) -> Tensor:
+def dice(logits: Float[Tensor, "batch output *space"], target: Target, *, batch_dice: bool) -> Float[Tensor, ""]:
     """Minus the mean soft Dice of the foreground labels, of each image or of the batch (Milletari et al., 2016).
 
     Args:
@@ -25,7 +30,9 @@ def dice(logits: Tensor, target: Target, *, batch_dice: bool) -> Tensor:
     return -soft_dice(*foreground(logits, target), target, batch=batch_dice)
 
 
-def foreground(logits: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+def foreground(
+    logits: Float[Tensor, "batch output *space"], target: Target
+) -> tuple[Float32[Tensor, "batch class *space"], Bool[Tensor, "batch class *space"]]:
     """Probabilities and membership of each foreground label (softmax) or region (sigmoid).
 
     Returns:
@@ -36,7 +43,13 @@ def foreground(logits: Tensor, target: Target) -> tuple[Tensor, Tensor]:
     return probabilities, target.members(logits.shape[1])
 
 
-def soft_dice(probabilities: Tensor, members: Tensor, target: Target, *, batch: bool) -> Tensor:
+def soft_dice(
+    probabilities: Float[Tensor, "batch class *space"],
+    members: Bool[Tensor, "batch class *space"] | Float[Tensor, "batch class *space"],
+    target: Target,
+    *,
+    batch: bool,
+) -> Float[Tensor, ""]:
     """Mean soft Dice coefficient (Milletari et al., 2016, arXiv:1606.04797, without squares, as in nnU-Net).
 
     Args:
@@ -53,7 +66,13 @@ def soft_dice(probabilities: Tensor, members: Tensor, target: Target, *, batch: 
     return ratios.mean() if batch else target.mean(ratios)
 
 
-def class_sums(probabilities: Tensor, members: Tensor, target: Target, *, batch: bool) -> tuple[Tensor, Tensor, Tensor]:
+def class_sums(
+    probabilities: Float[Tensor, "batch class *space"],
+    members: Bool[Tensor, "batch class *space"] | Float[Tensor, "batch class *space"],
+    target: Target,
+    *,
+    batch: bool,
+) -> tuple[Float[Tensor, "*samples class"], Float[Tensor, "*samples class"], Float[Tensor, "*samples class"]]:
     """Soft counts of voxels in overlap, prediction and reference; arguments as for `soft_dice`.
 
     Returns:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Integer
 
 
 def _alone(values: Tensor) -> Tensor:
@@ -24,15 +28,15 @@ class Target:
         across: adds a tensor up over the processes that share the batch, differentiably; by default there is one.
     """
 
-    labels: Tensor
-    mask: Tensor | None = None
+    labels: Integer[Tensor, "batch 1 *space"]
+    mask: Bool[Tensor, "batch 1 *space"] | None = None
     regions: tuple[tuple[int, ...], ...] = ()
     across: Callable[[Tensor], Tensor] = _alone
 
     @classmethod
     def from_labels(
         cls,
-        labels: Tensor,
+        labels: Integer[Tensor, "batch 1 *space"],
         *,
         ignore: int | None = None,
         regions: Sequence[Sequence[int]] = (),
@@ -45,7 +49,7 @@ class Target:
             labels = labels.where(mask, 0)
         return cls(labels, mask, tuple(tuple(region) for region in regions), across or _alone)
 
-    def one_hot(self) -> Tensor:
+    def one_hot(self) -> Bool[Tensor, "batch region *space"]:
         """(B, regions, *spatial) bool: membership of each voxel in each region."""
         channels = []
         for region in self.regions:
@@ -55,7 +59,7 @@ class Target:
             channels.append(inside)
         return torch.cat(channels, dim=1)
 
-    def members(self, outputs: int) -> Tensor:
+    def members(self, outputs: int) -> Bool[Tensor, "batch class *space"]:
         """(B, C, *spatial) bool: membership of each voxel in each region, or in each label but the background.
 
         Args:
@@ -66,11 +70,13 @@ class Target:
         classes = torch.arange(1, outputs, device=self.labels.device)
         return self.labels == classes.view(1, -1, *(1,) * (self.labels.ndim - 2))
 
-    def totals(self, *values: Tensor) -> Sequence[Tensor]:
+    def totals(self, *values: Float[Tensor, "*shape"]) -> Sequence[Float[Tensor, "*shape"]]:
         """Tensors of one shape, each added up over the processes that share the batch, in one exchange."""
         return values if self.across is _alone else self.across(torch.stack(values)).unbind()
 
-    def mean(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
+    def mean(
+        self, values: Float[Tensor, "batch ..."], mask: Bool[Tensor, "batch 1 ..."] | None = None
+    ) -> Float[Tensor, ""]:
         """Mean of values (B, ...) over the whole batch, also where it is spread over processes.
 
         A loss that is made of such means, and of ratios of `totals`, is the same whether one process has the batch or

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from autoseg.losses.cross_entropy import voxel_cross_entropy
 from autoseg.losses.overlap import dice
 from autoseg.losses.target import Target
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 SHARE = 0.1
 """Share of the voxels whose cross-entropy counts (nnU-Net's k = 10 %)."""
 
 
-def dice_top_k_cross_entropy(logits: Tensor, target: Target, *, batch_dice: bool) -> Tensor:
+def dice_top_k_cross_entropy(
+    logits: Float[Tensor, "batch output *space"], target: Target, *, batch_dice: bool
+) -> Float[Tensor, ""]:
     """Cross-entropy of the tenth of the voxels where it is highest (Wu et al., 2016, arXiv:1605.06885), minus Dice.
 
     nnU-Net's DC_and_topk_loss: the hardest voxels are those of the whole batch, ignored ones have cross-entropy 0.

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from autoseg.losses.overlap import SMOOTH, class_sums, foreground
 from autoseg.losses.target import Target
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 FALSE, MISSED = 0.3, 0.7
 """Weights of false positives and of false negatives, the authors' choice for small lesions; 0.5 and 0.5 is Dice."""
 
 
-def tversky(logits: Tensor, target: Target, *, batch_dice: bool) -> Tensor:
+def tversky(logits: Float[Tensor, "batch output *space"], target: Target, *, batch_dice: bool) -> Float[Tensor, ""]:
     """The negative Tversky index of the foreground (Salehi et al., 2017, arXiv:1706.05721, equation 3).
 
     Args:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from autoseg import plugins
 from autoseg.losses.deep_supervision import Loss
 from autoseg.losses.target import Target
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def weighted_losses(weights: Mapping[str, float], *, batch_dice: bool) -> Loss:
@@ -23,7 +27,7 @@ def weighted_losses(weights: Mapping[str, float], *, batch_dice: bool) -> Loss:
     """
     losses = [(weight, plugins.resolve("loss", name)) for name, weight in weights.items()]
 
-    def total(logits: Tensor, target: Target) -> Tensor:
+    def total(logits: Float[Tensor, "batch output *space"], target: Target) -> Float[Tensor, ""]:
         parts = [weight * loss(logits, target, batch_dice=batch_dice) for weight, loss in losses]
         result: Tensor = sum(parts[1:], start=parts[0])
         return result

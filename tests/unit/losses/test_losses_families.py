@@ -131,7 +131,7 @@ def test_a_batch_without_annotation_is_finite_and_has_no_gradient(name: str) -> 
 def test_a_mean_counts_what_the_mask_leaves() -> None:
     values = torch.arange(12.0).reshape(2, 2, 3)
     mask = torch.tensor([[[True, False, False]], [[False, False, True]]])
-    target = Target(torch.zeros(2, 1, 3))
+    target = Target(torch.zeros(2, 1, 3, dtype=torch.int64))
     assert target.mean(values).item() == pytest.approx(5.5)
     assert target.mean(values, mask).item() == pytest.approx((0 + 3 + 8 + 11) / 4)
     assert target.mean(values, mask & False).item() == 0
