@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from autoseg.networks.convolution import Convolution3d
 from autoseg.networks.normalization import InstanceNorm
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 Size = Sequence[int]
 
@@ -46,7 +50,7 @@ class ConvBlock(nn.Module):
         self.norm = InstanceNorm(outputs)
         self.slope = LEAK if activation else None
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "batch input *space"]) -> Float[Tensor, "batch output ..."]:
         result: Tensor = self.norm(self.conv(features), self.slope, in_place=True)
         return result
 
@@ -71,7 +75,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Sequential(*shortcut)
         self.activation = nn.LeakyReLU(LEAK, inplace=True)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "batch input *space"]) -> Float[Tensor, "batch output ..."]:
         result: Tensor = self.activation(self.second(self.first(features)) + self.shortcut(features))
         return result
 

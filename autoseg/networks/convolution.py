@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class Convolution3d(nn.Conv3d):
@@ -14,7 +19,7 @@ class Convolution3d(nn.Conv3d):
     features are few, so they are computed in float32.
     """
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "batch input z y x"]) -> Float[Tensor, "batch output _ _ _"]:
         """(B, inputs, Z, Y, X) -> (B, outputs, Z', Y', X')."""
         if not (self.kernel_size[0] > 1 and features.shape[2] == 2 and _in_bfloat16_on_cpu(features)):
             return super().forward(features)

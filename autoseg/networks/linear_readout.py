@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,6 +13,9 @@ from autoseg.networks.blocks import convolution
 from autoseg.networks.build import build_network
 from autoseg.networks.structure import Structure, part_of, structure_around, structure_of
 from autoseg.plan.record import ConfigurationPlan
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 ENCODER = "encoder"
 """Option of a configuration: plug-in of kind "network" whose encoder is read out."""
@@ -47,7 +52,7 @@ class LinearReadout(nn.Module):
                 nn.init.zeros_(weight)
         self.deep_supervision = False  # as every network has it; there are no logits of lower resolutions
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Float[Tensor, "batch channel *patch"]) -> Float[Tensor, "batch output *patch"]:
         """The logits of an image (B, C, *patch)."""
         mode, features = _INTERPOLATION[image.ndim - 2], image
         logits: list[Tensor] = []

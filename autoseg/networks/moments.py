@@ -8,10 +8,14 @@ through in pieces that stay in the cache, so that squares and products are never
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32
 
 _BLOCK = 1024
 """Rows that are added in float32."""
@@ -20,14 +24,21 @@ _WIDE = 1024
 """Values that lie side by side, about, where rows are scaled."""
 
 
-def mean_and_variance(rows: Tensor) -> tuple[Tensor, Tensor]:
+def mean_and_variance(
+    rows: Float[Tensor, "voxel channel"],
+) -> tuple[Float32[Tensor, " channel"], Float32[Tensor, " channel"]]:
     """Mean and biased variance (C,) float32 of the columns of rows (N, C), N > 0, of any floating type."""
     total, squares = _sums(lambda part: (part, part.square()), rows)
     mean = total / len(rows)
     return mean.float(), (squares / len(rows) - mean.square()).clamp_(min=0).float()
 
 
-def scale_rows_(rows: Tensor, scale: Tensor, shift: Tensor, slope: float | None = None) -> None:
+def scale_rows_(
+    rows: Float32[Tensor, "voxel channel"],
+    scale: Float32[Tensor, " channel"],
+    shift: Float32[Tensor, " channel"],
+    slope: float | None = None,
+) -> None:
     """Makes `rows * scale + shift`, and of that a leaky ReLU, of rows (N, C) float32 in their own memory.
 
     One operation over rows of few channels spends its time on their ends, so that several rows lie side by side here.
@@ -49,8 +60,13 @@ def scale_rows_(rows: Tensor, scale: Tensor, shift: Tensor, slope: float | None 
 
 
 def normalization_gradients(
-    gradient: Tensor, rows: Tensor, to_rows: Tensor, weight: Tensor, mean: Tensor, inverse: Tensor
-) -> tuple[Tensor, Tensor]:
+    gradient: Float[Tensor, "voxel channel"],
+    rows: Float[Tensor, "voxel channel"],
+    to_rows: Float[Tensor, "voxel channel"],
+    weight: Float32[Tensor, " channel"],
+    mean: Float32[Tensor, " channel"],
+    inverse: Float32[Tensor, " channel"],
+) -> tuple[Float32[Tensor, " channel"], Float32[Tensor, " channel"]]:
     """Backward pass of `(rows - mean) * inverse * weight + bias` (Ioffe and Szegedy, 2015, arXiv:1502.03167).
 
     Args:

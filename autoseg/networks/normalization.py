@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from torch.nn import functional
 
 from autoseg.networks.moments import mean_and_variance, normalization_gradients, scale_rows_
 from autoseg.networks.products import rows_are_voxels
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 _aten = torch.ops.aten
 _SMALL = 2**14
@@ -37,7 +40,9 @@ class InstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self._counted: Tensor | None = None
 
-    def forward(self, features: Tensor, slope: float | None = None, *, in_place: bool = False) -> Tensor:
+    def forward(
+        self, features: Float[Tensor, "batch channel *space"], slope: float | None = None, *, in_place: bool = False
+    ) -> Float[Tensor, "batch channel *space"]:
         """Normalised features.
 
         Args:
@@ -60,7 +65,7 @@ class InstanceNorm(nn.Module):
 
 
 @contextmanager
-def normalising_over(network: nn.Module, counted: Tensor) -> Iterator[None]:
+def normalising_over(network: nn.Module, counted: Bool[Tensor, " batch *grid"]) -> Iterator[None]:
     """Within it the instance norms of a network see some voxels alone, as if the image had no others.
 
     Args:

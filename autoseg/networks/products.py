@@ -9,13 +9,17 @@ are equal to rounding.
 from __future__ import annotations
 
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
-def project(layer: nn.Module, features: Tensor) -> Tensor:
+
+def project(layer: nn.Module, features: Float[Tensor, "batch input *space"]) -> Float[Tensor, "batch output *space"]:
     """What a convolution with a kernel of one voxel gives: (B, C, *spatial) -> (B, outputs, *spatial)."""
     if not (features.dtype is torch.float32 and rows_are_voxels(features)):
         result: Tensor = layer(features)
@@ -24,7 +28,7 @@ def project(layer: nn.Module, features: Tensor) -> Tensor:
     return functional.linear(features.movedim(1, -1), weight, layer.bias).movedim(-1, 1)  # type: ignore[arg-type]
 
 
-def upsample(layer: nn.Module, features: Tensor) -> Tensor:
+def upsample(layer: nn.Module, features: Float[Tensor, "batch input *space"]) -> Float[Tensor, "batch output ..."]:
     """What a transposed convolution with a stride as large as its kernel gives.
 
     (B, C, *spatial) -> (B, outputs, *spatial * stride): each voxel's row becomes the rows of a block of voxels.
@@ -42,7 +46,7 @@ def upsample(layer: nn.Module, features: Tensor) -> Tensor:
     return rows.movedim(-1, 1)
 
 
-def rows_are_voxels(features: Tensor) -> bool:
+def rows_are_voxels(features: Float[Tensor, "batch channel *space"]) -> bool:
     """Whether features (B, C, *spatial) lie channels-last in the memory of a CPU."""
     if features.device.type != "cpu" or features.ndim < 4 or features.is_contiguous():
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,9 @@ from autoseg.networks.blocks import ConvBlock, conv_stage, convolution, initiali
 from autoseg.networks.products import project, upsample
 from autoseg.networks.structure import Structure
 from autoseg.plan.record import ConfigurationPlan
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def without_last_head(network: nn.Module) -> tuple[nn.Module, nn.Module] | None:
@@ -60,7 +64,9 @@ class UNet(nn.Module):
         # The lowest resolution has weight zero in the loss, so it is not computed at all.
         self.supervised = max(1, plan.stages - 2)
 
-    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
+    def forward(
+        self, image: Float[Tensor, "batch channel *patch"]
+    ) -> Float[Tensor, "batch output *patch"] | list[Float[Tensor, "batch output ..."]]:
         skips = []
         features = image
         for stage in self.encoder:
@@ -77,7 +83,9 @@ class UNet(nn.Module):
         return logits if self.deep_supervision else logits[0]
 
 
-def decode(upsamplings: nn.ModuleList, decoder: nn.ModuleList, skips: list[Tensor]) -> Iterator[Tensor]:
+def decode(
+    upsamplings: nn.ModuleList, decoder: nn.ModuleList, skips: list[Float[Tensor, "batch _ ..."]]
+) -> Iterator[Float[Tensor, "batch _ ..."]]:
     """The decoder's features, lowest resolution first, each (B, F_i, *space_i); the last are those at full resolution.
 
     Args:
