@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Integer, Shaped
 
 Box = tuple[slice, ...]
 
 _BITS = 64  # of the widest machine word: labels whose places are gathered in one look
 
 
-def joint_box(prediction: np.ndarray, reference: np.ndarray) -> Box | None:
+def joint_box(prediction: Shaped[np.ndarray, "*space"], reference: Shaped[np.ndarray, "*space"]) -> Box | None:
     """The smallest box that holds the non-zero voxels of both arrays, of one shape; None if there are none."""
     return mask_box((prediction != 0) | (reference != 0))
 
 
-def mask_box(mask: np.ndarray) -> Box | None:
+def mask_box(mask: Bool[np.ndarray, "_ ..."]) -> Box | None:
     """The smallest box that holds the True voxels of a mask with one or more axes; None if there are none."""
     places = np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1)) if mask.size else np.zeros(0)
     if not len(places):
@@ -40,7 +45,12 @@ class Extents:
     def __init__(self, classes: int, shape: tuple[int, ...]) -> None:
         self._groups = [_Group(first, classes, shape) for first in range(1, classes, _BITS)]
 
-    def add(self, prediction: np.ndarray, reference: np.ndarray, start: int) -> None:
+    def add(
+        self,
+        prediction: Integer[np.ndarray, " rows *plane"],
+        reference: Integer[np.ndarray, " rows *plane"],
+        start: int,
+    ) -> None:
         """Takes rows from `start` of the first axis."""
         for group in self._groups:
             group.add(prediction, reference, start)

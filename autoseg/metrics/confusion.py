@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autoseg.data.labels import OUTSIDE
 from autoseg.errors import ImageError
 from autoseg.metrics.bounding_boxes import Box, Extents, joint_box
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int64, Integer
 
 _SLAB_VOXELS = 1 << 16  # voxels counted at a time: the index array stays in the cache and small beside the images
 
@@ -35,15 +39,17 @@ class Counts:
 
 
 def comparable(
-    prediction: np.ndarray, reference: np.ndarray, ignore: int | None = None
-) -> tuple[np.ndarray, np.ndarray, int]:
+    prediction: Bool[np.ndarray, "*space"] | Integer[np.ndarray, "*space"],
+    reference: Bool[np.ndarray, "*space"] | Integer[np.ndarray, "*space"],
+    ignore: int | None = None,
+) -> tuple[Integer[np.ndarray, "*space"], Integer[np.ndarray, "*space"], int]:
     """Two label images made fit to be compared, and the number of voxels that are left out.
 
     Ignored voxels become background in both images; so does `OUTSIDE` (-1), which lies outside the region that was
     looked at.
 
     Args:
-        prediction, reference: training values of any integer type, of one shape.
+        prediction, reference: training values of any integer type, or masks, of one shape.
         ignore: value of the reference's voxels without annotation.
 
     Raises:
@@ -74,11 +80,15 @@ class Confusion:
             nowhere are left out.
     """
 
-    matrix: np.ndarray
+    matrix: Int64[np.ndarray, "value value"]
     boxes: dict[int, Box]
 
 
-def confusion(prediction: np.ndarray, reference: np.ndarray, ignored: int = 0) -> Confusion:
+def confusion(
+    prediction: Bool[np.ndarray, "*space"] | Integer[np.ndarray, "*space"],
+    reference: Bool[np.ndarray, "*space"] | Integer[np.ndarray, "*space"],
+    ignored: int = 0,
+) -> Confusion:
     """Voxels for each pair of values and the box of each value, from one pass over the box of both foregrounds.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import hypot
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from autoseg.metrics.confusion import comparable, confusion, count
 from autoseg.metrics.shape import centroid_shift, hole_voxels
 from autoseg.metrics.surface import TOLERANCE_MM
 from autoseg.metrics.table import Pair, select
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Integer
 
 COUNTS = ("n_pred", "n_ref", "tp", "fp", "fn", "tn")
 """Keys of the voxel counts that `score_labels` adds to the metrics."""
@@ -28,8 +32,8 @@ SHAPE = ("hole_voxels_pred", "hole_voxels_ref", "centroid_distance", *SHIFTS)
 
 
 def score_labels(
-    prediction: np.ndarray,
-    reference: np.ndarray,
+    prediction: Bool[np.ndarray, "z y x"] | Integer[np.ndarray, "z y x"],
+    reference: Bool[np.ndarray, "z y x"] | Integer[np.ndarray, "z y x"],
     foreground: Mapping[str, Sequence[int]],
     spacing: Sequence[float],
     *,
@@ -41,7 +45,7 @@ def score_labels(
     """Compares a predicted label image with its reference.
 
     Args:
-        prediction, reference: training values of any integer type, shape (Z, Y, X); plane images have Z = 1.
+        prediction, reference: training values of any integer type, or masks; plane images have Z = 1.
         foreground: name -> training values of a label, or of a region (their union is compared).
         spacing: mm, (z, y, x).
         dimension: 2 for a plane image: its surfaces are outlines, its volumes areas, and z spacing is not used.

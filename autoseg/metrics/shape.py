@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cc3d
 import numpy as np
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Integer
+
 _ROWS_AT_ONCE = 255  # slices whose voxels a byte can count
 
 
-def hole_voxels(mask: np.ndarray, labels: np.ndarray | None = None) -> int:
+def hole_voxels(mask: Bool[np.ndarray, "*space"], labels: Integer[np.ndarray, "*space"] | None = None) -> int:
     """Number of background voxels that an object encloses.
 
     A hole is a component of voxels outside the object, connected across faces (6 neighbours in 3D, 4 in 2D), that does
@@ -38,7 +42,7 @@ def hole_voxels(mask: np.ndarray, labels: np.ndarray | None = None) -> int:
     return int(np.count_nonzero(holes if labels is None else holes & (labels == 0)))
 
 
-def centroid(mask: np.ndarray) -> tuple[float, ...] | None:
+def centroid(mask: Bool[np.ndarray, "_ ..."]) -> tuple[float, ...] | None:
     """Mean place of the object's voxels, in voxels from the array's first one, a value an axis; None if it is empty.
 
     Args:
@@ -56,7 +60,9 @@ def centroid(mask: np.ndarray) -> tuple[float, ...] | None:
     return tuple(float(line @ np.arange(len(line))) / total for line in lines)
 
 
-def centroid_shift(prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]) -> tuple[float, ...] | None:
+def centroid_shift(
+    prediction: Bool[np.ndarray, "*space"], reference: Bool[np.ndarray, "*space"], spacing: Sequence[float]
+) -> tuple[float, ...] | None:
     """From the reference's centroid to the prediction's, in mm along each array axis; None if either is empty.
 
     Its length is the centroid distance. Regions without any common voxel have one too.

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import edt
 import numpy as np
 
 from autoseg.errors import ImageError
 from autoseg.metrics.bounding_boxes import Box, joint_box, mask_box
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float32
 
 TOLERANCE_MM = 1.0
 """Distance in mm up to which `normalised_surface_distance` takes two surfaces for the same."""
@@ -37,12 +41,12 @@ class SurfaceDistances:
         to_prediction: a value for each border voxel of the reference.
     """
 
-    to_reference: np.ndarray
-    to_prediction: np.ndarray
+    to_reference: Float32[np.ndarray, " predicted"]
+    to_prediction: Float32[np.ndarray, " expected"]
 
 
 def surface_distances(
-    prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
+    prediction: Bool[np.ndarray, "*space"], reference: Bool[np.ndarray, "*space"], spacing: Sequence[float]
 ) -> SurfaceDistances | None:
     """Both directed sets of distances between two masks; None if either is empty.
 
@@ -77,7 +81,7 @@ def surface_distances(
     )
 
 
-def border(mask: np.ndarray) -> np.ndarray:
+def border(mask: Bool[np.ndarray, "*space"]) -> Bool[np.ndarray, "*space"]:
     """The voxels of a boolean mask that have a face neighbour outside of it or lie on the image's edge."""
     interior = mask.copy()
     for axis in range(mask.ndim):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from autoseg.metrics import overlap, surface
 from autoseg.metrics.confusion import Counts
 from autoseg.metrics.surface import TOLERANCE_MM, SurfaceDistances, surface_distances
 from autoseg.records import unknown_name
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class Pair:
     """
 
     counts: Counts
-    prediction: np.ndarray
-    reference: np.ndarray
+    prediction: Bool[np.ndarray, "*space"]
+    reference: Bool[np.ndarray, "*space"]
     spacing: tuple[float, ...]
     tolerance_mm: float = TOLERANCE_MM
 

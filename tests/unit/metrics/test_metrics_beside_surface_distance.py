@@ -116,7 +116,7 @@ def test_percentiles_are_not_interpolated_there(drawn: Drawn) -> None:
 
 
 def test_percentiles_of_twenty_distances() -> None:
-    distances = np.arange(1.0, 21.0)
+    distances = np.arange(1, 21, dtype=np.float32)
     ours = SurfaceDistances(distances, distances)
     names = ("distances_gt_to_pred", "distances_pred_to_gt", "surfel_areas_gt", "surfel_areas_pred")
     theirs = dict(zip(names, (distances, distances, np.ones(20), np.ones(20)), strict=True))

@@ -88,6 +88,7 @@ def test_inputs_are_not_changed() -> None:
     np.testing.assert_array_equal(reference, copies[1])
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("prediction", "reference", "message"),
     [

@@ -226,6 +226,7 @@ def test_wrong_spacing_is_refused(spacing: tuple[float, ...]) -> None:
         surface_distances(mask, mask, spacing)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_masks_of_different_shapes_are_refused() -> None:
     with pytest.raises(ImageError, match="different shapes"):
         surface_distances(np.ones((3, 3), bool), np.ones((3, 4), bool), (1.0, 1.0))
