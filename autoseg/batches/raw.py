@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from autoseg.batches.augment.batched_spatial import crop
 from autoseg.batches.augment.on_device import Boxes, Division, Packed, moved, stack_boxes
 from autoseg.batches.augment.spatial import SpatialParameters
 from autoseg.batches.augment.transform import Box, Sample, Shape
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int16, Int64
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,10 @@ class RawBatch:
         cases, starts, step: as in `Batch`.
     """
 
-    image: Tensor
-    labels: Tensor
+    image: Float32[Tensor, "samples channel *patch"]
+    labels: Int16[Tensor, "samples label *patch"]
     boxes: Boxes | None
-    order: np.ndarray | Tensor
+    order: Int64[np.ndarray | Tensor, " batch"]
     packed: tuple[Packed | None, ...]
     cases: tuple[str, ...]
     starts: tuple[tuple[int, ...], ...]
@@ -66,7 +69,9 @@ class RawBatch:
         """The same batch in page-locked memory."""
         return self._moved(lambda values: values.pin_memory())
 
-    def patches(self, patch_size: Shape) -> tuple[Tensor, Tensor]:
+    def patches(
+        self, patch_size: Shape
+    ) -> tuple[Float32[Tensor, "batch channel *patch"], Int16[Tensor, "batch label *patch"]]:
         """Image (B, C, *patch) and labels (B, L, *patch) in the order of the batch, which must have been moved by `to`.
 
         Without boxes these are the batch's own tensors.

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from autoseg.errors import ConfigurationError
 from autoseg.records import unknown_name
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int16, Integer
 
 Voxel = tuple[int, int, int]
 
@@ -26,11 +29,13 @@ class PatchStore(Protocol):
         """(C, Z, Y, X) of the case's image."""
         ...
 
-    def locations(self, case: str) -> Mapping[str, np.ndarray]:
+    def locations(self, case: str) -> Mapping[str, Integer[np.ndarray, "_ 3"]]:
         """Foreground name -> (N, 3) integer voxels of it, (z, y, x); may have a key "annotated"."""
         ...
 
-    def read_box(self, case: str, start: Sequence[int], size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def read_box(
+        self, case: str, start: Sequence[int], size: Sequence[int]
+    ) -> tuple[Float32[np.ndarray, " channel *size"], Int16[np.ndarray, "*size"]]:
         """Image float32 (C, *size) and labels int16 (*size), in memory of their own, 0 and OUTSIDE beyond the image."""
         ...
 
@@ -93,7 +98,7 @@ class Sampler(Protocol):
 class AdaptiveSampler(Sampler, Protocol):
     """A sampler that is told after each round where the model errs, and keeps that in checkpoints."""
 
-    def update(self, places: Mapping[str, np.ndarray]) -> None:
+    def update(self, places: Mapping[str, Integer[np.ndarray, "_ 3"]]) -> None:
         """Case -> (N, 3) integer voxels (z, y, x) where the model errs now, for the batches opened from now on."""
         ...
 
@@ -129,7 +134,7 @@ class ClassBalancedSampler:
         voxel = voxels[rng.integers(len(voxels))]
         return Draw(case, self.bounded(case, voxel), None if name == ANNOTATED else name)
 
-    def bounded(self, case: str, voxel: Sequence[int] | np.ndarray) -> Voxel:
+    def bounded(self, case: str, voxel: Sequence[int] | Integer[np.ndarray, " 3"]) -> Voxel:
         """A centre on the voxel, moved so that the window does not begin before the bound (nnU-Net bounds no end)."""
         first, _ = self._bounds(case)
         half = [n // 2 for n in self.rules.window_size]
@@ -189,7 +194,7 @@ class HardLocationSampler:
             return Draw(case, self._balanced.bounded(case, places[rng.integers(len(places))]))
         return self._balanced.draw(rng, index)
 
-    def update(self, places: Mapping[str, np.ndarray]) -> None:
+    def update(self, places: Mapping[str, Integer[np.ndarray, "_ 3"]]) -> None:
         """Replaces the pool: case -> (N, 3) integer voxels (z, y, x) where the model errs; empty cases are left out.
 
         Raises:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from autoseg.batches.sampling import Draw, PatchStore, Sampler, SamplingRules
 from autoseg.data.labels import LabelScheme
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.plugins import resolve
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int16
 
 TRAINING, VALIDATION = 0, 1
 """Streams of random numbers."""
@@ -37,8 +40,8 @@ class Batch:
         step: the step it belongs to.
     """
 
-    image: torch.Tensor
-    target: torch.Tensor
+    image: Float32[torch.Tensor, "batch channel *patch"]
+    target: Int16[torch.Tensor, "batch 1 *patch"]
     cases: tuple[str, ...]
     starts: tuple[tuple[int, ...], ...]
     step: int
@@ -56,11 +59,11 @@ class Batch:
 class PreviousLabels(Protocol):
     """What batches of a cascade's second stage need of `autoseg.preprocessing.previous_stage.PreviousStage`."""
 
-    def read_box(self, case: str, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
+    def read_box(self, case: str, start: Sequence[int], size: Sequence[int]) -> Int16[np.ndarray, "*size"]:
         """Labels int16 (*size), in memory of their own, OUTSIDE beyond the image."""
         ...
 
-    def channels(self, labels: np.ndarray) -> np.ndarray:
+    def channels(self, labels: Int16[np.ndarray, "*space"]) -> Float32[np.ndarray, " label *space"]:
         """Labels (*spatial) -> the network's channels float32 (K', *spatial)."""
         ...
 

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import product
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from autoseg.batches.augment.label_interpolation import LabelMap
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32, Int16
 
 _SLAB = 1 << 16  # voxels worked on at a time; measured: less costs calls, more costs cache
 
@@ -30,14 +34,14 @@ class _Slab:
 
 
 def sample_affine(
-    image: torch.Tensor,
-    labels: torch.Tensor,
-    matrix: np.ndarray,
+    image: Float32[torch.Tensor, " channel *source"],
+    labels: Int16[torch.Tensor, " label *source"],
+    matrix: Float[np.ndarray, "axis axis"],
     centre: tuple[float, ...],
     shape: tuple[int, ...],
     *,
     clamp: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Float32[torch.Tensor, " channel *shape"], Int16[torch.Tensor, " label *shape"]]:
     """Image and labels at `centre + matrix @ (p - middle)` for every voxel p of the output.
 
     Args:

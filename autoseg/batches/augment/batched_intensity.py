@@ -9,7 +9,7 @@ which runs at the speed of matrix multiplication and has no special cases at the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from torch.nn.functional import interpolate
 from autoseg.batches.augment.intensity import BlurParameters, FactorParameters, Gamma, NoiseParameters, ZoomParameters
 from autoseg.batches.augment.separable import gaussian_weights
 from autoseg.batches.augment.transform import Shape
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int16, Int64
 
 Packed = tuple[Any, ...]
 """What a transform needs of a batch's parameters: arrays, which become tensors on the device, and plain values."""
@@ -31,7 +34,11 @@ def pack_noise(_: Any, drawn: Sequence[NoiseParameters | None], shape: Shape) ->
     return tuple((i, p.sigma, p.seed) for i, p in enumerate(drawn) if p is not None) or None
 
 
-def add_noise(image: Tensor, labels: Tensor, *noisy: tuple[int, float, int]) -> None:
+def add_noise(
+    image: Float32[Tensor, "batch channel *space"],
+    labels: Int16[Tensor, "batch label *space"],
+    *noisy: tuple[int, float, int],
+) -> None:
     """Adds normal noise in place; its values depend on the sample's seed and the kind of device alone."""
     for index, sigma, seed in noisy:
         generator = torch.Generator(image.device).manual_seed(seed)
@@ -52,12 +59,22 @@ def pack_gamma(transform: Gamma, drawn: Sequence[FactorParameters | None], shape
     return None if packed is None else (*packed, transform.invert)
 
 
-def multiply(image: Tensor, labels: Tensor, rows: Tensor, factors: Tensor) -> None:
+def multiply(
+    image: Float32[Tensor, "batch channel *space"],
+    labels: Int16[Tensor, "batch label *space"],
+    rows: Int64[Tensor, " row"],
+    factors: Float32[Tensor, "row 1"],
+) -> None:
     """Brightness: each row times its factor, in place."""
     _change_rows(image, rows, lambda values: values.mul_(factors))
 
 
-def stretch(image: Tensor, labels: Tensor, rows: Tensor, factors: Tensor) -> None:
+def stretch(
+    image: Float32[Tensor, "batch channel *space"],
+    labels: Int16[Tensor, "batch label *space"],
+    rows: Int64[Tensor, " row"],
+    factors: Float32[Tensor, "row 1"],
+) -> None:
     """Contrast: each row stretched about its mean and cut to the range it had before, in place."""
 
     def change(values: Tensor) -> Tensor:
@@ -68,7 +85,13 @@ def stretch(image: Tensor, labels: Tensor, rows: Tensor, factors: Tensor) -> Non
     _change_rows(image, rows, change)
 
 
-def raise_to_power(image: Tensor, labels: Tensor, rows: Tensor, exponents: Tensor, invert: bool) -> None:
+def raise_to_power(
+    image: Float32[Tensor, "batch channel *space"],
+    labels: Int16[Tensor, "batch label *space"],
+    rows: Int64[Tensor, " row"],
+    exponents: Float32[Tensor, "row 1"],
+    invert: bool,
+) -> None:
     """Gamma: each row, scaled to [0, 1], to its power, with its former mean and deviation, in place."""
 
     def change(values: Tensor) -> Tensor:
@@ -99,7 +122,12 @@ def pack_low_resolution(_: Any, drawn: Sequence[ZoomParameters | None], shape: S
     return _pack_matrices(rows, shape[1:], _coarsening_matrix)
 
 
-def multiply_axes(image: Tensor, labels: Tensor, rows: Tensor, *matrices: Tensor | None) -> None:
+def multiply_axes(
+    image: Float32[Tensor, "batch channel *space"],
+    labels: Int16[Tensor, "batch label *space"],
+    rows: Int64[Tensor, " row"],
+    *matrices: Float32[Tensor, "row _ _"] | None,
+) -> None:
     """The lines of each row along each axis multiplied by the row's matrix of that axis (None: kept), in place."""
     spatial = image.shape[2:]
 

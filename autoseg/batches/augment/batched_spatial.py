@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,11 +19,20 @@ from autoseg.batches.augment.batched_intensity import Packed
 from autoseg.batches.augment.spatial import MirrorParameters
 from autoseg.batches.augment.transform import Shape
 
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int16, Int64
+
 _NEAREST_BONUS = 2.5e-4  # decides ties for the nearest voxel, as in `affine`
 _AT_ONCE = 1 << 21  # voxels worked on at a time, about 240 bytes each: a patch of 128^3, or a batch of small ones
 
 
-def crop(image: Tensor, labels: Tensor, matrices: Tensor, centres: Tensor, patch_size: Shape) -> tuple[Tensor, Tensor]:
+def crop(
+    image: Float32[Tensor, "box channel *source"],
+    labels: Int16[Tensor, "box label *source"],
+    matrices: Float32[Tensor, "box axis axis"],
+    centres: Float32[Tensor, "box axis"],
+    patch_size: Shape,
+) -> tuple[Float32[Tensor, "box channel *patch"], Int16[Tensor, "box label *patch"]]:
     """Patches at `centre + matrix @ (p - middle)` of their boxes for every voxel p.
 
     Args:
@@ -64,7 +73,11 @@ def pack_mirror(_: Any, drawn: Sequence[MirrorParameters | None], shape: Shape) 
     return tuple((axes, np.array(found, np.int64)) for axes, found in samples.items()) or None
 
 
-def mirror(image: Tensor, labels: Tensor, *groups: tuple[tuple[int, ...], Tensor]) -> None:
+def mirror(
+    image: Float32[Tensor, "batch channel *space"],
+    labels: Int16[Tensor, "batch label *space"],
+    *groups: tuple[tuple[int, ...], Int64[Tensor, " _"]],
+) -> None:
     """Flips samples in place."""
     for axes, samples in groups:
         flipped = [axis + 2 for axis in axes]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import cc3d
 import edt
@@ -19,6 +19,9 @@ from scipy.ndimage import find_objects
 
 from autoseg.batches.augment.transform import Sample, Shape
 from autoseg.records import Record
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
 
 Operation = Literal["dilation", "erosion", "closing", "opening"]
 OPERATIONS: tuple[Operation, ...] = ("dilation", "erosion", "closing", "opening")
@@ -126,7 +129,7 @@ class CascadeDropComponents(Record):
         return sample
 
 
-def apply_ball(mask: np.ndarray, operation: Operation, radius: float) -> np.ndarray:
+def apply_ball(mask: Bool[np.ndarray, "*space"], operation: Operation, radius: float) -> Bool[np.ndarray, "*space"]:
     """A morphological operation with a Euclidean ball, by distances: its cost does not grow with the ball.
 
     What lies beyond the array neither adds to a dilation nor takes away in an erosion.

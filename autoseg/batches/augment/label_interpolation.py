@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int16, Int32
 
 _AT_ONCE = 1 << 14  # voxels of mixed cells worked on at a time, so that what is between stays in the cache
 _FEW = 1 << 12  # voxels that are computed one and all in less time than a map of the cells takes
@@ -27,7 +31,7 @@ class LabelMap:
         voxels: how many a channel will be looked up.
     """
 
-    def __init__(self, labels: torch.Tensor, corners: Sequence[int], voxels: int) -> None:
+    def __init__(self, labels: Int16[torch.Tensor, " label *source"], corners: Sequence[int], voxels: int) -> None:
         self._flat, self._size, self._corners = labels.view(-1), labels[0].numel(), corners
         self._pending: list[tuple[torch.Tensor, ...]] = []
         values = labels.numpy()  # many times faster than torch's aminmax of integers
@@ -36,7 +40,13 @@ class LabelMap:
         self._uniform, self._few = self._lowest == self._highest, voxels <= _FEW
         self._cells = None if self._uniform or self._few else _mark_mixed(values, self._base, self._highest)
 
-    def look_up(self, corner: torch.Tensor, weights: Sequence[torch.Tensor], out: torch.Tensor, first: int) -> None:
+    def look_up(
+        self,
+        corner: Int32[torch.Tensor, " voxel"],
+        weights: Sequence[Float32[torch.Tensor, " voxel"]],
+        out: Int16[torch.Tensor, "label _"],
+        first: int,
+    ) -> None:
         """Fills a run of voxels, all but those of mixed cells, which are put by.
 
         Args:
@@ -73,7 +83,7 @@ class LabelMap:
                 voxels = chosen.add_(run.start + channel * out.shape[1])
                 self._pending.append((voxels, cell.add_(channel * self._size), *place))
 
-    def finish(self, out: torch.Tensor) -> None:
+    def finish(self, out: Int16[torch.Tensor, "label _"]) -> None:
         """Fills the voxels that were put by; `out` is the same as before."""
         if not self._pending:
             return
@@ -89,7 +99,9 @@ class LabelMap:
         return torch.stack([self._flat[offset:].index_select(0, corner) for offset in self._corners])
 
 
-def largest_share(found: torch.Tensor, weights: Sequence[torch.Tensor]) -> torch.Tensor:
+def largest_share(
+    found: Int16[torch.Tensor, "corner voxel"], weights: Sequence[Float32[torch.Tensor, " voxel"]]
+) -> Int16[torch.Tensor, " voxel"]:
     """The label with the largest linear share among the corners of each voxel's cell; equal shares go to the nearest.
 
     Args:

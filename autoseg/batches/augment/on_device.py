@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from autoseg.batches.augment.policy import Policy, Step
 from autoseg.batches.augment.spatial import Mirror, Spatial, SpatialParameters
 from autoseg.batches.augment.transform import Box, Sample, Shape
 from autoseg.data.labels import OUTSIDE
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int16
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,12 @@ class Division:
             for step, of_step in zip(self.steps, zip(*by_step, strict=True), strict=True)
         )
 
-    def apply(self, image: Tensor, labels: Tensor, packed: Sequence[Packed | None]) -> None:
+    def apply(
+        self,
+        image: Float32[Tensor, "batch channel *space"],
+        labels: Int16[Tensor, "batch label *space"],
+        packed: Sequence[Packed | None],
+    ) -> None:
         """Applies `steps` in place, with what `pack` gave, on the device that the tensors are on."""
         for step, needed in zip(self.steps, packed, strict=True):
             if needed is not None:
@@ -113,10 +121,10 @@ class Boxes:
         centres: float32 (m, d).
     """
 
-    image: Tensor
-    labels: Tensor
-    matrices: np.ndarray | Tensor
-    centres: np.ndarray | Tensor
+    image: Float32[Tensor, "box channel *largest"]
+    labels: Int16[Tensor, "box label *largest"]
+    matrices: Float32[np.ndarray | Tensor, "box axis axis"]
+    centres: Float32[np.ndarray | Tensor, "box axis"]
 
 
 def stack_boxes(boxes: Sequence[tuple[Sample, SpatialParameters, Box]]) -> Boxes:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn.functional import interpolate
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Float64
 
 _CACHED = 1 << 16  # voxels worked on at a time, so that intermediate results stay in the cache
 _SMALL = 1 << 18  # multiplications by a matrix that cost less than the calls they save
@@ -26,14 +30,14 @@ def gaussian_kernel_size(sigma: float, truncate: float = 6.0) -> int:
     return rounded + 1 if wanted >= rounded else rounded - 1
 
 
-def gaussian_weights(sigma: float) -> np.ndarray:
+def gaussian_weights(sigma: float) -> Float64[np.ndarray, " tap"]:
     """Weights of the blur kernel (float64, odd length, sum 1) for a standard deviation in voxels, > 0."""
     half = gaussian_kernel_size(sigma) // 2
     weights = np.exp(-0.5 * (np.arange(-half, half + 1) / sigma) ** 2)
     return weights / weights.sum()
 
 
-def blur_(array: torch.Tensor, sigmas: Sequence[float]) -> None:
+def blur_(array: Float32[torch.Tensor, "*space"], sigmas: Sequence[float]) -> None:
     """Gaussian blur in place, each axis with its own sigma (voxels, > 0), mirrored about the outermost voxels.
 
     `array` is float32 and contiguous; an axis of one voxel is unchanged.
@@ -46,7 +50,7 @@ def blur_(array: torch.Tensor, sigmas: Sequence[float]) -> None:
         array.copy_(source)
 
 
-def enlarge(array: torch.Tensor, out: torch.Tensor) -> None:
+def enlarge(array: Float32[torch.Tensor, "*space"], out: Float32[torch.Tensor, "*larger"]) -> None:
     """Linear interpolation into `out`, voxels taken as areas (align_corners=False).
 
     Both are float32 with 2 or 3 axes, no axis of `out` shorter. The planes of the last two axes go through torch's

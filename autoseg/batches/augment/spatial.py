@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import cos, floor, pi, radians, sin
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from autoseg.batches.augment.affine import sample_affine
 from autoseg.batches.augment.transform import Box, Sample, Shape, patch_box
 from autoseg.data.labels import OUTSIDE
 from autoseg.records import Record
+
+if TYPE_CHECKING:
+    from jaxtyping import Float64
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 _SMALLEST_SCALE = 0.85  # nnU-Net sizes its window for this scale, whatever range is drawn
@@ -150,7 +153,7 @@ class Mirror(Record):
         return Sample(sample.image.flip(axes), sample.labels.flip(axes))
 
 
-def rotation(angles: np.ndarray) -> np.ndarray:
+def rotation(angles: Float64[np.ndarray, " angle"]) -> Float64[np.ndarray, "axis axis"]:
     """Rotation matrix: one angle (rad) in the plane, or Rz Ry Rx from three angles about axes 0, 1 and 2."""
     if len(angles) == 1:
         c, s = cos(angles[0]), sin(angles[0])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int16
 
 Shape = tuple[int, ...]
 
@@ -20,8 +23,8 @@ class Sample:
         labels: int16 (L, *spatial); channel 0 is the target, channel 1 in a cascade what the previous stage predicted.
     """
 
-    image: torch.Tensor
-    labels: torch.Tensor
+    image: Float32[torch.Tensor, " channel *space"]
+    labels: Int16[torch.Tensor, " label *space"]
 
 
 @runtime_checkable

@@ -220,7 +220,7 @@ def shown(batch) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", [training_source, validation_source])
 def test_channels_are_the_previous_labels_at_the_patch(small_store, truth, kind) -> None:
-    truth.cases = {case: np.random.default_rng(0).integers(0, 3, a.shape) for case, a in truth.cases.items()}
+    truth.cases = {case: np.random.default_rng(0).integers(0, 3, a.shape, np.int16) for case, a in truth.cases.items()}
     for batch in collect(source(small_store, truth, kind=kind), range(4)):
         assert batch.image.shape == (3, 4, 10, 12, 8)
         assert batch.target.shape == (3, 1, 10, 12, 8)

@@ -146,8 +146,8 @@ def test_noise_has_its_strength_and_depends_on_its_seed_alone():
     twin = TWINS[GaussianNoise]
     drawn = [replace(transform.draw(np.random.default_rng(i), (1, 40, 40, 40)), sigma=0.1 * i) for i in range(3)]
     many, alone = torch.zeros(3, 1, 40, 40, 40), torch.zeros(1, 1, 40, 40, 40)
-    twin.apply(many, None, *twin.pack(transform, drawn, (1, 40, 40, 40)))
-    twin.apply(alone, None, *twin.pack(transform, drawn[2:], (1, 40, 40, 40)))
+    twin.apply(many, many.short(), *twin.pack(transform, drawn, (1, 40, 40, 40)))
+    twin.apply(alone, alone.short(), *twin.pack(transform, drawn[2:], (1, 40, 40, 40)))
     assert many.std((1, 2, 3, 4)).tolist() == pytest.approx([0, 0.1, 0.2], rel=0.02)
     assert many.mean((1, 2, 3, 4)).tolist() == pytest.approx([0, 0, 0], abs=5e-3)
     assert torch.equal(many[2], alone[0])

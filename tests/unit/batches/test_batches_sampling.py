@@ -147,9 +147,10 @@ def test_hard_locations_survive_a_checkpoint(small_store):
     assert draws(one, 0, 50) == draws(other, 0, 50)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_wrong_hard_locations_are_refused(small_store):
     sampler = HardLocationSampler(small_store, rules(cases=("case_1", "case_2")))
     with pytest.raises(ConfigurationError, match="did you mean 'case_1'"):
-        sampler.update({"cas_1": np.zeros((1, 3))})
+        sampler.update({"cas_1": np.zeros((1, 3), int)})
     with pytest.raises(ConfigurationError, match=r"expected: \(N, 3\)"):
-        sampler.update({"case_1": np.zeros((4, 2))})
+        sampler.update({"case_1": np.zeros((4, 2), int)})
