@@ -6,12 +6,16 @@ import tempfile
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from autoseg.inference.tiling import PlacedTile
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
 
 _CERTAIN = 30.0
 """Logit of background, and minus that of everything else, where no tile was computed: a probability of 1 - 1e-26."""
@@ -53,7 +57,7 @@ class Accumulator:
         self._inner, self._first = inner, 0
         self._sums = _zeros((channels, rows, *shape[1:]), device, bound)
 
-    def add(self, placed: PlacedTile, tile: Tensor) -> None:
+    def add(self, placed: PlacedTile, tile: Float32[Tensor, " channel *tile"]) -> None:
         """Adds a tile (C, *tile) float32 that begins at the first row held."""
         _, y, x = placed.box
         target = self._sums[:, :, y, x]
@@ -61,7 +65,7 @@ class Accumulator:
         plane = along_y[:, None] * along_x
         target.addcmul_(tile.reshape(target.shape), along_z[:, None, None] * plane)
 
-    def up_to(self, row: int) -> Iterator[Tensor]:
+    def up_to(self, row: int) -> Iterator[Float32[Tensor, "channel rows y x"]]:
         """Hands out the rows before `row`, which no tile will reach any more, and moves on to it.
 
         Yields:
@@ -86,12 +90,12 @@ class Accumulator:
         self._first += count
 
 
-def with_coverage(tiles: Tensor) -> Tensor:
+def with_coverage(tiles: Float32[Tensor, "tiles channel *tile"]) -> Float32[Tensor, "tiles channel+1 *tile"]:
     """Tiles (T, K, *tile) with a last channel of ones, whose mean says how much of a voxel's weight was computed."""
     return torch.cat([tiles, tiles.new_ones((len(tiles), 1, *tiles.shape[2:]))], dim=1)
 
 
-def covered(sums: Tensor, *, regions: bool) -> Tensor:
+def covered(sums: Float32[Tensor, "channel rows y x"], *, regions: bool) -> Float32[Tensor, "channel-1 rows y x"]:
     """Means over the tiles that were computed; where there are none, background for certain.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -18,6 +19,9 @@ from autoseg.inference.uncertainty import ExpectedDice
 from autoseg.preprocessing.record import CaseProperties
 from autoseg.preprocessing.resample import out_of_plane_axis
 from autoseg.preprocessing.undo import restore_probabilities
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int16, Integer
 
 _SLAB_BYTES = 64 * 2**20
 """Memory of one slab of resampled logits; the whole volume never exists at once."""
@@ -38,17 +42,17 @@ class Slab:
     """
 
     rows: slice
-    held: tuple[Tensor, ...]
+    held: tuple[Float32[Tensor, "_ rows y x"], ...]
     readouts: tuple[Readout | None, ...]
     scheme: LabelScheme
 
     @cached_property
-    def probabilities(self) -> Tensor:
+    def probabilities(self) -> Float32[Tensor, "output rows y x"]:
         """(K, rows, Y, X) float32: softmax over labels or a sigmoid a region, averaged over the models (nnU-Net)."""
         pairs = zip(self.held, self.readouts, strict=True)
         return probabilities_of([held if readout is None else readout(held) for held, readout in pairs], self.scheme)
 
-    def reduce(self, expected: ExpectedDice | None = None) -> np.ndarray:
+    def reduce(self, expected: ExpectedDice | None = None) -> Integer[np.ndarray, "rows y x"]:
         """(rows, Y, X) training values; `expected` gets the voxels' probabilities (see `reduce_voxels`)."""
         return reduce_voxels(self.held, self.readouts, self.scheme, expected)
 
@@ -83,7 +87,7 @@ def export_labels(
     scheme: LabelScheme,
     observers: Sequence[Observer] = (),
     expected: ExpectedDice | None = None,
-) -> np.ndarray:
+) -> Integer[np.ndarray, "z y x"]:
     """Labels on the voxels of the crop of the original image; `undo.restore_labels` places them in the whole one.
 
     Args:
@@ -105,7 +109,7 @@ def export_labels(
 
 def labels_in_space(
     logits: LogitRows, shape: Sequence[int], properties: CaseProperties, scheme: LabelScheme
-) -> np.ndarray:
+) -> Int16[np.ndarray, "z y x"]:
     """Labels for the next stage of a cascade, in the voxels of its preprocessed image.
 
     Logits are interpolated linearly to the shape; whether slices are taken apart is decided by the spacing of the
@@ -128,7 +132,7 @@ def labels_in_space(
     return labels
 
 
-def export_map(values: Tensor, properties: CaseProperties) -> np.ndarray:
+def export_map(values: Float32[Tensor, "z y x"], properties: CaseProperties) -> Float32[np.ndarray, "_ _ _"]:
     """A map (Z, Y, X) float32 in plan space on the original image: (Z, Y, X) float32 in its file's axis order.
 
     Interpolated as logits are; 0 beyond the crop.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,13 +12,16 @@ from torch import Tensor
 from autoseg.inference.rows import LogitRows
 from autoseg.preprocessing.resample import axis_matrix
 
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+
 _BLOCK = 64
 """Rows of an axis matrix multiplied at once: wide enough for BLAS, narrow enough to skip the zeros."""
 
 
 def interpolated(
     volume: LogitRows, shape: tuple[int, int, int], apart: int | None, height: int
-) -> Iterator[tuple[slice, Tensor]]:
+) -> Iterator[tuple[slice, Float32[Tensor, "channel rows y x"]]]:
     """What a volume holds, interpolated linearly to a shape, by nearest slice along axis `apart`.
 
     In the plane each row of the volume is interpolated once, and not kept longer than rows of the result need it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,9 @@ from autoseg.training.config import TrainingConfig
 from autoseg.training.runtime import Runtime, base_runtime, find_device
 from autoseg.workspace import ALL_DATA, Fold, Run
 
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+
 _KEPT_BYTES = 2**25
 """Arrays up to this size are used again by the C library's allocator (glibc's limit); larger ones it fetches from the
 system and gives back each time, and fetching takes as long as some of the arithmetic done in them."""
@@ -45,7 +48,7 @@ class Prepared:
             None where `data` is complete.
     """
 
-    data: Tensor
+    data: Float32[Tensor, "channel z y x"]
     properties: CaseProperties
     previous: Prepared | None = None
 
@@ -161,7 +164,7 @@ class Model:
         outputs = self.plan.labels.outputs
         return slide(self.networks, self._input(prepared), outputs, self.sliding, self.runtime)
 
-    def logits_and_map(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
+    def logits_and_map(self, prepared: Prepared) -> tuple[Float32[Tensor, "output z y x"], Float32[Tensor, "z y x"]]:
         """Logits, and the map (Z, Y, X) of the networks' disagreement in nats (see `uncertainty.disagreement`)."""
         labels = self.plan.labels
         return disagreement(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from autoseg.preprocessing.store import Store
 from autoseg.records import write_json
 from autoseg.training.runtime import Runtime
 from autoseg.workspace import Run
+
+if TYPE_CHECKING:
+    from jaxtyping import Integer, Real
 
 _SMALL = 2**28
 """Bytes of a case's logits up to which they are held as a whole."""
@@ -128,8 +131,11 @@ class Predictor:
         return self.models[0].configuration
 
     def predict(
-        self, image: np.ndarray | Image | str | Path | Sequence[str | Path], *, spacing: Sequence[float] | None = None
-    ) -> np.ndarray:
+        self,
+        image: Real[np.ndarray, " ..."] | Image | str | Path | Sequence[str | Path],
+        *,
+        spacing: Sequence[float] | None = None,
+    ) -> Integer[np.ndarray, "z y x"]:
         """Segments one image.
 
         Args:

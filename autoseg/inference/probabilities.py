@@ -17,6 +17,8 @@ from autoseg.preprocessing.record import CaseProperties, Shape
 from autoseg.records import write_bytes
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+
     from autoseg.inference.export import Slab
 
 CERTAIN = 255
@@ -94,13 +96,13 @@ class SavedProbabilities:
         """K."""
         return int(self._array.shape[0])
 
-    def rows(self, rows: slice) -> np.ndarray:
+    def rows(self, rows: slice) -> UInt8[np.ndarray, "output rows y x"]:
         """Some rows, (K, rows, Y, X) uint8."""
         part: np.ndarray = self._array[:, rows]
         return part
 
 
-def as_bytes(probabilities: np.ndarray) -> np.ndarray:
+def as_bytes(probabilities: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     """Probabilities as round(255 p), uint8 of the same shape."""
     return np.rint(probabilities * np.float32(CERTAIN)).astype(np.uint8)
 

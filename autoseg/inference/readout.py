@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from autoseg.networks.structure import structure_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,10 @@ class Readout:
         bias: (K,) float32.
     """
 
-    weight: Tensor
-    bias: Tensor
+    weight: Float32[Tensor, "output feature"]
+    bias: Float32[Tensor, " output"]
 
-    def __call__(self, features: Tensor) -> Tensor:
+    def __call__(self, features: Float32[Tensor, " feature *space"]) -> Float32[Tensor, " output *space"]:
         """Features (C, ...) -> logits (K, ...), both float32."""
         flat = features.reshape(features.shape[0], -1)
         logits = torch.addmm(self.bias[:, None], self.weight, flat)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import ConfigurationError
 from autoseg.inference.readout import Readout
 from autoseg.inference.uncertainty import ExpectedDice
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Integer, Real
 
 _CHUNK_BYTES = 2**20
 """Logits that one thread works on at once: about what its cache holds."""
@@ -23,11 +27,11 @@ def label_dtype(scheme: LabelScheme) -> type[np.uint8] | type[np.int16]:
 
 
 def reduce_voxels(
-    held: Sequence[Tensor],
+    held: Sequence[Float32[Tensor, " _ *space"]],
     readouts: Sequence[Readout | None],
     scheme: LabelScheme,
     expected: ExpectedDice | None = None,
-) -> np.ndarray:
+) -> Integer[np.ndarray, "*space"]:
     """Labels of voxels as one or several models see them.
 
     One model's come from its logits, those of several from the mean of their probabilities.
@@ -59,7 +63,9 @@ def reduce_voxels(
     return labels.reshape(shape)
 
 
-def probabilities_of(logits: Sequence[Tensor], scheme: LabelScheme) -> Tensor:
+def probabilities_of(
+    logits: Sequence[Float32[Tensor, " output *space"]], scheme: LabelScheme
+) -> Float32[Tensor, " output *space"]:
     """Softmax over labels or a sigmoid a region, (K, ...) float32, averaged over the models (nnU-Net)."""
     parts = (part.sigmoid() if scheme.regions else part.softmax(0) for part in logits)
     total = next(parts)
@@ -68,7 +74,9 @@ def probabilities_of(logits: Sequence[Tensor], scheme: LabelScheme) -> Tensor:
     return total if len(logits) == 1 else total.div_(len(logits))
 
 
-def paint(scores: np.ndarray, scheme: LabelScheme, threshold: float) -> np.ndarray:
+def paint(
+    scores: Real[np.ndarray, " region *space"], scheme: LabelScheme, threshold: float
+) -> Integer[np.ndarray, "*space"]:
     """Labels of regions: where a region's score lies above the threshold, its value is painted over earlier ones'.
 
     Args:

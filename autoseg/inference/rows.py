@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Event
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from autoseg.inference.ahead import ahead
 from autoseg.inference.readout import Readout
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
 
 Shape = tuple[int, int, int, int]
 
@@ -32,11 +35,11 @@ class LogitRows(Protocol):
         """What makes logits of the features; None where they are held themselves."""
         ...
 
-    def features(self, low: int, high: int) -> Tensor:
+    def features(self, low: int, high: int) -> Float32[Tensor, "channel rows y x"]:
         """Rows low to high as they are held, (C, high - low, Y, X); neither bound is below that of the call before."""
         ...
 
-    def take(self, low: int, high: int) -> Tensor:
+    def take(self, low: int, high: int) -> Float32[Tensor, "output rows y x"]:
         """The logits of these rows, (K, high - low, Y, X); the same rule."""
         ...
 
@@ -50,7 +53,7 @@ class WholeLogits:
         readout: see `LogitRows`.
     """
 
-    held: Tensor
+    held: Float32[Tensor, "channel z y x"]
     readout: Readout | None = None
 
     @property
@@ -59,14 +62,14 @@ class WholeLogits:
         return (c if self.readout is None else len(self.readout.bias)), z, y, x
 
     @property
-    def logits(self) -> Tensor:
+    def logits(self) -> Float32[Tensor, "output z y x"]:
         """All of them, (K, Z, Y, X)."""
         return self.take(0, self.shape[1])
 
-    def features(self, low: int, high: int) -> Tensor:
+    def features(self, low: int, high: int) -> Float32[Tensor, "channel rows y x"]:
         return self.held[:, low:high]
 
-    def take(self, low: int, high: int) -> Tensor:
+    def take(self, low: int, high: int) -> Float32[Tensor, "output rows y x"]:
         features = self.features(low, high)
         return features if self.readout is None else self.readout(features)
 
@@ -82,7 +85,11 @@ class StreamedLogits:
     """
 
     def __init__(
-        self, shape: Shape, parts: Iterator[Tensor], readout: Readout | None = None, stopped: Event | None = None
+        self,
+        shape: Shape,
+        parts: Iterator[Float32[Tensor, "channel rows y x"]],
+        readout: Readout | None = None,
+        stopped: Event | None = None,
     ) -> None:
         self._shape, self._parts, self._readout = shape, parts, readout
         self._stopped = stopped or Event()
@@ -97,7 +104,7 @@ class StreamedLogits:
     def readout(self) -> Readout | None:
         return self._readout
 
-    def features(self, low: int, high: int) -> Tensor:
+    def features(self, low: int, high: int) -> Float32[Tensor, "channel rows y x"]:
         if low < self._low or high > self._shape[1]:
             raise ValueError(f"rows {low}:{high} of {self._shape[1]} are asked for, those below {self._low} are gone")
         while self._high < high:
@@ -114,7 +121,7 @@ class StreamedLogits:
             start = stop
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    def take(self, low: int, high: int) -> Tensor:
+    def take(self, low: int, high: int) -> Float32[Tensor, "output rows y x"]:
         features = self.features(low, high)
         return features if self._readout is None else self._readout(features)
 

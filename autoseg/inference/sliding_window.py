@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from threading import Event
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from autoseg.inference.readout import without_heads
 from autoseg.inference.rows import StreamedLogits
 from autoseg.inference.tiling import PlacedTile, mirror_combinations, place_tiles
 from autoseg.training.runtime import Runtime
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
 
 _CPU_VOXELS = 2**20
 """Voxels of tiles that a CPU takes at once: more only fill its memory."""
@@ -51,15 +55,19 @@ class Sliding:
 
 
 def predict_logits(
-    networks: Sequence[nn.Module], image: Tensor, outputs: int, sliding: Sliding, runtime: Runtime
-) -> Tensor:
+    networks: Sequence[nn.Module],
+    image: Float32[Tensor, "channel z y x"],
+    outputs: int,
+    sliding: Sliding,
+    runtime: Runtime,
+) -> Float32[Tensor, "{outputs} z y x"]:
     """Logits of a whole image at once, (outputs, Z, Y, X) float32 on the CPU; see `slide`."""
     return slide(networks, image, outputs, sliding, runtime).take(0, image.shape[1])
 
 
 def slide(
     networks: Sequence[nn.Module],
-    image: Tensor,
+    image: Float32[Tensor, "channel z y x"],
     outputs: int,
     sliding: Sliding,
     runtime: Runtime,

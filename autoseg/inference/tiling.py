@@ -6,10 +6,14 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
 
 
 def tile_starts(image: Sequence[int], tile: Sequence[int], overlap: float = 0.5) -> list[tuple[int, ...]]:
@@ -50,7 +54,7 @@ class PlacedTile:
     """
 
     box: tuple[slice, slice, slice]
-    weights: tuple[Tensor, Tensor, Tensor]
+    weights: tuple[Float32[Tensor, " z"], Float32[Tensor, " y"], Float32[Tensor, " x"]]
 
 
 def place_tiles(image: Sequence[int], tile: Sequence[int], overlap: float = 0.5) -> list[PlacedTile]:
@@ -98,7 +102,7 @@ def count_tiles(image: Sequence[int], tile: Sequence[int], overlap: float = 0.5)
 
 
 @lru_cache(maxsize=8)
-def gaussian_axes(tile: tuple[int, ...], sigma: float = 1 / 8) -> tuple[Tensor, ...]:
+def gaussian_axes(tile: tuple[int, ...], sigma: float = 1 / 8) -> tuple[Float32[Tensor, " _"], ...]:
     """Importance of a voxel along each axis of a tile: a Gaussian around the centre, 1 there.
 
     The importance of a voxel is the product over the axes, so that no tile-sized map is needed.
@@ -118,7 +122,7 @@ def gaussian_axes(tile: tuple[int, ...], sigma: float = 1 / 8) -> tuple[Tensor, 
     return tuple(vectors)
 
 
-def importance(tile: tuple[int, ...]) -> Tensor:
+def importance(tile: tuple[int, ...]) -> Float32[Tensor, "*tile"]:
     """The importance map of a tile, shape `tile`, float32, nowhere zero: at least exp(-24), in the corners of a volume.
 
     It has no floor: where an edge of the image is the edge of several tiles, all of them have tiny importances, whose

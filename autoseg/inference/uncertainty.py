@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 from autoseg.data.labels import LabelScheme
 from autoseg.inference.sliding_window import Sliding, predict_logits
 from autoseg.training.runtime import Runtime
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32, Integer
 
 _LEAST_VOXELS = 0.5
 """An empty prediction with less expected foreground than this agrees with an absent object: its Dice does not exist."""
@@ -37,7 +41,11 @@ class ExpectedDice:
         count = len(self._foreground)
         self._inside, self._total, self._voxels = np.zeros(count), np.zeros(count), np.zeros(count, np.int64)
 
-    def add(self, probabilities: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> None:
+    def add(
+        self,
+        probabilities: Float[np.ndarray | Tensor, " output *space"],
+        labels: Integer[np.ndarray | Tensor, "*space"],
+    ) -> None:
         """Adds voxels.
 
         Args:
@@ -50,7 +58,9 @@ class ExpectedDice:
         else:
             self._add_labels(probabilities, labels)
 
-    def add_winners(self, labels: np.ndarray, winner: Tensor, totals: Tensor) -> None:
+    def add_winners(
+        self, labels: Integer[np.ndarray, " voxel"], winner: Float[Tensor, " voxel"], totals: Float[Tensor, " label"]
+    ) -> None:
         """Adds voxels that have their most probable label, as sums over them.
 
         Args:
@@ -89,8 +99,14 @@ class ExpectedDice:
 
 @torch.inference_mode()
 def disagreement(
-    networks: Sequence[nn.Module], image: Tensor, outputs: int, sliding: Sliding, runtime: Runtime, *, regions: bool
-) -> tuple[Tensor, Tensor]:
+    networks: Sequence[nn.Module],
+    image: Float32[Tensor, "channel z y x"],
+    outputs: int,
+    sliding: Sliding,
+    runtime: Runtime,
+    *,
+    regions: bool,
+) -> tuple[Float32[Tensor, "{outputs} z y x"], Float32[Tensor, "z y x"]]:
     """Mean logits of several networks, and voxel by voxel how much they contradict each other.
 
     The map is the mutual information between the network and the label, the entropy of the mean probabilities minus

@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -25,6 +26,9 @@ from autoseg.preprocessing.store import Store
 from autoseg.preprocessing.undo import restore_labels, restore_probabilities
 from autoseg.records import write_bytes
 
+if TYPE_CHECKING:
+    from jaxtyping import Float16, Float32, Int16, Integer
+
 _NO_FRACTIONS = (".png", ".bmp", ".jpg", ".jpeg")
 """Formats that cannot hold floating-point maps, which become TIFF."""
 
@@ -39,7 +43,7 @@ class Computed:
     """
 
     predictions: tuple[Prediction, ...]
-    maps: tuple[Tensor, ...] = ()
+    maps: tuple[Float32[Tensor, "z y x"], ...] = ()
 
     @property
     def properties(self) -> CaseProperties:
@@ -74,13 +78,13 @@ class Reduced:
         map: mean of the models' maps, (Z, Y, X) float32 on the original image, if it is wanted.
     """
 
-    labels: np.ndarray
+    labels: Integer[np.ndarray, "z y x"]
     expected: dict[str, float | None]
     properties: CaseProperties
-    probabilities: np.ndarray | None = None
+    probabilities: Float16[np.ndarray, "output z y x"] | None = None
     kept: ProbabilityWriter | None = None
-    next_labels: np.ndarray | None = None
-    map: np.ndarray | None = None
+    next_labels: Int16[np.ndarray, "_ _ _"] | None = None
+    map: Float32[np.ndarray, "_ _ _"] | None = None
 
 
 @dataclass(frozen=True)
@@ -168,8 +172,11 @@ class CaseWriter:
 
 
 def on_image(
-    labels: np.ndarray, scheme: LabelScheme, properties: CaseProperties, decision: Decision | None = None
-) -> np.ndarray:
+    labels: Integer[np.ndarray, "z y x"],
+    scheme: LabelScheme,
+    properties: CaseProperties,
+    decision: Decision | None = None,
+) -> Integer[np.ndarray, "_ _ _"]:
     """Training values on the crop (Z, Y, X), post-processed as decided, as file values on the original image."""
     if decision is not None and decision.steps:
         labels = postprocess(labels, decision, scheme.training_foreground)
