@@ -206,6 +206,7 @@ def test_no_voxel_is_an_error(name: str, kind: str) -> None:
         made(name)(image[:, :0], image[:, :0])
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @every_similarity
 def test_shapes_that_differ_are_an_error(name: str) -> None:
     image = smooth(SHAPES["plane"])[None].float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from torch import Tensor
 from autoseg.errors import ConfigurationError
 from autoseg.tasks.registration.similarities.neighbourhoods import box_counts, box_sum
 from autoseg.tasks.registration.similarities.protocol import Similarity, average, centred, visible, weights_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 RADIUS = 2
 """Window of 5 voxels a side, with which greedy is usually run."""
@@ -45,14 +49,14 @@ def local_ncc(*, radius: int = RADIUS, flatness: float = FLATNESS, signed: bool 
 
 
 def local_ncc_gradient(
-    fixed: Tensor,
-    warped: Tensor,
-    mask: Tensor | None = None,
+    fixed: Float[Tensor, " channel *space"],
+    warped: Float[Tensor, " channel *space"],
+    mask: Bool[Tensor, "*space"] | Float[Tensor, "*space"] | None = None,
     radius: int = RADIUS,
     *,
     flatness: float = FLATNESS,
     signed: bool = False,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Float[Tensor, ""], Float[Tensor, " channel *space"]]:
     """The loss of `local_ncc` and its derivative by the warped image, in closed form and without a graph.
 
     About two thirds of the work of the same by autograd. Where fixed image and mask stay the same, `FixedWindows` saves
@@ -86,11 +90,11 @@ class FixedWindows:
         masked: whether some voxels do not count in full.
     """
 
-    image: Tensor
-    mean: Tensor
-    variance: Tensor
-    weights: Tensor
-    count: Tensor
+    image: Float[Tensor, " channel *space"]
+    mean: Float[Tensor, " channel *space"]
+    variance: Float[Tensor, " channel *space"]
+    weights: Float[Tensor, "*space"]
+    count: Float[Tensor, "*space"]
     radius: int
     flatness: float
     signed: bool
@@ -99,8 +103,8 @@ class FixedWindows:
     @classmethod
     def of(
         cls,
-        fixed: Tensor,
-        mask: Tensor | None = None,
+        fixed: Float[Tensor, " channel *space"],
+        mask: Bool[Tensor, "*space"] | Float[Tensor, "*space"] | None = None,
         radius: int = RADIUS,
         *,
         flatness: float = FLATNESS,
@@ -121,12 +125,14 @@ class FixedWindows:
         variance = (square - mean.square()).clamp_min(0) + flatness
         return cls(image, mean, variance, weights, count, radius, flatness, signed, masked)
 
-    def loss(self, warped: Tensor) -> Tensor:
+    def loss(self, warped: Float[Tensor, " channel *space"]) -> Float[Tensor, ""]:
         """The loss of a warped image (C, *S), whose values outside the mask must be finite; differentiable."""
         _, _, spread, covariance = self._compare(warped)
         return -self._mean(self._correlation(spread, covariance))
 
-    def gradient(self, warped: Tensor) -> tuple[Tensor, Tensor]:
+    def gradient(
+        self, warped: Float[Tensor, " channel *space"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, " channel *space"]]:
         """The loss and its derivative by the warped image (C, *S), whose values outside the mask must be finite.
 
         A window x contributes to the derivative at a voxel y in it, with a = dc/dcov / n and b = -2 dc/dv_w / n,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from autoseg.errors import ConfigurationError, RegistrationError
 from autoseg.tasks.registration.similarities.protocol import visible
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 SAMPLES = 4096
 """Voxels drawn a call."""
@@ -70,7 +74,12 @@ class Mine(nn.Module):
         self.generator = torch.Generator().manual_seed(seed)
         self.network = _network(2 * channels, hidden, self.generator)
 
-    def forward(self, fixed: Tensor, warped: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        fixed: Float[Tensor, " channel *space"],
+        warped: Float[Tensor, " channel *space"],
+        mask: Bool[Tensor, "*space"] | Float[Tensor, "*space"] | None = None,
+    ) -> Float[Tensor, ""]:
         """Minus the bound over voxels drawn from the mask; see `protocol.Similarity`."""
         fixed, warped, weights = visible(fixed, warped, mask)
         if len(fixed) != self.channels:
@@ -82,7 +91,9 @@ class Mine(nn.Module):
         drawn = self._draw(weights, masked=mask is not None)
         return -self.bound(fixed.flatten(1)[:, drawn].T, warped.flatten(1)[:, drawn].T)
 
-    def bound(self, fixed: Tensor, warped: Tensor) -> Tensor:
+    def bound(
+        self, fixed: Float[Tensor, "sample channel"], warped: Float[Tensor, "sample channel"]
+    ) -> Float[Tensor, ""]:
         """The bound of the mutual information, in nats.
 
         Args:

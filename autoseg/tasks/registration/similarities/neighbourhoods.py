@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Shaped
 
-def box_sum(maps: Tensor, radius: int) -> Tensor:
+
+def box_sum(maps: Float[Tensor, " map *space"], radius: int) -> Float[Tensor, " map *space"]:
     """Sums over the cube of 2 * radius + 1 voxels a side around each voxel, cut off at the border.
 
     The cost grows with the logarithm of the radius and the rounding error with the values in the cube: running totals,
@@ -26,7 +29,7 @@ def box_sum(maps: Tensor, radius: int) -> Tensor:
     return result
 
 
-def box_counts(shape: Sequence[int], radius: int, like: Tensor) -> Tensor:
+def box_counts(shape: Sequence[int], radius: int, like: Float[Tensor, " ..."]) -> Float[Tensor, "*space"]:
     """How many voxels of a grid lie in the cube around each: (*S), of the dtype and device of `like`."""
     counts = like.new_ones(())
     for axis, length in enumerate(shape):
@@ -36,7 +39,7 @@ def box_counts(shape: Sequence[int], radius: int, like: Tensor) -> Tensor:
     return counts
 
 
-def shifted(maps: Tensor, offset: Sequence[int]) -> Tensor:
+def shifted(maps: Shaped[Tensor, "*shape"], offset: Sequence[int]) -> Shaped[Tensor, "*shape"]:
     """The value of each voxel's neighbour at an offset: (..., *S), zero where that lies outside."""
     pads: list[int] = []
     for length, step in zip(reversed(maps.shape), reversed(offset), strict=False):
@@ -45,7 +48,9 @@ def shifted(maps: Tensor, offset: Sequence[int]) -> Tensor:
     return functional.pad(maps, pads)
 
 
-def differences(image: Tensor, seen: Tensor) -> Tensor:
+def differences(
+    image: Float[Tensor, " channel *space"], seen: Bool[Tensor, "*space"]
+) -> Float[Tensor, "channel axis *space"]:
     """Derivatives of an image a voxel: central, one-sided where one neighbour is not seen, else zero.
 
     Args:

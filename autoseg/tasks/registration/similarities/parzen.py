@@ -5,7 +5,7 @@ Source: Thevenaz and Unser 2000, IEEE TIP 9(12); Mattes et al. 2003, IEEE TMI 22
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch.autograd.function import once_differentiable
 
 from autoseg.errors import ConfigurationError
 from autoseg.tasks.registration.cubic_interpolation import spline_weights
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
 
 BINS = 32
 REACH = 4
@@ -35,7 +38,7 @@ def check_bins(bins: int, value_range: tuple[float, float]) -> None:
         )
 
 
-def places(values: Tensor, bins: int, value_range: tuple[float, float]) -> Tensor:
+def places(values: Float[Tensor, "*shape"], bins: int, value_range: tuple[float, float]) -> Float[Tensor, "*shape"]:
     """Where values lie on the axis of bins; the range leaves a bin at either end for the windows.
 
     Values beyond the range count as its ends and have no gradient.
@@ -47,7 +50,7 @@ def places(values: Tensor, bins: int, value_range: tuple[float, float]) -> Tenso
     return 1 + (values.clamp(low, high) - low) * ((bins - REACH + 1) / (high - low))
 
 
-def windows(place: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+def windows(place: Float[Tensor, " value"], bins: int) -> tuple[Int64[Tensor, "value 4"], Float[Tensor, "value 4"]]:
     """The bins that each value touches, and its share in each.
 
     Args:
@@ -61,7 +64,9 @@ def windows(place: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     return first.long()[:, None] + offsets, spline_weights(place - first)
 
 
-def joint_histogram(fixed: Tensor, warped: Tensor, weights: Tensor, bins: int) -> Tensor:
+def joint_histogram(
+    fixed: Float[Tensor, " value"], warped: Float[Tensor, " value"], weights: Float[Tensor, " value"], bins: int
+) -> Float[Tensor, "{bins} {bins}"]:
     """Share of the weight in each pair of bins; differentiable once in both places.
 
     A pair of values touches 16 of the bins. The sum is taken as products of (values x bins) matrices, a chunk of

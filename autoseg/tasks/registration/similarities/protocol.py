@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from autoseg.errors import RegistrationError
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 
 class Similarity(Protocol):
@@ -19,7 +22,12 @@ class Similarity(Protocol):
     (C, N); the others need a grid of two or three axes.
     """
 
-    def __call__(self, fixed: Tensor, warped: Tensor, mask: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        fixed: Float[Tensor, " channel *space"],
+        warped: Float[Tensor, " channel *space"],
+        mask: Bool[Tensor, "*space"] | Float[Tensor, "*space"] | None = None,
+    ) -> Float[Tensor, ""]:
         """The loss, differentiable in both images.
 
         Args:
@@ -36,7 +44,11 @@ class Similarity(Protocol):
         """
 
 
-def visible(fixed: Tensor, warped: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def visible(
+    fixed: Float[Tensor, " channel *space"],
+    warped: Float[Tensor, " channel *space"],
+    mask: Bool[Tensor, "*space"] | Float[Tensor, "*space"] | None,
+) -> tuple[Float[Tensor, " channel *space"], Float[Tensor, " channel *space"], Float[Tensor, "*space"]]:
     """Both images with zeros where the mask is empty, and the weight of each voxel.
 
     Returns:
@@ -58,7 +70,9 @@ def visible(fixed: Tensor, warped: Tensor, mask: Tensor | None) -> tuple[Tensor,
     return torch.where(seen, fixed, 0), torch.where(seen, warped, 0), weights
 
 
-def weights_of(image: Tensor, mask: Tensor | None) -> Tensor:
+def weights_of(
+    image: Float[Tensor, " channel *space"], mask: Bool[Tensor, "*space"] | Float[Tensor, "*space"] | None
+) -> Float[Tensor, "*space"]:
     """The weight (*S) of each voxel of an image (C, *S) under a mask, as float.
 
     Raises:
@@ -81,12 +95,14 @@ def weights_of(image: Tensor, mask: Tensor | None) -> Tensor:
     return mask.to(image.dtype)
 
 
-def average(values: Tensor, weights: Tensor) -> Tensor:
+def average(values: Float[Tensor, " map *space"], weights: Float[Tensor, "*space"]) -> Float[Tensor, " map"]:
     """The weighted mean over voxels of (K, *S): (K,)."""
     return (values * weights).flatten(1).sum(1) / weights.sum()
 
 
-def centred(image: Tensor, weights: Tensor) -> Tensor:
+def centred(
+    image: Float[Tensor, " channel *space"], weights: Float[Tensor, "*space"]
+) -> Float[Tensor, " channel *space"]:
     """An image (C, *S) less its weighted mean, channel by channel; zero where the weight is."""
     mean = average(image, weights).reshape(-1, *[1] * weights.ndim)
     return torch.where(weights > 0, image - mean, 0)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from autoseg.errors import RegistrationError
 from autoseg.tasks.registration.cubic_interpolation import spline_weights, weighted_sum
 from autoseg.tasks.registration.space import Grid
 from autoseg.tasks.registration.transforms.displacement import Displacement
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +36,7 @@ class BSpline:
     """
 
     grid: Grid
-    coefficients: Tensor
+    coefficients: Float[Tensor, " dimension *lattice"]
     spacing: tuple[float, ...]
 
     def __post_init__(self) -> None:
@@ -73,7 +77,7 @@ class BSpline:
             field = (field.movedim(axis + 1, -1) @ matrix.T).movedim(-1, axis + 1)
         return Displacement(self.grid, field)
 
-    def __call__(self, points: Tensor) -> Tensor:
+    def __call__(self, points: Float[Tensor, "*points dimension"]) -> Float[Tensor, "*points dimension"]:
         index = self.grid.to_index(points)
         supports = [self._support(index[..., axis, None], axis) for axis in range(self.dimension)]
         base = torch.cat([first for first, _ in supports], dim=-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from autoseg.tasks.registration.transforms.bspline import BSpline
 from autoseg.tasks.registration.transforms.displacement import Displacement, Velocity
 from autoseg.tasks.registration.transforms.linear import Affine
 from autoseg.tasks.registration.transforms.protocol import Transform
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +35,7 @@ class Composite:
     def dimension(self) -> int:
         return self.parts[0].dimension
 
-    def __call__(self, points: Tensor) -> Tensor:
+    def __call__(self, points: Float[Tensor, "*points dimension"]) -> Float[Tensor, "*points dimension"]:
         for part in self.parts:
             points = part(points)
         return points
@@ -65,7 +69,7 @@ def is_linear(transform: Transform) -> bool:
     return isinstance(compose(transform), Affine)
 
 
-def as_displacement(transform: Transform, grid: Grid, *, like: Tensor | None = None) -> Displacement:
+def as_displacement(transform: Transform, grid: Grid, *, like: Float[Tensor, " ..."] | None = None) -> Displacement:
     """Any transform as the displacements of a grid's voxels; differentiable.
 
     Args:

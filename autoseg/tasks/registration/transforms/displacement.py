@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from autoseg.tasks.registration.space import Grid, sample
 from autoseg.tasks.registration.transforms.fields import exponential, invert_field
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +28,7 @@ class Displacement:
     """
 
     grid: Grid
-    field: Tensor
+    field: Float[Tensor, " dimension *space"]
 
     @classmethod
     def zeros(cls, grid: Grid, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Displacement:
@@ -35,7 +39,7 @@ class Displacement:
     def dimension(self) -> int:
         return self.grid.dimension
 
-    def __call__(self, points: Tensor) -> Tensor:
+    def __call__(self, points: Float[Tensor, "*points dimension"]) -> Float[Tensor, "*points dimension"]:
         return points + sample(self.field.to(points), self.grid, points).movedim(0, -1)
 
     def inverse(self) -> Displacement:
@@ -54,7 +58,7 @@ class Velocity:
     """
 
     grid: Grid
-    field: Tensor
+    field: Float[Tensor, " dimension *space"]
     steps: int = 7
 
     @property
@@ -66,7 +70,7 @@ class Velocity:
         """The map as displacements on the same grid; differentiable in `field`."""
         return Displacement(self.grid, exponential(self.field, self.grid, self.steps))
 
-    def __call__(self, points: Tensor) -> Tensor:
+    def __call__(self, points: Float[Tensor, "*points dimension"]) -> Float[Tensor, "*points dimension"]:
         return self.displacement(points)
 
     def inverse(self) -> Velocity:

@@ -5,13 +5,16 @@ A field u stands for the map p -> p + u(p).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from autoseg.tasks.registration.space import Grid, normalized, sample_index
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 _SETTLED = 1e-3  # of the finest spacing: an inverse this good is good enough
 
@@ -24,11 +27,13 @@ class Inversion(NamedTuple):
         residual: (*S), mm between each voxel and where inverse and field in turn take it.
     """
 
-    field: Tensor
-    residual: Tensor
+    field: Float[Tensor, " dimension *space"]
+    residual: Float[Tensor, "*space"]
 
 
-def compose_fields(first: Tensor, second: Tensor, grid: Grid) -> Tensor:
+def compose_fields(
+    first: Float[Tensor, " dimension *space"], second: Float[Tensor, " dimension *space"], grid: Grid
+) -> Float[Tensor, " dimension *space"]:
     """The field of the map that applies `first`, then `second`, both on one grid.
 
     Args:
@@ -41,7 +46,9 @@ def compose_fields(first: Tensor, second: Tensor, grid: Grid) -> Tensor:
     return first + sample_index(second, index)
 
 
-def exponential(velocity: Tensor, grid: Grid, steps: int) -> Tensor:
+def exponential(
+    velocity: Float[Tensor, " dimension *space"], grid: Grid, steps: int
+) -> Float[Tensor, " dimension *space"]:
     """The field that a stationary velocity reaches after one unit of time, by scaling and squaring.
 
     The velocity over 2^steps is taken as a small displacement, which is composed with itself `steps` times. Folding
@@ -68,7 +75,12 @@ def exponential(velocity: Tensor, grid: Grid, steps: int) -> Tensor:
 
 
 def invert_field(
-    field: Tensor, grid: Grid, *, onto: Grid | None = None, iterations: int = 100, tolerance: float | None = None
+    field: Float[Tensor, " dimension *space"],
+    grid: Grid,
+    *,
+    onto: Grid | None = None,
+    iterations: int = 100,
+    tolerance: float | None = None,
 ) -> Inversion:
     """The field v with p + v(p) + u(p + v(p)) = p, by a fixed-point iteration at every voxel.
 
@@ -107,7 +119,7 @@ def invert_field(
     return Inversion(inverse, residual)
 
 
-def jacobian(field: Tensor, grid: Grid) -> Tensor:
+def jacobian(field: Float[Tensor, " dimension *space"], grid: Grid) -> Float[Tensor, "dimension dimension *space"]:
     """Derivatives of p + u(p) by p in world coordinates.
 
     Central differences; one-sided ones at the border; none along an axis of one voxel.
@@ -129,7 +141,7 @@ def jacobian(field: Tensor, grid: Grid) -> Tensor:
     return by_world + identity.reshape(dimension, dimension, *[1] * dimension)
 
 
-def jacobian_determinant(field: Tensor, grid: Grid) -> Tensor:
+def jacobian_determinant(field: Float[Tensor, " dimension *space"], grid: Grid) -> Float[Tensor, "*space"]:
     """Volume after over volume before of the map p + u(p), at every voxel; not positive where it folds.
 
     Args:

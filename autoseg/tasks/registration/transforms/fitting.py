@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -10,12 +10,19 @@ from torch import Tensor
 from autoseg.errors import RegistrationError
 from autoseg.tasks.registration.transforms.linear import Affine
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 FitKind = Literal["translation", "rigid", "similarity", "affine"]
 
 _FLAT = 1e-9  # smallest extent of the points over their largest, below which they do not fix a map
 
 
-def fit_affine(points_fixed: Tensor, points_moving: Tensor, kind: FitKind = "affine") -> Affine:
+def fit_affine(
+    points_fixed: Float[Tensor, "point dimension"],
+    points_moving: Float[Tensor, "point dimension"],
+    kind: FitKind = "affine",
+) -> Affine:
     """The map of a kind that takes fixed landmarks closest to moving ones: least sum of squared distances.
 
     Rigid and similarity maps are proper: they do not mirror.

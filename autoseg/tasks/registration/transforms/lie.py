@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import combinations
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,11 +20,14 @@ from autoseg.errors import RegistrationError
 from autoseg.tasks.registration.space import Grid
 from autoseg.tasks.registration.transforms.linear import Affine, Perspective
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64
+
 Kind = Literal["translation", "rigid", "similarity", "affine", "perspective"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-def basis(kind: Kind, dimension: int) -> Tensor:
+def basis(kind: Kind, dimension: int) -> Float64[Tensor, "generator {dimension}+1 {dimension}+1"]:
     """The generators of a kind of maps, as homogeneous matrices.
 
     Returns:
@@ -37,7 +40,9 @@ def basis(kind: Kind, dimension: int) -> Tensor:
     return _basis(kind, dimension).clone()
 
 
-def matrix_of(coefficients: Tensor, kind: Kind, dimension: int) -> Tensor:
+def matrix_of(
+    coefficients: Float[Tensor, "*batch coefficient"], kind: Kind, dimension: int
+) -> Float[Tensor, "*batch {dimension}+1 {dimension}+1"]:
     """exp(sum of coefficients times generators), by `torch.matrix_exp`.
 
     Args:
@@ -59,7 +64,7 @@ def matrix_of(coefficients: Tensor, kind: Kind, dimension: int) -> Tensor:
     return torch.matrix_exp(torch.einsum("...n,nij->...ij", coefficients, generators))
 
 
-def transform_of(coefficients: Tensor, kind: Kind, grid: Grid) -> Affine | Perspective:
+def transform_of(coefficients: Float[Tensor, " coefficient"], kind: Kind, grid: Grid) -> Affine | Perspective:
     """The map about a grid's centre whose coefficients are all in mm, so that one step size fits all.
 
     Every coefficient but the translations is divided by the grid's `radius`: a coefficient of one moves the voxels by

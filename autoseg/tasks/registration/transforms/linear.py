@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +25,9 @@ class Affine:
     The tensors are float64 by convention; gradients flow through them.
     """
 
-    matrix: Tensor
-    translation: Tensor
-    centre: Tensor
+    matrix: Float[Tensor, "dimension dimension"]
+    translation: Float[Tensor, " dimension"]
+    centre: Float[Tensor, " dimension"]
 
     @classmethod
     def identity(cls, dimension: int, centre: Sequence[float] | None = None) -> Affine:
@@ -36,7 +40,7 @@ class Affine:
     def dimension(self) -> int:
         return len(self.translation)
 
-    def __call__(self, points: Tensor) -> Tensor:
+    def __call__(self, points: Float[Tensor, "*points dimension"]) -> Float[Tensor, "*points dimension"]:
         matrix, translation, centre = (part.to(points) for part in (self.matrix, self.translation, self.centre))
         return (points - centre) @ matrix.T + (centre + translation)
 
@@ -63,14 +67,14 @@ class Perspective:
     Points with w = 0 map to infinity; a sensible homography has w > 0 over the whole image.
     """
 
-    matrix: Tensor
-    centre: Tensor
+    matrix: Float[Tensor, "homogeneous homogeneous"]
+    centre: Float[Tensor, " dimension"]
 
     @property
     def dimension(self) -> int:
         return len(self.centre)
 
-    def __call__(self, points: Tensor) -> Tensor:
+    def __call__(self, points: Float[Tensor, "*points dimension"]) -> Float[Tensor, "*points dimension"]:
         matrix, centre = self.matrix.to(points), self.centre.to(points)
         mapped = (points - centre) @ matrix[:, :-1].T + matrix[:, -1]
         return mapped[..., :-1] / mapped[..., -1:] + centre

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class Transform(Protocol):
@@ -18,7 +21,7 @@ class Transform(Protocol):
         """D: 2 or 3."""
         ...
 
-    def __call__(self, points: Tensor) -> Tensor:
+    def __call__(self, points: Float[Tensor, "*points dimension"]) -> Float[Tensor, "*points dimension"]:
         """World points (..., D) mapped, in their own dtype and on their own device."""
         ...
 
