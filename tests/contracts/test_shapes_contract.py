@@ -191,10 +191,21 @@ def test_rooms_that_are_imported_already_are_not_taken_for_checked() -> None:
         checked_shapes.check_rooms()
 
 
+IMPORT_ROOMS = f"""
+import importlib, pkgutil
+for room in {checked_shapes.ROOMS}:
+    for module in pkgutil.walk_packages(importlib.import_module(room).__path__, room + "."):
+        importlib.import_module(module.name)
+"""
+
+
 def test_the_program_does_without() -> None:
-    rooms = ", ".join((*checked_shapes.ROOMS, "autoseg.inference.predictor", "autoseg.metrics.score"))
-    code = f"import {rooms}, sys; sys.exit('jaxtyping' in sys.modules or 'beartype' in sys.modules)"
+    code = f"{IMPORT_ROOMS}\nimport sys; sys.exit('jaxtyping' in sys.modules or 'beartype' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_all_signatures_are_understood() -> None:
+    exec(IMPORT_ROOMS)
 
 
 def test_a_signature_that_names_what_comes_later_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
