@@ -47,10 +47,10 @@ from autoseg.data.files import read_image
 from autoseg.data.image import Image
 from autoseg.data.landmarks import read_landmarks
 from autoseg.records import unknown_name, write_json, write_text
-from autoseg.tasks.registration.methods import Options, register
-from autoseg.tasks.registration.pair import Pair, prepare
+from autoseg.tasks.registration.methods import RegistrationOptions, register
+from autoseg.tasks.registration.pair import ImagePair, prepare
 from autoseg.tasks.registration.quality import landmark_errors
-from autoseg.tasks.registration.transforms import Transform, fit_affine
+from autoseg.tasks.registration.transforms import SpatialTransform, fit_affine
 from benchmarks.registration.peers import Peer, PeerMissing, Registered
 
 CHOSEN_ON = {"Cc10-5", "CD31-3", "He"}
@@ -60,7 +60,7 @@ Points = np.ndarray
 """(n, 2) in mm, (y, x)."""
 Mapping = Callable[[Points], Points]
 """Takes points of the fixed image to the moving one."""
-Method = Callable[[Pair, "Section", "Section", int], Mapping | Registered]
+Method = Callable[[ImagePair, "Section", "Section", int], Mapping | Registered]
 """Times its own work where it returns a `Registered`."""
 
 PEERS = ("ants-affine", "ants-syn", "elastix-affine", "elastix-bspline", "greedy-affine", "greedy")
@@ -134,26 +134,28 @@ def find_method(name: str, peer: Callable[[str], Peer]) -> Method:
     plugin, _, stages = name.partition(":")
     if plugin not in plugins.names("registration"):
         raise unknown_name("method", plugin, [*peers, *PEERS, *plugins.names("registration")])
-    options = Options.from_mapping({"stages": stages.split("+")} if stages else {}, where=name)
+    options = RegistrationOptions.from_mapping({"stages": stages.split("+")} if stages else {}, where=name)
     return partial(ours, method=plugin, options=options)
 
 
-def ours(pair: Pair, fixed: Section, moving: Section, seed: int, *, method: str, options: Options) -> Mapping:
+def ours(
+    pair: ImagePair, fixed: Section, moving: Section, seed: int, *, method: str, options: RegistrationOptions
+) -> Mapping:
     """One of the plug-ins."""
     return _mapping(register(pair, options, method=method, seed=seed).transform)
 
 
-def elsewhere(tool: Peer, pair: Pair, fixed: Section, moving: Section, seed: int) -> Registered:
+def elsewhere(tool: Peer, pair: ImagePair, fixed: Section, moving: Section, seed: int) -> Registered:
     """A tool of the other environment, on the first channel."""
     return tool.register(pair.fixed[0].numpy(), pair.moving[0].numpy(), pair.fixed_grid, pair.moving_grid)
 
 
-def landmarks(pair: Pair, fixed: Section, moving: Section, seed: int) -> Mapping:
+def landmarks(pair: ImagePair, fixed: Section, moving: Section, seed: int) -> Mapping:
     """The affine map that is closest to the landmarks."""
     return _mapping(fit_affine(torch.from_numpy(fixed.landmarks), torch.from_numpy(moving.landmarks)))
 
 
-def simpleitk(pair: Pair, fixed: Section, moving: Section, seed: int, *, deformable: bool) -> Mapping:
+def simpleitk(pair: ImagePair, fixed: Section, moving: Section, seed: int, *, deformable: bool) -> Mapping:
     """SimpleITK's affine registration by Mattes' mutual information, coarse to fine, then a B-spline if asked.
 
     It gets the same darkness of the sections as our methods. Of three pyramids and rules for the step, which were tried
@@ -275,7 +277,7 @@ def page(rows: Sequence[Row], options: argparse.Namespace) -> str:
     )
 
 
-def _mapping(transform: Transform) -> Mapping:
+def _mapping(transform: SpatialTransform) -> Mapping:
     return lambda points: transform(torch.from_numpy(points)).numpy()
 
 

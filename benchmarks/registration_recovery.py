@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from autoseg.data.files import read_image
-from autoseg.tasks.registration.methods import Options, StageName, register
+from autoseg.tasks.registration.methods import RegistrationOptions, StageName, register
 from benchmarks.registration.known import Kind, known_pair, turned_grey
 
 STAGES: dict[Kind, tuple[StageName, ...]] = {
@@ -47,7 +47,7 @@ def main() -> None:
             ]
             before = np.mean([pair.untouched for pair in pairs])
             for name in arguments.similarities.split(","):
-                options = Options(stages=stages, similarity=None if name == "default" else name)
+                options = RegistrationOptions(stages=stages, similarity=None if name == "default" else name)
                 found = [pair.error(register(pair.pair, options).transform) for pair in pairs]
                 print(
                     f"| {kind} | {title} | {name} | {before:.2f} | {np.mean(found):.2f} | {max(found):.2f} |",

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from autoseg.data.image import Image
-from autoseg.tasks.registration.pair import Pair, prepare
+from autoseg.tasks.registration.pair import ImagePair, prepare
 from autoseg.tasks.registration.smoothing import gaussian
 from autoseg.tasks.registration.space import Grid, inside, sample
-from autoseg.tasks.registration.transforms import Affine, Displacement, Transform, exponential
+from autoseg.tasks.registration.transforms import Affine, Displacement, SpatialTransform, exponential
 
 Kind = Literal["rigid", "affine", "smooth"]
 
@@ -44,11 +44,11 @@ class Known:
         truth: from the fixed image's world to the moving image's.
     """
 
-    pair: Pair
+    pair: ImagePair
     content: Tensor
-    truth: Transform
+    truth: SpatialTransform
 
-    def error(self, transform: Transform) -> float:
+    def error(self, transform: SpatialTransform) -> float:
         """Mean distance in mm between where a transform takes the fixed voxels with content and where they belong."""
         points = self.pair.fixed_grid.points(torch.zeros((), dtype=torch.float64))[self.content]
         return float((transform(points) - self.truth(points)).norm(dim=-1).mean())

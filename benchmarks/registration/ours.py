@@ -13,7 +13,7 @@ import torch
 from autoseg import plugins
 from autoseg.data.image import Image
 from autoseg.records import unknown_name
-from autoseg.tasks.registration.methods import Options, Result, register
+from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult, register
 from autoseg.tasks.registration.pair import prepare
 from autoseg.tasks.registration.space import Grid
 from autoseg.tasks.registration.transforms import Affine, as_displacement
@@ -22,7 +22,7 @@ from benchmarks.registration.peers import PEERS, Registered
 CENTRED = "centred"
 """The method that leaves the images as they lie."""
 
-Method = Callable[[Image, Image], Result]
+Method = Callable[[Image, Image], RegistrationResult]
 
 
 def find_method(name: str, models: dict[str, Path], seed: int = 0) -> Method:
@@ -40,7 +40,7 @@ def find_method(name: str, models: dict[str, Path], seed: int = 0) -> Method:
         return _learned(models[plugin], int(stages) if stages else None)
     if plugin not in plugins.names("registration"):
         raise unknown_name("method", plugin, [CENTRED, *PEERS, *models, *plugins.names("registration")])
-    options = Options.from_mapping({"stages": stages.split("+")} if stages else {}, where=name)
+    options = RegistrationOptions.from_mapping({"stages": stages.split("+")} if stages else {}, where=name)
     return partial(_registered, options=options, method=plugin, seed=seed)
 
 
@@ -54,13 +54,13 @@ def timed(method: Method, fixed: Image, moving: Image) -> Registered:
     return Registered(field, wall, processor)
 
 
-def _registered(fixed: Image, moving: Image, **how: Any) -> Result:
+def _registered(fixed: Image, moving: Image, **how: Any) -> RegistrationResult:
     return register(prepare(fixed, moving), **how)
 
 
-def _untouched(fixed: Image, moving: Image) -> Result:
+def _untouched(fixed: Image, moving: Image) -> RegistrationResult:
     matrix, zeros = torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-    return Result(Affine(matrix, zeros, zeros), CENTRED)
+    return RegistrationResult(Affine(matrix, zeros, zeros), CENTRED)
 
 
 def _learned(run: Path, updates: int | None) -> Method:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from autoseg.tasks.registration.forces import LOCAL_NCC, Force, emphasised, force_of, slope
 from autoseg.tasks.registration.levels import Level, levels_of
-from autoseg.tasks.registration.optimize import Fit, Stopped, Watch
-from autoseg.tasks.registration.pair import Pair
+from autoseg.tasks.registration.optimize import OptimizationResult, Stopped, Watch
+from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.pyramid import resampled
 from autoseg.tasks.registration.similarities.protocol import Similarity
 from autoseg.tasks.registration.smoothing import gaussian
@@ -84,7 +84,7 @@ class DeformableFit:
 
 
 def fit_composed(
-    pair: Pair,
+    pair: ImagePair,
     start: Affine,
     name: str,
     similarity: Similarity,
@@ -139,7 +139,9 @@ def default_levels(grid: Grid) -> int:
 
 
 @torch.no_grad()
-def _fit_level(level: Level, start: Affine, field: Tensor, force: Force, iterations: int, how: Updates) -> Fit:
+def _fit_level(
+    level: Level, start: Affine, field: Tensor, force: Force, iterations: int, how: Updates
+) -> OptimizationResult:
     """The best field (D, *S), in voxels of the level."""
     home = level.fixed_grid.index(field)
     elastic = [how.elastic] * len(field)

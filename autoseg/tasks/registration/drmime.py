@@ -14,12 +14,20 @@ from torch import Tensor, nn
 from autoseg.errors import ConfigurationError, RegistrationError
 from autoseg.tasks.registration.levels import Level, level_count, levels_of
 from autoseg.tasks.registration.linear import centred
-from autoseg.tasks.registration.methods import Options, Result, StageReport
-from autoseg.tasks.registration.pair import Pair
+from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult, StageReport
+from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.similarities.mine import mine
 from autoseg.tasks.registration.similarities.mutual_information import normalized_mutual_information
 from autoseg.tasks.registration.space import Grid, inside, sample
-from autoseg.tasks.registration.transforms import Affine, Perspective, Transform, basis, compose, radius, transform_of
+from autoseg.tasks.registration.transforms import (
+    Affine,
+    Perspective,
+    SpatialTransform,
+    basis,
+    compose,
+    radius,
+    transform_of,
+)
 from autoseg.tasks.registration.transforms.lie import KINDS, Kind
 
 METHOD, SIMILARITY = "drmime", "mine"
@@ -50,7 +58,7 @@ _JUDGED_BY = 8192  # points a level of the fixed sample
 _LEAST_OVERLAP = 0.25  # of the overlap at the start: on less, any two images can be made to agree
 
 
-def drmime(pair: Pair, options: Options, *, seed: int, device: torch.device) -> Result:
+def drmime(pair: ImagePair, options: RegistrationOptions, *, seed: int, device: torch.device) -> RegistrationResult:
     """Fits a linear map by mutual information, for images of different modalities or stains.
 
     The mutual information of every level of a Gaussian pyramid is bounded from below by one shared statistics network
@@ -92,7 +100,7 @@ def drmime(pair: Pair, options: Options, *, seed: int, device: torch.device) -> 
         else Affine.identity(pair.dimension)
     )
     network = mine(channels=len(pair.fixed), hidden=HIDDEN, seed=seed).network.to(pair.device)
-    objective = Objective(pair, start, levels, network)
+    objective = InformationBounds(pair, start, levels, network)
     found = _fit(objective, kind, options, torch.Generator().manual_seed(seed))
     best = found.best.double().cpu()
     report = StageReport(
@@ -105,7 +113,7 @@ def drmime(pair: Pair, options: Options, *, seed: int, device: torch.device) -> 
         stopped=found.stopped,
         history=found.history,
     )
-    return Result(
+    return RegistrationResult(
         transform=compose(_map(best, kind, pair.fixed_grid), start),
         method=METHOD,
         stages=(report,),
@@ -114,7 +122,7 @@ def drmime(pair: Pair, options: Options, *, seed: int, device: torch.device) -> 
 
 
 @dataclass(frozen=True)
-class Objective:
+class InformationBounds:
     """What is maximised: bounds of the mutual information at all levels.
 
     Attributes:
@@ -124,8 +132,8 @@ class Objective:
         network: statistics network, (..., 2 * channels) -> (..., 1), one for all levels.
     """
 
-    pair: Pair
-    start: Transform
+    pair: ImagePair
+    start: SpatialTransform
     levels: tuple[Level, ...]
     network: nn.Module
 
@@ -145,7 +153,7 @@ class Objective:
             index = voxels[chosen] + torch.rand(size, generator=generator) - 0.5
         return grid.to_world(index.to(self.pair.device))
 
-    def bounds(self, maps: Sequence[Transform], points: Tensor) -> tuple[Tensor, Tensor]:
+    def bounds(self, maps: Sequence[SpatialTransform], points: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds of the mutual information.
 
         Args:
@@ -189,7 +197,7 @@ def bound(network: nn.Module, fixed: Tensor, warped: Tensor, counts: Tensor) -> 
 
 
 @dataclass
-class _Found:
+class _BestMap:
     """The best map so far, by the bound over the fixed sample, and how the search went.
 
     Attributes:
@@ -206,7 +214,9 @@ class _Found:
     history: tuple[float, ...] = field(default=())
 
 
-def _fit(objective: Objective, kind: Kind, options: Options, generator: torch.Generator) -> _Found:
+def _fit(
+    objective: InformationBounds, kind: Kind, options: RegistrationOptions, generator: torch.Generator
+) -> _BestMap:
     """Trains the network at the start, then network and map together; keeps the best map."""
     grid, device = objective.pair.fixed_grid, objective.pair.device
     iterations = options.iterations or ITERATIONS
@@ -219,7 +229,7 @@ def _fit(objective: Objective, kind: Kind, options: Options, generator: torch.Ge
     ]
     optimizer = torch.optim.Adam(groups)
     judged_by = objective.draw(_JUDGED_BY, generator)
-    found = _Found(torch.zeros_like(shared))
+    found = _BestMap(torch.zeros_like(shared))
     losses: list[Tensor] = []
     for iteration in range(-_WARM_UP, iterations + 1):
         last = iteration == iterations
@@ -245,7 +255,7 @@ def _fit(objective: Objective, kind: Kind, options: Options, generator: torch.Ge
 
 
 @torch.no_grad()
-def _judge(found: _Found, objective: Objective, kind: Kind, coefficients: Tensor, points: Tensor) -> None:
+def _judge(found: _BestMap, objective: InformationBounds, kind: Kind, coefficients: Tensor, points: Tensor) -> None:
     """Compares a map with the best so far; the first one is the start. Reads two numbers back from the device."""
     map_ = _map(coefficients, kind, objective.pair.fixed_grid)
     bounds, share = objective.bounds([map_] * len(objective.levels), points)
@@ -271,7 +281,7 @@ def _map(coefficients: Tensor, kind: Kind, grid: Grid) -> Affine | Perspective:
     return transform_of(coefficients * pace, kind, grid)
 
 
-def _levels(pair: Pair, count: int) -> tuple[Level, ...]:
+def _levels(pair: ImagePair, count: int) -> tuple[Level, ...]:
     """The finest levels that are not too fine, coarse to fine, each channel with mean 0 and deviation 1.
 
     Coarse levels have little contrast left; scaled, they all suit the network that they share.
@@ -288,19 +298,19 @@ def _standard(image: Tensor) -> Tensor:
     return ((flat - mean) / deviation.clamp_min(1e-6)).reshape(image.shape)
 
 
-def _visible(pair: Pair, targets: Tensor) -> Tensor:
+def _visible(pair: ImagePair, targets: Tensor) -> Tensor:
     """Whether points of the moving image's world lie in its field of view and its mask: (...) bool."""
     if pair.moving_mask is None:
         return inside(pair.moving_grid, targets)
     return sample(pair.moving_mask[None], pair.moving_grid, targets, mode="nearest", outside=0.0)[0] > 0
 
 
-def _kind(options: Options) -> Kind:
+def _kind(options: RegistrationOptions) -> Kind:
     """The last linear stage asked for."""
     return next((kind for stage in reversed(options.stages) for kind in KINDS if kind == stage), "affine")
 
 
-def _warnings(options: Options, stopped: str) -> tuple[str, ...]:
+def _warnings(options: RegistrationOptions, stopped: str) -> tuple[str, ...]:
     found = []
     if stopped == "diverged":
         found.append("The fit diverged and was stopped; the best map so far is returned. Try a smaller learning rate.")

@@ -16,14 +16,14 @@ from autoseg.tasks.registration.transforms import (
     BSpline,
     Composite,
     Displacement,
-    Transform,
+    SpatialTransform,
     Velocity,
     as_displacement,
     compose,
 )
 
 
-def write_transform(path: str | Path, transform: Transform, grid: Grid | None = None) -> None:
+def write_transform(path: str | Path, transform: SpatialTransform, grid: Grid | None = None) -> None:
     """Writes a transform as ITK's affine transforms and displacement fields, composed where there are several.
 
     Our composites name the part that is applied first first; ITK's apply the last one first. The order is turned in
@@ -41,7 +41,7 @@ def write_transform(path: str | Path, transform: Transform, grid: Grid | None = 
     itk.write_transform(Path(path), [_to_part(part) for part in _known_parts(transform, grid)])
 
 
-def read_transform(path: str | Path) -> Transform:
+def read_transform(path: str | Path) -> SpatialTransform:
     """A transform from a file of ITK's: linear ones of all kinds, displacement fields, and composites of them.
 
     Returns:
@@ -71,7 +71,7 @@ def read_displacement(path: str | Path) -> Displacement:
     return _from_field(itk.read_displacement(Path(path)))
 
 
-def _known_parts(transform: Transform, grid: Grid | None) -> list[Affine | Displacement]:
+def _known_parts(transform: SpatialTransform, grid: Grid | None) -> list[Affine | Displacement]:
     """The parts as ITK knows them, or all of them as one field."""
     whole = compose(transform)
     known: list[Affine | Displacement] = []

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autoseg.tasks.registration.levels import Level
 from autoseg.tasks.registration.optimize import NETWORK_RATE, learnt
-from autoseg.tasks.registration.pair import Pair
+from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.similarities.local_ncc import FixedWindows
 from autoseg.tasks.registration.similarities.neighbourhoods import box_counts
 from autoseg.tasks.registration.similarities.protocol import Similarity
@@ -38,7 +38,7 @@ def force_of(name: str, similarity: Similarity, level: Level) -> Force:
     return _local_correlation(level) if name == LOCAL_NCC else _by_autograd(similarity, level)
 
 
-def emphasised(pair: Pair) -> Pair:
+def emphasised(pair: ImagePair) -> ImagePair:
     """The pair as local correlation compares it: details enhanced (`DETAIL`), edges as channels of their own.
 
     Two images agree where both their intensities and their edges do. Windows of intensities alone fit the brightness

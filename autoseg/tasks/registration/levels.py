@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autoseg.tasks.registration.pair import Pair
+from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.pyramid import pyramid, shapes, shrunk
 from autoseg.tasks.registration.space import Grid, sample_index
 from autoseg.tasks.registration.transforms import Affine
@@ -71,7 +71,7 @@ class Level:
         return seen
 
 
-def levels_of(pair: Pair, count: int, *, least: int, many: int | None = None) -> list[Level]:
+def levels_of(pair: ImagePair, count: int, *, least: int, many: int | None = None) -> list[Level]:
     """The pair at several resolutions, coarse to fine.
 
     The fixed image's levels are those of `pyramid`; beside each stands the moving image's level whose spacing is
@@ -94,7 +94,7 @@ def level_count(grid: Grid, least: int) -> int:
     return len(shapes(grid, _MOST, least=least))
 
 
-def _level(pair: Pair, fixed: Tensor, grid: Grid, choice: list[tuple[Tensor, Grid]]) -> Level:
+def _level(pair: ImagePair, fixed: Tensor, grid: Grid, choice: list[tuple[Tensor, Grid]]) -> Level:
     wanted = math.log(min(grid.spacing))
     moving, moving_grid = min(choice, key=lambda level: abs(math.log(min(level[1].spacing)) - wanted))
     masks = _shrunk_mask(pair.fixed_mask, grid), _shrunk_mask(pair.moving_mask, moving_grid)

@@ -15,7 +15,7 @@ from torch import Tensor
 from autoseg.errors import RegistrationError
 from autoseg.tasks.registration.levels import Level, level_count, levels_of
 from autoseg.tasks.registration.optimize import Stopped, learnt, minimise
-from autoseg.tasks.registration.pair import Pair
+from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.similarities.protocol import Similarity
 from autoseg.tasks.registration.space import Grid
 from autoseg.tasks.registration.transforms import Affine, Perspective, basis, radius, transform_of
@@ -63,7 +63,7 @@ class LinearFit:
     stopped: Stopped
 
 
-def centred(pair: Pair, similarity: Similarity) -> Affine:
+def centred(pair: ImagePair, similarity: Similarity) -> Affine:
     """The shift that lays the images' centres on each other: those of the fields of view, or of the intensities.
 
     Both are judged by the similarity at a coarse level, and so is no shift at all.
@@ -81,7 +81,7 @@ def centred(pair: Pair, similarity: Similarity) -> Affine:
 
 
 def fit_linear(
-    pair: Pair,
+    pair: ImagePair,
     kind: LinearKind,
     start: Affine,
     similarity: Similarity,
@@ -165,7 +165,7 @@ def _overlap(level: Level, transform: Affine) -> Tensor:
         return level.seen(level.places(transform)).float().mean()
 
 
-def _turned(pair: Pair, start: Affine, similarity: Similarity, turns: int) -> Affine:
+def _turned(pair: ImagePair, start: Affine, similarity: Similarity, turns: int) -> Affine:
     """The start after the best of several turns about the centre, each fitted a little as a rigid map.
 
     A turn must do better than none, and keep most of the overlap.

@@ -10,15 +10,15 @@ from pydantic import Field, field_validator
 
 from autoseg import plugins
 from autoseg.records import Record
-from autoseg.tasks.registration.pair import Pair
-from autoseg.tasks.registration.transforms import Transform
+from autoseg.tasks.registration.pair import ImagePair
+from autoseg.tasks.registration.transforms import SpatialTransform
 
 StageName = Literal["center", "translation", "rigid", "similarity", "affine", "deformable"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 Parameterisation = Literal["diffeomorphic", "velocity", "b-spline"]
 
 
-class Options(Record):
+class RegistrationOptions(Record):
     """What the user asks of a registration; None is the method's own choice.
 
     Attributes:
@@ -79,7 +79,7 @@ class StageReport:
 
 
 @dataclass(frozen=True)
-class Result:
+class RegistrationResult:
     """A registration.
 
     Attributes:
@@ -89,26 +89,28 @@ class Result:
         warnings: what the user should know, in sentences.
     """
 
-    transform: Transform
+    transform: SpatialTransform
     method: str
     stages: tuple[StageReport, ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
 
-class Method(Protocol):
+class RegistrationMethod(Protocol):
     """A plug-in of kind `registration`."""
 
-    def __call__(self, pair: Pair, options: Options, *, seed: int, device: torch.device) -> Result: ...
+    def __call__(
+        self, pair: ImagePair, options: RegistrationOptions, *, seed: int, device: torch.device
+    ) -> RegistrationResult: ...
 
 
 def register(
-    pair: Pair,
-    options: Options | None = None,
+    pair: ImagePair,
+    options: RegistrationOptions | None = None,
     *,
     method: str = "multi-stage",
     seed: int = 0,
     device: torch.device | str = "cpu",
-) -> Result:
+) -> RegistrationResult:
     """Registers a pair by a method.
 
     Args:
@@ -122,5 +124,5 @@ def register(
         RegistrationError: the images cannot be registered.
     """
     device = torch.device(device)
-    chosen: Method = plugins.resolve("registration", method)
-    return chosen(pair.to(device), options or Options(), seed=seed, device=device)
+    chosen: RegistrationMethod = plugins.resolve("registration", method)
+    return chosen(pair.to(device), options or RegistrationOptions(), seed=seed, device=device)

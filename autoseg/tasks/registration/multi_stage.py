@@ -14,12 +14,12 @@ from autoseg.tasks.registration.deformable import default_levels, fit_composed
 from autoseg.tasks.registration.forces import LOCAL_NCC, RADII
 from autoseg.tasks.registration.levels import levels_of
 from autoseg.tasks.registration.linear import LEAST, LEVELS, MANY, TURNS, centred, fit_linear
-from autoseg.tasks.registration.methods import Options, Result, StageName, StageReport
+from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult, StageName, StageReport
 from autoseg.tasks.registration.optimize import learnt
-from autoseg.tasks.registration.pair import Pair
+from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.parametric import fit_spline, fit_velocity
 from autoseg.tasks.registration.similarities.protocol import Similarity
-from autoseg.tasks.registration.transforms import Affine, Displacement, Transform, as_displacement, compose
+from autoseg.tasks.registration.transforms import Affine, Displacement, SpatialTransform, as_displacement, compose
 
 METHOD = "multi-stage"
 DROPPED = "no improvement: dropped"
@@ -45,11 +45,13 @@ class _Proposal:
     stopped: str = "converged"
 
     @property
-    def transform(self) -> Transform:
+    def transform(self) -> SpatialTransform:
         return self.linear if self.deformation is None else compose(self.deformation, self.linear)
 
 
-def multi_stage(pair: Pair, options: Options, *, seed: int, device: torch.device) -> Result:
+def multi_stage(
+    pair: ImagePair, options: RegistrationOptions, *, seed: int, device: torch.device
+) -> RegistrationResult:
     """Center, then linear stages, then a deformable one, each coarse to fine from where the one before ended.
 
     A stage that does not lower its own similarity, over the voxels that both its start and its end see, is dropped.
@@ -86,10 +88,10 @@ def multi_stage(pair: Pair, options: Options, *, seed: int, device: torch.device
             warnings.append(f"The stage {stage} did not lower its similarity ({name}) and was dropped.")
         seconds = time.perf_counter() - started
         reports.append(StageReport(stage, name, before, after, proposal.iterations, seconds, stopped, proposal.history))
-    return Result(now.transform, METHOD, tuple(reports), tuple(warnings))
+    return RegistrationResult(now.transform, METHOD, tuple(reports), tuple(warnings))
 
 
-def _similarity_of(stage: StageName, options: Options) -> str:
+def _similarity_of(stage: StageName, options: RegistrationOptions) -> str:
     if stage != "deformable":
         return options.similarity or LINEAR_SIMILARITY
     return options.deformable_similarity or options.similarity or DEFORMABLE_SIMILARITY
@@ -97,11 +99,11 @@ def _similarity_of(stage: StageName, options: Options) -> str:
 
 def _propose(
     stage: StageName,
-    pair: Pair,
+    pair: ImagePair,
     start: Affine,
     name: str,
     similarity: Similarity,
-    options: Options,
+    options: RegistrationOptions,
     turns: int,
 ) -> _Proposal:
     # a network that has learnt nothing yet cannot judge where to start
@@ -140,7 +142,7 @@ def _propose(
 
 
 def _compare(
-    pair: Pair, stage: StageName, before: Transform, after: Transform, similarity: Similarity
+    pair: ImagePair, stage: StageName, before: SpatialTransform, after: SpatialTransform, similarity: Similarity
 ) -> tuple[float, float]:
     """The similarity under two maps, over the voxels that both see; not a number where there are none."""
     if stage == "deformable":
@@ -157,7 +159,7 @@ def _compare(
         return one, other
 
 
-def _similarity(name: str, pair: Pair, seed: int) -> Similarity:
+def _similarity(name: str, pair: ImagePair, seed: int) -> Similarity:
     factory = plugins.resolve("similarity", name)
     if name != MINE:
         similarity: Similarity = factory(radius=RADII[pair.dimension]) if name == LOCAL_NCC else factory()

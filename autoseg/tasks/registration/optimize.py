@@ -28,7 +28,7 @@ _BETAS = (0.9, 0.99)
 
 
 @dataclass(frozen=True)
-class Fit:
+class OptimizationResult:
     """How a fit ended.
 
     Attributes:
@@ -74,13 +74,13 @@ class Watch:
         self._losses.append(loss)
         return self._look() if len(self._losses) % self._window == 0 else None
 
-    def end(self, stopped: Stopped = "iterations") -> Fit:
+    def end(self, stopped: Stopped = "iterations") -> OptimizationResult:
         """The fit as it ended."""
         history = tuple(torch.stack(self._losses).tolist()) if self._losses else ()
         loss = min((value for value in history if math.isfinite(value)), default=math.inf)
         if any(not math.isfinite(value) for value in history):
             stopped = "diverged"
-        return Fit(self._best, loss, history, stopped)
+        return OptimizationResult(self._best, loss, history, stopped)
 
     def _look(self) -> Stopped | None:
         recent = torch.stack(self._losses[-self._window :]).tolist()
@@ -102,7 +102,7 @@ def minimise(
     beside: Sequence[Tensor] = (),
     window: int = WINDOW,
     tolerance: float = TOLERANCE,
-) -> Fit:
+) -> OptimizationResult:
     """Lowers a loss by Adam (Kingma and Ba 2015, arXiv:1412.6980) in parameters, which end where the fit was best.
 
     Args:

@@ -23,7 +23,7 @@ _LEAST_BOX = 16
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """A fixed and a moving image.
 
     Attributes:
@@ -67,7 +67,9 @@ class Pair:
         return self.fixed_grid if self.canvas is None else self.canvas
 
 
-def prepare(fixed: Image, moving: Image, *, fixed_mask: Image | None = None, moving_mask: Image | None = None) -> Pair:
+def prepare(
+    fixed: Image, moving: Image, *, fixed_mask: Image | None = None, moving_mask: Image | None = None
+) -> ImagePair:
     """Checks two images and brings each channel to the scale 0..1.
 
     A plane picture of three channels counts as RGB and becomes one channel, `darkness`, so that pictures with
@@ -102,7 +104,7 @@ def prepare(fixed: Image, moving: Image, *, fixed_mask: Image | None = None, mov
             remedy="choose one channel of each",
         )
     masks = _mask("fixed mask", fixed_mask, grids[0]), _mask("moving mask", moving_mask, grids[1])
-    return Pair(*images, *grids, *masks, canvas=None if grid == whole[0] else whole[0])
+    return ImagePair(*images, *grids, *masks, canvas=None if grid == whole[0] else whole[0])
 
 
 def without_padding(channels: np.ndarray) -> tuple[slice, ...]:
@@ -148,7 +150,7 @@ def darkness(colours: np.ndarray) -> np.ndarray:
 
 
 def scaled(name: str, channels: np.ndarray) -> Tensor:
-    """Channels (C, *S) as float32 on the scale of a `Pair`.
+    """Channels (C, *S) as float32 on the scale of an `ImagePair`.
 
     Args:
         name: of the image, for errors.

@@ -10,8 +10,8 @@ from torch import Tensor
 from autoseg import plugins
 from autoseg.tasks.registration.deformable import LEAST, MANY, DeformableFit, default_levels
 from autoseg.tasks.registration.levels import Level, levels_of
-from autoseg.tasks.registration.optimize import Fit, Stopped, learnt, minimise
-from autoseg.tasks.registration.pair import Pair
+from autoseg.tasks.registration.optimize import OptimizationResult, Stopped, learnt, minimise
+from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.pyramid import resampled
 from autoseg.tasks.registration.regularizers import Regularizer
 from autoseg.tasks.registration.similarities.protocol import Similarity
@@ -36,7 +36,7 @@ _SETTLED = 1e-3
 
 
 def fit_velocity(
-    pair: Pair,
+    pair: ImagePair,
     start: Affine,
     similarity: Similarity,
     *,
@@ -76,7 +76,7 @@ def fit_velocity(
 
 
 def fit_spline(
-    pair: Pair,
+    pair: ImagePair,
     start: Affine,
     similarity: Similarity,
     *,
@@ -118,7 +118,7 @@ def _fit(
     similarity: Similarity,
     iterations: int | None,
     learning_rate: float | None,
-) -> Fit:
+) -> OptimizationResult:
     return minimise(
         loss,
         [parameter],

@@ -17,14 +17,14 @@ from torch import Tensor
 from autoseg.metrics.score import score_labels
 from autoseg.records import Record
 from autoseg.tasks.registration.space import Grid, inside
-from autoseg.tasks.registration.transforms import Transform, jacobian, jacobian_determinant
+from autoseg.tasks.registration.transforms import SpatialTransform, jacobian, jacobian_determinant
 from autoseg.tasks.registration.warp import mapped, slab_rows, slabs
 
 _LEARN2REG_MARGIN = 2  # voxels that Learn2Reg leaves out on every side
 _LEARN2REG_SHIFT, _LEARN2REG_BOUNDS = 3.0, (1e-9, 1e9)
 
 
-class LabelScores(Record):
+class LabelAgreement(Record):
     """How far the warped labels of the moving image agree with those of the fixed one.
 
     Attributes:
@@ -38,7 +38,7 @@ class LabelScores(Record):
     hd95: float | None
 
 
-class Errors(Record):
+class DistanceStatistics(Record):
     """Target registration errors of some landmarks: distances to where they should be.
 
     Attributes:
@@ -63,10 +63,10 @@ class LandmarkErrors(Record):
     """
 
     count: int
-    before: Errors
-    after: Errors
-    relative_before: Errors
-    relative_after: Errors
+    before: DistanceStatistics
+    after: DistanceStatistics
+    relative_before: DistanceStatistics
+    relative_after: DistanceStatistics
     improved: float
 
 
@@ -115,7 +115,7 @@ class Quality(Record):
 
     deformation: Deformation
     coverage: float
-    labels: dict[str, LabelScores] = {}
+    labels: dict[str, LabelAgreement] = {}
     label_interpolation: str = "nearest"
     landmarks: LandmarkErrors | None = None
     seconds: float | None = None
@@ -131,7 +131,7 @@ class Quality(Record):
         return _mean(one.dice_before for one in self.labels.values()), _mean(one.dice for one in self.labels.values())
 
 
-def label_scores(
+def label_agreement(
     fixed: np.ndarray,
     before: np.ndarray,
     after: np.ndarray,
@@ -140,7 +140,7 @@ def label_scores(
     *,
     dimension: int,
     ignore: int | None = None,
-) -> dict[str, LabelScores]:
+) -> dict[str, LabelAgreement]:
     """Dice and HD95 of labels on the fixed grid.
 
     Args:
@@ -159,7 +159,7 @@ def label_scores(
         for labels in (before, after)
     ]
     return {
-        name: LabelScores(
+        name: LabelAgreement(
             dice_before=scored[0][name]["dice"],
             dice=scored[1][name]["dice"],
             hd95_before=scored[0][name]["hd95"],
@@ -259,8 +259,8 @@ def gradient_norm(field: Tensor, grid: Grid) -> Tensor:
 
 
 def inverse_consistency(
-    forward: Transform, backward: Transform, fixed: Grid, moving: Grid, device: torch.device | str = "cpu"
-) -> Errors:
+    forward: SpatialTransform, backward: SpatialTransform, fixed: Grid, moving: Grid, device: torch.device | str = "cpu"
+) -> DistanceStatistics:
     """Distances in mm between the voxels of a grid and themselves after a transform and a way back.
 
     Args:
@@ -280,7 +280,7 @@ def inverse_consistency(
     return _errors((found[counted] if counted.any() else found).cpu().numpy())
 
 
-def coverage(transform: Transform, fixed: Grid, moving: Grid, device: torch.device | str = "cpu") -> float:
+def coverage(transform: SpatialTransform, fixed: Grid, moving: Grid, device: torch.device | str = "cpu") -> float:
     """Share of the fixed image's voxels that the transform takes into the moving image's field of view, 0..1."""
     within = sum(int(inside(moving, places).sum()) for _, places in mapped(transform, fixed, device))
     return within / math.prod(fixed.shape)
@@ -301,9 +301,11 @@ def _determinants_and_gradients(field: Tensor, grid: Grid) -> tuple[Tensor, Tens
     return determinants, norms
 
 
-def _errors(lengths: np.ndarray) -> Errors:
+def _errors(lengths: np.ndarray) -> DistanceStatistics:
     median, high = np.percentile(lengths, (50, 90))
-    return Errors(mean=float(lengths.mean()), median=float(median), p90=float(high), max=float(lengths.max()))
+    return DistanceStatistics(
+        mean=float(lengths.mean()), median=float(median), p90=float(high), max=float(lengths.max())
+    )
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

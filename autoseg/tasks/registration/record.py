@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoseg.records import Record
-from autoseg.tasks.registration.quality import LabelScores, Quality
+from autoseg.tasks.registration.quality import LabelAgreement, Quality
 
 MANY_FOLDS = 0.5
 """Per cent of folded voxels above which a deformation is not to be trusted."""
@@ -111,7 +111,7 @@ def cautions(quality: Quality, similarity: str, finest_spacing: float) -> tuple[
     return tuple(found)
 
 
-def _worse_labels(labels: Mapping[str, LabelScores]) -> list[str]:
+def _worse_labels(labels: Mapping[str, LabelAgreement]) -> list[str]:
     return [
         f"The label {name} agrees less than before: Dice {one.dice_before:.3f} became {one.dice:.3f}."
         for name, one in labels.items()
@@ -119,7 +119,7 @@ def _worse_labels(labels: Mapping[str, LabelScores]) -> list[str]:
     ]
 
 
-def _farther_outlines(labels: Mapping[str, LabelScores], finest_spacing: float) -> list[str]:
+def _farther_outlines(labels: Mapping[str, LabelAgreement], finest_spacing: float) -> list[str]:
     return [
         f"The outlines of {name} are farther apart than before: HD95 {one.hd95_before:.2f} mm became {one.hd95:.2f} mm."
         for name, one in labels.items()

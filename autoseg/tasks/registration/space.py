@@ -17,7 +17,7 @@ from autoseg.data.image import PLANE_SPACING, Geometry, Image
 from autoseg.errors import ImageError
 from autoseg.tasks.registration.cubic_interpolation import keys_weights, weighted_sum
 
-Mode = Literal["linear", "nearest", "cubic"]
+Interpolation = Literal["linear", "nearest", "cubic"]
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,12 @@ class Grid:
 
 
 def sample(
-    image: Tensor, grid: Grid, points: Tensor, *, mode: Mode = "linear", outside: Literal["border"] | float = "border"
+    image: Tensor,
+    grid: Grid,
+    points: Tensor,
+    *,
+    mode: Interpolation = "linear",
+    outside: Literal["border"] | float = "border",
 ) -> Tensor:
     """The values of an image at world points.
 
@@ -182,7 +187,7 @@ def sample(
 
 
 def sample_index(
-    image: Tensor, index: Tensor, *, mode: Mode = "linear", outside: Literal["border"] | float = "border"
+    image: Tensor, index: Tensor, *, mode: Interpolation = "linear", outside: Literal["border"] | float = "border"
 ) -> Tensor:
     """`sample` at continuous indices (..., D) instead of world points."""
     if mode == "nearest":

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from autoseg.data.image import Geometry, Image
-from autoseg.tasks.registration.methods import Options, Result, register
-from autoseg.tasks.registration.pair import Pair, prepare
+from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult, register
+from autoseg.tasks.registration.pair import ImagePair, prepare
 from autoseg.tasks.registration.quality import coverage
 from autoseg.tasks.registration.space import Grid
 from autoseg.tasks.registration.transforms import Affine, compose
@@ -19,12 +19,12 @@ from autoseg.tasks.registration.warp import warp_labels
 def register_subjects(
     fixed: Image,
     moving: Image,
-    options: Options | None = None,
+    options: RegistrationOptions | None = None,
     *,
     method: str = "multi-stage",
     seed: int = 0,
     device: str = "cpu",
-) -> tuple[Pair, Result]:
+) -> tuple[ImagePair, RegistrationResult]:
     """As `methods.register`, but images without a common place in the world are laid centre on centre first.
 
     Returns:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from autoseg.data.image import Geometry, Image
-from autoseg.tasks.registration.space import Grid, Mode, inside, sample
-from autoseg.tasks.registration.transforms import Displacement, Transform
+from autoseg.tasks.registration.space import Grid, Interpolation, inside, sample
+from autoseg.tasks.registration.transforms import Displacement, SpatialTransform
 
 LabelInterpolation = Literal["nearest", "linear"]
 
@@ -22,11 +22,11 @@ _SLAB_VOXELS = 2**21
 
 def warp_image(
     image: Image,
-    transform: Transform,
+    transform: SpatialTransform,
     onto: Geometry,
     shape: Sequence[int],
     *,
-    mode: Mode = "linear",
+    mode: Interpolation = "linear",
     outside: Literal["border"] | float = 0.0,
     device: torch.device | str = "cpu",
 ) -> Image:
@@ -53,7 +53,7 @@ def warp_image(
 
 def warp_labels(
     image: Image,
-    transform: Transform,
+    transform: SpatialTransform,
     onto: Geometry,
     shape: Sequence[int],
     *,
@@ -88,7 +88,7 @@ def warp_labels(
     return Image(_with_three_axes(warped), onto)
 
 
-def warp_points(points: np.ndarray, transform: Transform, device: torch.device | str = "cpu") -> np.ndarray:
+def warp_points(points: np.ndarray, transform: SpatialTransform, device: torch.device | str = "cpu") -> np.ndarray:
     """Points of the fixed image's world at their places in the moving one's.
 
     An image is warped by fetching values: `transform` leads from fixed to moving, and so do points. To take landmarks
@@ -105,7 +105,7 @@ def warp_points(points: np.ndarray, transform: Transform, device: torch.device |
 
 
 def mapped(
-    transform: Transform, grid: Grid, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+    transform: SpatialTransform, grid: Grid, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
 ) -> Iterator[tuple[slice, Tensor]]:
     """Where a transform takes the voxels of a grid, some rows of its first axis at a time.
 

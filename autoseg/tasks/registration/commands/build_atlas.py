@@ -11,7 +11,7 @@ from autoseg.cli import options
 from autoseg.tasks.registration.commands import options as registration
 
 if TYPE_CHECKING:
-    from autoseg.tasks.registration.pipeline.atlas import Atlas
+    from autoseg.tasks.registration.pipeline.atlas import MeanAtlas
 
 
 def build_atlas(
@@ -21,7 +21,7 @@ def build_atlas(
         Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for template and mean labels.")
     ],
     iterations: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds of registering and averaging.")] = 5,
-    method: registration.RegistrationMethod = "multi-stage",
+    method: registration.MethodName = "multi-stage",
     stages: registration.Stages = None,
     similarity: registration.Similarity = None,
     seed: options.Seed = None,
@@ -55,7 +55,7 @@ def build_atlas(
     typer.echo(f"labels: {out / 'labels.nii.gz'}")
 
 
-def show_atlas(atlas: Atlas) -> None:
+def show_atlas(atlas: MeanAtlas) -> None:
     """Prints how far the template moved in each iteration."""
     from autoseg.cli.tables import show
 

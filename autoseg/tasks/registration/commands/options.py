@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from autoseg.tasks.registration.methods import Options
+    from autoseg.tasks.registration.methods import RegistrationOptions
 
-RegistrationMethod = Annotated[
-    str, typer.Option("--method", metavar="NAME", help="Method (see `autoseg list registrations`).")
-]
+MethodName = Annotated[str, typer.Option("--method", metavar="NAME", help="Method (see `autoseg list registrations`).")]
 Stages = Annotated[
     str | None,
     typer.Option(
@@ -26,10 +24,10 @@ Similarity = Annotated[
 ]
 
 
-def registration_options(stages: str | None, similarity: str | None) -> Options:
+def registration_options(stages: str | None, similarity: str | None) -> RegistrationOptions:
     """What is asked of a registration; the rest is the method's choice."""
-    from autoseg.tasks.registration.methods import Options
+    from autoseg.tasks.registration.methods import RegistrationOptions
     from autoseg.tasks.registration.pipeline.inputs import parse_stages
 
     chosen = {"stages": parse_stages(stages), "similarity": similarity}
-    return Options.from_mapping({name: value for name, value in chosen.items() if value is not None})
+    return RegistrationOptions.from_mapping({name: value for name, value in chosen.items() if value is not None})

@@ -26,7 +26,7 @@ def propagate_labels(
         Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for proposals and disagreement maps.")
     ],
     atlases: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the most similar cases vote.")] = 10,
-    method: registration.RegistrationMethod = "multi-stage",
+    method: registration.MethodName = "multi-stage",
     stages: registration.Stages = None,
     similarity: registration.Similarity = None,
     seed: options.Seed = None,

@@ -23,7 +23,7 @@ def register(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for transform, images and report.")
     ],
-    method: registration.RegistrationMethod = "multi-stage",
+    method: registration.MethodName = "multi-stage",
     model: Annotated[
         Path | None,
         typer.Option(
@@ -102,7 +102,7 @@ def register(
     if model is None and (fold is not None or regularization is not None or instance_optimisation is not None):
         raise typer.BadParameter("--fold, --regularization and --instance-optimisation need --model RUN")
     options.follow_along_or_lead(out / "run.log")
-    from autoseg.tasks.registration.methods import Options
+    from autoseg.tasks.registration.methods import RegistrationOptions
     from autoseg.tasks.registration.pipeline import pair
     from autoseg.tasks.registration.pipeline.inputs import PairFiles, parse_stages
     from autoseg.tasks.registration.pipeline.pair import LearnedModel
@@ -135,7 +135,7 @@ def register(
         ),
         out,
         method=method,
-        options=Options.from_mapping(wanted) if network is None or stages is not None else None,
+        options=RegistrationOptions.from_mapping(wanted) if network is None or stages is not None else None,
         model=network,
         label_interpolation=label_interpolation,
         seed=seed or 0,

@@ -25,7 +25,7 @@ LEAST = 6
 """Voxels that an axis keeps at the coarsest resolution."""
 
 
-class View(NamedTuple):
+class PyramidLevel(NamedTuple):
     """Images at one resolution.
 
     Attributes:
@@ -37,7 +37,7 @@ class View(NamedTuple):
     cover: Tensor
 
 
-Comparison = Callable[[Sequence[Tensor], Sequence[View], Sequence[View]], list[Tensor]]
+ImageComparison = Callable[[Sequence[Tensor], Sequence[PyramidLevel], Sequence[PyramidLevel]], list[Tensor]]
 """(flows from fixed to moving, views of both images) -> the mean dissimilarity at each resolution, fine to coarse."""
 
 _HALF, _ALL = 0.5, 0.999
@@ -46,7 +46,7 @@ _SAMPLES = 16384
 _FLAT = 1e-6
 
 
-def views(plan: LearnedPlan, images: Tensor, masks: Tensor | None) -> list[View]:
+def pyramid_levels(plan: LearnedPlan, images: Tensor, masks: Tensor | None) -> list[PyramidLevel]:
     """Images (B, C, *S) and their fields of view (B, *S) at each of the plan's resolutions, fine to coarse.
 
     They are halved by means of 2^D voxels from one resolution to the next. What is to be compared by local correlation
@@ -59,19 +59,19 @@ def views(plan: LearnedPlan, images: Tensor, masks: Tensor | None) -> list[View]
     if plan.similarity == LOCAL_NCC:
         contours = _mapped(partial(edges, spacing=plan.spacing, mask=inside), images)
     cover = torch.ones_like(images[:, :1]) if masks is None else masks[:, None].to(images.dtype)
-    found: list[View] = []
+    found: list[PyramidLevel] = []
     while True:
         shown = images
         if contours is not None:
             shown = torch.cat((_mapped(partial(sharpened, detail=plan.detail), images), contours), dim=1)
-        found.append(View(shown, cover[:, 0]))
+        found.append(PyramidLevel(shown, cover[:, 0]))
         if len(found) == plan.scales or min(images.shape[2:]) < 2 * LEAST:
             return found
         images, cover = halve(images, 2), halve(cover, 2)
         contours = None if contours is None else halve(contours, 2)
 
 
-def comparison(plan: LearnedPlan) -> Comparison:
+def comparison(plan: LearnedPlan) -> ImageComparison:
     """The plan's similarity of the fixed and the warped moving image, averaged over pairs, at each resolution.
 
     Each resolution is judged by the flow of its own level: flows (B, D, *) come fine to coarse, and the last stands for
@@ -92,7 +92,7 @@ def comparison(plan: LearnedPlan) -> Comparison:
             remedy="choose local-ncc, or mutual-information between modalities",
         )
 
-    def compare(flows: Sequence[Tensor], fixed: Sequence[View], moving: Sequence[View]) -> list[Tensor]:
+    def compare(flows: Sequence[Tensor], fixed: Sequence[PyramidLevel], moving: Sequence[PyramidLevel]) -> list[Tensor]:
         losses = []
         for scale, (one, other) in enumerate(zip(fixed, moving, strict=True)):
             flow = flows[min(scale, len(flows) - 1)]
@@ -102,7 +102,9 @@ def comparison(plan: LearnedPlan) -> Comparison:
     return compare
 
 
-def _dissimilarity(plan: LearnedPlan, similarity: Similarity, fixed: View, moving: View, flow: Tensor) -> Tensor:
+def _dissimilarity(
+    plan: LearnedPlan, similarity: Similarity, fixed: PyramidLevel, moving: PyramidLevel, flow: Tensor
+) -> Tensor:
     """At one resolution, under a flow (B, D, *S)."""
     warped = warp(moving.images, flow)
     visible = seen(moving.cover >= _HALF, flow)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autoseg import plugins
 from autoseg.errors import ConfigurationError
-from autoseg.tasks.registration.learned.comparison import comparison, views
+from autoseg.tasks.registration.learned.comparison import comparison, pyramid_levels
 from autoseg.tasks.registration.learned.deformations import random_deformation
 from autoseg.tasks.registration.learned.fields import Flow, compose_flows, integrate, warp
 from autoseg.tasks.registration.learned.pairs import PairBatch
@@ -17,7 +17,7 @@ from autoseg.tasks.registration.learned.recognition import recognition_loss
 from autoseg.tasks.registration.learned.settings import LearnedPlan
 from autoseg.tasks.registration.regularizers import folding
 
-__all__ = ["Objective", "PairBatch", "objective", "random_deformation"]
+__all__ = ["PairBatch", "RegistrationObjective", "objective", "random_deformation"]
 
 Value = TypeVar("Value")
 
@@ -25,7 +25,7 @@ _SMOOTH = 1e-5
 """Added to numerator and denominator of Dice, so that a label absent from both images scores 1."""
 
 
-class Objective(Protocol):
+class RegistrationObjective(Protocol):
     """The loss of a batch of pairs."""
 
     def __call__(
@@ -50,7 +50,7 @@ class Objective(Protocol):
         ...
 
 
-def objective(plan: LearnedPlan) -> Objective:
+def objective(plan: LearnedPlan) -> RegistrationObjective:
     """The loss that a plan describes, in float32 whatever precision surrounds it.
 
     Raises:
@@ -64,7 +64,10 @@ def objective(plan: LearnedPlan) -> Objective:
         if plan.supervision == "deformations":
             known = _needed(batch.known_flow, "known_flow")
             return {"deformation": ((flow.forward - known).square().sum(dim=1).mean(), 1.0)}
-        fixed, moving = views(plan, batch.fixed, batch.fixed_mask), views(plan, batch.moving, batch.moving_mask)
+        fixed, moving = (
+            pyramid_levels(plan, batch.fixed, batch.fixed_mask),
+            pyramid_levels(plan, batch.moving, batch.moving_mask),
+        )
         compared = [compare(_levels(flow.forward, flow, plan, 1), fixed, moving)]
         ways = [(flow.forward, batch)]
         if plan.both_directions and flow.backward is not None:

@@ -20,17 +20,17 @@ from autoseg.errors import AutosegError, DatasetError
 from autoseg.log import logger
 from autoseg.processes import unordered
 from autoseg.records import Record
-from autoseg.tasks.registration.methods import Options
+from autoseg.tasks.registration.methods import RegistrationOptions
 from autoseg.tasks.registration.pair import prepare
 from autoseg.tasks.registration.pipeline.grid import mean_grid
 from autoseg.tasks.registration.pipeline.resuming import begin
-from autoseg.tasks.registration.pipeline.subjects import Fit, lay_on, processes_for
+from autoseg.tasks.registration.pipeline.subjects import SubjectRegistration, lay_on, processes_for
 from autoseg.tasks.registration.space import Grid, inside, sample
-from autoseg.tasks.registration.transforms import Affine, Displacement, Transform, as_displacement
+from autoseg.tasks.registration.transforms import Affine, Displacement, SpatialTransform, as_displacement
 from autoseg.training.runtime import find_device
 
 FILE = "atlas.json"
-"""In the output folder: an `Atlas`."""
+"""In the output folder: a `MeanAtlas`."""
 
 ITERATIONS = 5
 
@@ -38,7 +38,7 @@ _WORK = "iterations"  # folder of the templates of each iteration, and of cases 
 _UNSEEN = 1e-3  # weight of an image continued by its border, where it does not reach: counts where none does
 
 
-class Iteration(Record):
+class AtlasIteration(Record):
     """One round: all cases registered to the template, then a new template.
 
     Attributes:
@@ -55,7 +55,7 @@ class Iteration(Record):
     failed: dict[str, str] = {}
 
 
-class Atlas(Record):
+class MeanAtlas(Record):
     """What `atlas.json` holds.
 
     Attributes:
@@ -67,11 +67,11 @@ class Atlas(Record):
 
     dataset: str
     method: str
-    options: Options
+    options: RegistrationOptions
     seed: int
     cases: tuple[str, ...]
     labels: tuple[str, ...] = ()
-    iterations: tuple[Iteration, ...] = ()
+    iterations: tuple[AtlasIteration, ...] = ()
 
 
 def build_atlas(
@@ -80,13 +80,13 @@ def build_atlas(
     *,
     iterations: int = ITERATIONS,
     method: str = "multi-stage",
-    options: Options | None = None,
+    options: RegistrationOptions | None = None,
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
     resume: bool = False,
     plugin_files: Sequence[Path] = (),
-) -> Atlas:
+) -> MeanAtlas:
     """Writes OUT/template.nii.gz, labels.nii.gz and labels_soft.nii.gz, and atlas.json.
 
     Starts from the mean of the images laid centre on centre. In each iteration every case is registered to the
@@ -110,9 +110,9 @@ def build_atlas(
     data = discover(dataset)
     if len(data.training) < 2:
         raise DatasetError("a mean needs at least two cases with labels", where=dataset, got=len(data.training))
-    fit = Fit(method, options or Options(), seed, find_device(device), tuple(plugin_files))
+    fit = SubjectRegistration(method, options or RegistrationOptions(), seed, find_device(device), tuple(plugin_files))
     names = {value: name for name, value in data.labels.names.items()}
-    atlas = Atlas(
+    atlas = MeanAtlas(
         dataset=str(data.folder),
         method=method,
         options=fit.options,
@@ -144,13 +144,13 @@ class _Work:
     """What all iterations share."""
 
     data: Dataset
-    fit: Fit
+    fit: SubjectRegistration
     out: Path
     workers: int
 
 
 @dataclass(frozen=True)
-class _Job:
+class _TemplateJob:
     """One case to be registered to a template; `template` None lays it there centre on centre."""
 
     case: Case
@@ -159,7 +159,7 @@ class _Job:
     shape: tuple[int, ...]
     template: Path | None
     scheme: LabelScheme | None
-    fit: Fit
+    fit: SubjectRegistration
     path: Path
 
 
@@ -180,14 +180,14 @@ def _start(work: _Work) -> Image:
     return template
 
 
-def _iterate(work: _Work, template: Image, number: int, *, last: bool) -> tuple[Image, Iteration]:
+def _iterate(work: _Work, template: Image, number: int, *, last: bool) -> tuple[Image, AtlasIteration]:
     """A better template; the last iteration writes the mean labels too."""
     options = work.fit.options
     linear = tuple(stage for stage in options.stages if stage != "deformable")
     if number == 1 and linear and not last:
         options = options.with_(stages=linear)
     grid, folder = Grid.of(template), work.out / _WORK / str(number)
-    fit = Fit(work.fit.method, options, work.fit.seed, work.fit.device, work.fit.plugin_files)
+    fit = SubjectRegistration(work.fit.method, options, work.fit.seed, work.fit.device, work.fit.plugin_files)
     jobs = _jobs(
         _Work(work.data, fit, work.out, work.workers),
         folder,
@@ -204,7 +204,7 @@ def _iterate(work: _Work, template: Image, number: int, *, last: bool) -> tuple[
     if last:
         _write_labels(work, sample(found.labels, grid, points), template.geometry, grid)
     shutil.rmtree(folder)
-    done = Iteration(
+    done = AtlasIteration(
         stages=options.stages,
         change=float(np.sqrt(np.mean((image.array - template.array) ** 2))),
         shape_change=float(found.field.norm(dim=0).mean()),
@@ -220,15 +220,15 @@ def _jobs(
     shape: Sequence[int],
     template: Path | None,
     scheme: LabelScheme | None,
-) -> list[_Job]:
+) -> list[_TemplateJob]:
     channels = len(work.data.channels)
     return [
-        _Job(case, channels, place, tuple(shape), template, scheme, work.fit, folder / f"{case.id}.npz")
+        _TemplateJob(case, channels, place, tuple(shape), template, scheme, work.fit, folder / f"{case.id}.npz")
         for case in work.data.training
     ]
 
 
-def _run(work: _Work, jobs: Sequence[_Job], title: str) -> dict[str, str]:
+def _run(work: _Work, jobs: Sequence[_TemplateJob], title: str) -> dict[str, str]:
     """Does the jobs whose results are not there from an interrupted call; returns case -> why it failed."""
     jobs[0].path.parent.mkdir(parents=True, exist_ok=True)
     left = [job for job in jobs if not job.path.exists()]
@@ -240,7 +240,7 @@ def _run(work: _Work, jobs: Sequence[_Job], title: str) -> dict[str, str]:
     return failed
 
 
-def _lay(job: _Job) -> tuple[str, str | None]:
+def _lay(job: _TemplateJob) -> tuple[str, str | None]:
     """Registers a case to the template and saves it there with its displacements; returns why that failed, if so."""
     grid = Grid.of(job.place, job.shape)
     try:
@@ -269,13 +269,13 @@ def _lay(job: _Job) -> tuple[str, str | None]:
     return job.case.id, None
 
 
-def _centred(fixed: Grid, moving: Grid) -> Transform:
+def _centred(fixed: Grid, moving: Grid) -> SpatialTransform:
     identity = Affine.identity(fixed.dimension)
     shift = torch.tensor(np.subtract(moving.centre, fixed.centre))
     return Affine(identity.matrix, shift, identity.centre)
 
 
-def _results(jobs: Sequence[_Job], failed: dict[str, str]) -> Iterator[dict[str, np.ndarray]]:
+def _results(jobs: Sequence[_TemplateJob], failed: dict[str, str]) -> Iterator[dict[str, np.ndarray]]:
     for job in jobs:
         if job.case.id not in failed:
             with np.load(job.path) as content:

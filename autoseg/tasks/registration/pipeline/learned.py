@@ -9,7 +9,7 @@ from autoseg.data.image import Image
 from autoseg.errors import ConfigurationError, WorkspaceError
 from autoseg.inference.model import runtime_of, trained_folds
 from autoseg.plan.record import Plan
-from autoseg.tasks.registration.methods import Result
+from autoseg.tasks.registration.methods import RegistrationResult
 from autoseg.tasks.registration.trainer.model import RegistrationModel
 from autoseg.tasks.registration.trainer.trainer import TASK, load_model
 from autoseg.tasks.registration.transforms import Affine
@@ -79,6 +79,6 @@ class LearnedRegistration:
 
     def register(
         self, fixed: Image, moving: Image, *, linear: Affine | None = None, instance_iterations: int | None = None
-    ) -> Result:
+    ) -> RegistrationResult:
         """Registers two images; see `trainers.registration.model.RegistrationModel.register`."""
         return self.model.register(fixed, moving, linear=linear, instance_iterations=instance_iterations)

@@ -20,18 +20,18 @@ from autoseg.errors import ConfigurationError, WorkspaceError
 from autoseg.log import duration, logger
 from autoseg.records import write_bytes
 from autoseg.tasks.registration.files import write_displacement, write_transform
-from autoseg.tasks.registration.methods import Options, Result, register
-from autoseg.tasks.registration.pair import Pair, prepare
+from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult, register
+from autoseg.tasks.registration.pair import ImagePair, prepare
 from autoseg.tasks.registration.pipeline.inputs import PairFiles, PairInputs, read_pair
 from autoseg.tasks.registration.pipeline.learned import LearnedRegistration
 from autoseg.tasks.registration.quality import (
-    LabelScores,
+    LabelAgreement,
     LandmarkErrors,
     Quality,
     coverage,
     deformation,
     inverse_consistency,
-    label_scores,
+    label_agreement,
     landmark_errors,
 )
 from autoseg.tasks.registration.record import RegistrationRecord, StageRecord, cautions
@@ -42,7 +42,7 @@ from autoseg.tasks.registration.transforms import (
     Affine,
     Composite,
     Displacement,
-    Transform,
+    SpatialTransform,
     as_displacement,
     jacobian_determinant,
 )
@@ -74,7 +74,7 @@ def register_files(
     out: Path,
     *,
     method: str = "multi-stage",
-    options: Options | None = None,
+    options: RegistrationOptions | None = None,
     model: LearnedModel | None = None,
     label_interpolation: LabelInterpolation = "nearest",
     seed: int = 0,
@@ -107,7 +107,7 @@ def register_files(
     inputs = read_pair(files)
     pair = prepare(inputs.fixed, inputs.moving, fixed_mask=inputs.masks[0], moving_mask=inputs.masks[1])
     fitted = (
-        _fitted(pair, options or Options(), method, seed, where)
+        _fitted(pair, options or RegistrationOptions(), method, seed, where)
         if model is None
         else _predicted(inputs, pair, options, model, seed, where)
     )
@@ -164,19 +164,24 @@ class LearnedModel:
 class _Fitted:
     """A registration, the similarity that it was made by, and what was asked, for the record."""
 
-    result: Result
+    result: RegistrationResult
     similarity: str
     options: dict[str, Any]
 
 
-def _fitted(pair: Pair, options: Options, method: str, seed: int, device: str) -> _Fitted:
+def _fitted(pair: ImagePair, options: RegistrationOptions, method: str, seed: int, device: str) -> _Fitted:
     result = register(pair, options, method=method, seed=seed, device=device)
     used = result.stages[-1].similarity if result.stages else method
     return _Fitted(result, used, options.model_dump(mode="json"))
 
 
 def _predicted(
-    inputs: PairInputs, pair: Pair, options: Options | None, model: LearnedModel, seed: int, device: str
+    inputs: PairInputs,
+    pair: ImagePair,
+    options: RegistrationOptions | None,
+    model: LearnedModel,
+    seed: int,
+    device: str,
 ) -> _Fitted:
     """By a network, from where linear stages end if any are asked for."""
     network = LearnedRegistration.load(model.run, fold=model.fold, device=device, regularization=model.regularization)
@@ -186,7 +191,7 @@ def _predicted(
         "regularization": network.model.regularization,
         "instance_iterations": model.instance_iterations,
     }
-    before: Result | None = None
+    before: RegistrationResult | None = None
     if options is not None:
         if "deformable" in options.stages:
             raise ConfigurationError(
@@ -212,7 +217,7 @@ def _predicted(
 
 
 @dataclass(frozen=True)
-class _Found:
+class _RegistrationOutputs:
     """What follows from a transform.
 
     Attributes:
@@ -244,8 +249,8 @@ def _check_folder(out: Path) -> None:
 
 
 def _measure(
-    inputs: PairInputs, pair: Pair, result: Result, interpolation: LabelInterpolation, seconds: float
-) -> _Found:
+    inputs: PairInputs, pair: ImagePair, result: RegistrationResult, interpolation: LabelInterpolation, seconds: float
+) -> _RegistrationOutputs:
     fixed, transform = inputs.fixed, result.transform
     field = as_displacement(transform, pair.fixed_grid, like=torch.zeros(()))
     space = deformation(field.field, pair.fixed_grid, pair.fixed_mask)
@@ -260,7 +265,7 @@ def _measure(
         warnings = ("The transform has no exact inverse, and none is written.",)
     outside = float(inputs.moving.array.min())
     onto = fixed.geometry, fixed.shape
-    labels, scores = None, dict[str, LabelScores]()
+    labels, scores = None, dict[str, LabelAgreement]()
     if inputs.labels is not None:
         reference, own = inputs.labels
         labels = warp_labels(own, field, *onto, interpolation=interpolation)
@@ -277,16 +282,16 @@ def _measure(
         seconds=seconds,
     )
     warped = warp_image(inputs.moving, field, *onto, outside=outside)
-    return _Found(field, back, warped, labels, landmarks, quality, outside, warnings)
+    return _RegistrationOutputs(field, back, warped, labels, landmarks, quality, outside, warnings)
 
 
-def _scores(reference: Image, before: Image, after: Image, scheme: LabelScheme) -> dict[str, LabelScores]:
+def _scores(reference: Image, before: Image, after: Image, scheme: LabelScheme) -> dict[str, LabelAgreement]:
     """Scores of warped labels in file values; what the moving image leaves without annotation is background there."""
     ignore = scheme.training_ignore
     fixed, *moved = (scheme.encode(one.array[0]) for one in (reference, before, after))
     first, second = (np.where(one == ignore, 0, one) for one in moved)
     place = reference.geometry
-    return label_scores(
+    return label_agreement(
         fixed,
         first,
         second,
@@ -297,14 +302,16 @@ def _scores(reference: Image, before: Image, after: Image, scheme: LabelScheme) 
     )
 
 
-def _inverse(transform: Transform, pair: Pair) -> Displacement | None:
+def _inverse(transform: SpatialTransform, pair: ImagePair) -> Displacement | None:
     try:
         return as_displacement(transform.inverse(), pair.moving_grid, like=torch.zeros(()))
     except torch.linalg.LinAlgError:  # a matrix that flattens space
         return None
 
 
-def _landmarks(inputs: PairInputs, transform: Transform, pair: Pair) -> tuple[np.ndarray | None, LandmarkErrors | None]:
+def _landmarks(
+    inputs: PairInputs, transform: SpatialTransform, pair: ImagePair
+) -> tuple[np.ndarray | None, LandmarkErrors | None]:
     if inputs.landmarks is None:
         return None, None
     fixed, moving = inputs.landmarks
@@ -313,7 +320,12 @@ def _landmarks(inputs: PairInputs, transform: Transform, pair: Pair) -> tuple[np
 
 
 def _write(
-    out: Path, record: RegistrationRecord, inputs: PairInputs, pair: Pair, transform: Transform, found: _Found
+    out: Path,
+    record: RegistrationRecord,
+    inputs: PairInputs,
+    pair: ImagePair,
+    transform: SpatialTransform,
+    found: _RegistrationOutputs,
 ) -> RegistrationRecord:
     """Writes all files into a folder beside, then moves them, and removes what an earlier call left."""
     out.mkdir(parents=True, exist_ok=True)
@@ -344,13 +356,13 @@ def _write(
     return record
 
 
-def _linear(transform: Transform) -> bool:
+def _linear(transform: SpatialTransform) -> bool:
     return all(
         isinstance(part, Affine) for part in (transform.parts if isinstance(transform, Composite) else (transform,))
     )
 
 
-def _view(inputs: PairInputs, pair: Pair, found: _Found) -> RegistrationView:
+def _view(inputs: PairInputs, pair: ImagePair, found: _RegistrationOutputs) -> RegistrationView:
     grid = pair.fixed_grid
     shape = inputs.fixed.shape
     before, after = (_first_channel(pair, transform) for transform in (Affine.identity(pair.dimension), found.field))
@@ -370,7 +382,7 @@ def _view(inputs: PairInputs, pair: Pair, found: _Found) -> RegistrationView:
     )
 
 
-def _first_channel(pair: Pair, transform: Transform) -> np.ndarray:
+def _first_channel(pair: ImagePair, transform: SpatialTransform) -> np.ndarray:
     parts = [
         sample(pair.moving[:1], pair.moving_grid, places, outside=float("nan"))
         for _, places in mapped(transform, pair.fixed_grid)

@@ -21,9 +21,9 @@ from autoseg.errors import AutosegError, ConfigurationError, DatasetError, Regis
 from autoseg.log import logger
 from autoseg.processes import unordered
 from autoseg.records import Record
-from autoseg.tasks.registration.methods import Options
+from autoseg.tasks.registration.methods import RegistrationOptions
 from autoseg.tasks.registration.pipeline.resuming import begin
-from autoseg.tasks.registration.pipeline.subjects import Fit, lay_on, processes_for
+from autoseg.tasks.registration.pipeline.subjects import SubjectRegistration, lay_on, processes_for
 from autoseg.tasks.registration.record import StageRecord
 from autoseg.tasks.registration.warp import warp_labels
 from autoseg.training.runtime import find_device
@@ -32,7 +32,7 @@ ATLASES = 10
 """Cases whose labels vote for a target, unless another number is asked for (Aljabar et al. 2009)."""
 
 FILE = "propagation.json"
-"""In the output folder: what was asked (`Request`), so that a call can go on with it."""
+"""In the output folder: what was asked (`PropagationRequest`), so that a call can go on with it."""
 
 VOTES = "votes"
 """In the output folder while it is worked on: <target>/<atlas>.nii.gz in training values."""
@@ -43,12 +43,12 @@ DISAGREEMENT = "disagreement"
 _CANDIDATES = 2  # times the atlases that vote, registered affinely on a coarse grid; the others are passed over before
 
 
-class Request(Record):
+class PropagationRequest(Record):
     """What decides the result, beside the targets."""
 
     dataset: str
     method: str
-    options: Options
+    options: RegistrationOptions
     atlases: int
     seed: int
 
@@ -101,7 +101,7 @@ def propagate_labels(
     *,
     atlases: int = ATLASES,
     method: str = "multi-stage",
-    options: Options | None = None,
+    options: RegistrationOptions | None = None,
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
@@ -135,8 +135,10 @@ def propagate_labels(
     if not data.training:
         raise DatasetError("no case has labels", where=atlas_cases, remedy="give a data set with labels")
     cases = find_cases(targets, len(data.channels))
-    fit = Fit(method, options or Options(), seed, find_device(device), tuple(plugin_files))
-    request = Request(dataset=str(data.folder), method=method, options=fit.options, atlases=atlases, seed=seed)
+    fit = SubjectRegistration(method, options or RegistrationOptions(), seed, find_device(device), tuple(plugin_files))
+    request = PropagationRequest(
+        dataset=str(data.folder), method=method, options=fit.options, atlases=atlases, seed=seed
+    )
     begin(out / FILE, request, resume=resume)
     work = _Work(data, fit, out, atlases, processes_for(fit.device, workers))
     done = {case.id: Proposal.load(path) for case in cases if (path := out / f"{case.id}.json").exists()}
@@ -160,7 +162,7 @@ class _Work:
     """What all targets share."""
 
     data: Dataset
-    fit: Fit
+    fit: SubjectRegistration
     out: Path
     atlases: int
     workers: int
@@ -171,7 +173,7 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _VoteJob:
     """One atlas to be registered to one target, with everything a process needs."""
 
     target: Case
@@ -179,7 +181,7 @@ class _Job:
     similarity: float | None
     channels: int
     scheme: LabelScheme
-    fit: Fit
+    fit: SubjectRegistration
     path: Path
 
 
@@ -241,7 +243,7 @@ def _rank(
 def _register(work: _Work, targets: Sequence[Case], chosen: dict[str, list[tuple[Case, float | None]]]) -> None:
     """Registers every chosen atlas to its target, but for those that an interrupted call has done."""
     jobs = [
-        _Job(case, atlas, score, len(work.data.channels), work.data.labels, work.fit, work.vote(case.id, atlas.id))
+        _VoteJob(case, atlas, score, len(work.data.channels), work.data.labels, work.fit, work.vote(case.id, atlas.id))
         for case in targets
         for atlas, score in chosen[case.id]
         if not _report(work.vote(case.id, atlas.id)).exists()
@@ -250,7 +252,7 @@ def _register(work: _Work, targets: Sequence[Case], chosen: dict[str, list[tuple
         pass
 
 
-def _cast(job: _Job) -> None:
+def _cast(job: _VoteJob) -> None:
     """Registers an atlas to a target and writes its labels there, and how that went."""
     try:
         target, image = read_case(job.target, job.channels), read_case(job.atlas, job.channels)

@@ -13,13 +13,13 @@ import torch
 from autoseg import plugins
 from autoseg.data.image import Image
 from autoseg.processes import usable_cores
-from autoseg.tasks.registration.methods import Options, Result
-from autoseg.tasks.registration.pair import Pair
+from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult
+from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.subjects import register_subjects
 
 
 @dataclass(frozen=True)
-class Fit:
+class SubjectRegistration:
     """How each pair is registered.
 
     Attributes:
@@ -29,13 +29,13 @@ class Fit:
     """
 
     method: str
-    options: Options
+    options: RegistrationOptions
     seed: int
     device: str
     plugin_files: tuple[Path, ...] = ()
 
 
-def lay_on(fixed: Image, moving: Image, fit: Fit) -> tuple[Pair, Result]:
+def lay_on(fixed: Image, moving: Image, fit: SubjectRegistration) -> tuple[ImagePair, RegistrationResult]:
     """Registers two subjects in this process (see `registration.subjects.register_subjects`)."""
     for file in fit.plugin_files:
         _load(file)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from autoseg.log import duration
 from autoseg.records import write_text
 from autoseg.report.page import page_asset, page_environment
-from autoseg.tasks.registration.quality import Errors
+from autoseg.tasks.registration.quality import DistanceStatistics
 from autoseg.tasks.registration.record import RegistrationRecord
 from autoseg.version import VERSION
 
@@ -94,7 +94,7 @@ def deformation_rows(record: RegistrationRecord) -> list[tuple[str, str]]:
     return rows
 
 
-def _errors(errors: Errors, places: int) -> Sequence[str]:
+def _errors(errors: DistanceStatistics, places: int) -> Sequence[str]:
     return [f"{value:.{places}f}" for value in (errors.mean, errors.median, errors.p90, errors.max)]
 
 

@@ -69,7 +69,7 @@ def mind_ssc(*, radius: int = 1, dilation: int = 2) -> Similarity:
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class _PatchPairs:
     """Pairs of patches that are compared at each voxel.
 
     Attributes:
@@ -84,7 +84,7 @@ class _Pairs:
     radius: int
 
     @classmethod
-    def of(cls, offsets: list[tuple[Offset, Offset]], weights: Tensor, radius: int) -> _Pairs:
+    def of(cls, offsets: list[tuple[Offset, Offset]], weights: Tensor, radius: int) -> _PatchPairs:
         counted = weights > 0
         seen = [shifted(counted, one) & shifted(counted, other) for one, other in offsets]
         counts = [box_sum(both.to(weights.dtype)[None], radius)[0].clamp_min(1) for both in seen]
@@ -99,7 +99,7 @@ class _Pairs:
         return box_sum(torch.stack(squares), self.radius) / torch.stack(self.counts)
 
 
-def _descriptors(image: Tensor, pairs: _Pairs, weights: Tensor) -> Tensor:
+def _descriptors(image: Tensor, pairs: _PatchPairs, weights: Tensor) -> Tensor:
     """The descriptors of an image (*S): (pairs, *S), from 0 to 1; the largest entry of each voxel is 1."""
     distances = pairs.distances(image)
     variance = distances.mean(0)
@@ -123,7 +123,7 @@ def _difference(
     fixed: Tensor, warped: Tensor, mask: Tensor | None = None, *, layout: Layout, radius: int, dilation: int
 ) -> Tensor:
     fixed, warped, weights = visible(fixed, warped, mask)
-    pairs = _Pairs.of(layout(weights.ndim, dilation), weights, radius)
+    pairs = _PatchPairs.of(layout(weights.ndim, dilation), weights, radius)
     losses = []
     for one, other in zip(fixed, warped, strict=True):
         entries = _descriptors(one, pairs, weights) - _descriptors(other, pairs, weights)

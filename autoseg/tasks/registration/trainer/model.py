@@ -18,11 +18,18 @@ from autoseg.tasks.registration.learned.network import RegistrationNetwork
 from autoseg.tasks.registration.learned.objective import PairBatch
 from autoseg.tasks.registration.learned.recognition import probabilities
 from autoseg.tasks.registration.learned.settings import LearnedPlan
-from autoseg.tasks.registration.methods import Result, StageReport
-from autoseg.tasks.registration.pair import Pair, scaled
+from autoseg.tasks.registration.methods import RegistrationResult, StageReport
+from autoseg.tasks.registration.pair import ImagePair, scaled
 from autoseg.tasks.registration.space import Grid, inside, sample
 from autoseg.tasks.registration.trainer.pairs import Pairs
-from autoseg.tasks.registration.trainer.placing import Prepared, centred, continued, covered, first_voxel, prepare_image
+from autoseg.tasks.registration.trainer.placing import (
+    NetworkImage,
+    centred,
+    continued,
+    covered,
+    first_voxel,
+    prepare_image,
+)
 from autoseg.tasks.registration.trainer.task import correlation
 from autoseg.tasks.registration.transforms import Affine, Displacement, as_displacement, compose
 from autoseg.training.runtime import Runtime
@@ -63,7 +70,7 @@ class OnGrid:
         warnings: in sentences.
     """
 
-    images: tuple[Prepared, Prepared]
+    images: tuple[NetworkImage, NetworkImage]
     batch: PairBatch
     grid: Grid
     linear: Affine
@@ -113,7 +120,7 @@ class RegistrationModel:
 
     def register(
         self, fixed: Image, moving: Image, *, linear: Affine | None = None, instance_iterations: int | None = None
-    ) -> Result:
+    ) -> RegistrationResult:
         """Registers two images.
 
         Args:
@@ -145,7 +152,7 @@ class RegistrationModel:
             ends = fit.history[0], min(fit.history)
             stages.append(StageReport("instance", compared, *ends, fit.iterations, seconds, fit.stopped, fit.history))
         displacement = as_displacement(found, Grid.of(fixed))
-        return Result(compose(displacement, pair.linear), METHOD, tuple(stages), pair.warnings)
+        return RegistrationResult(compose(displacement, pair.linear), METHOD, tuple(stages), pair.warnings)
 
     @property
     def _updates(self) -> int:
@@ -162,7 +169,7 @@ class RegistrationModel:
         if flow.recognized is not None:
             return NAMED, _refined_by_labels(flow, pair.grid, found, iterations)
         name, (fixed, moving) = self.learned.similarity, pair.images
-        both = Pair(
+        both = ImagePair(
             scaled("fixed image", fixed.values.numpy()),
             scaled("moving image", moving.values.numpy()),
             fixed.grid,
@@ -212,14 +219,14 @@ class RegistrationModel:
         )
         return OnGrid((one, other), batch, grid, linear, warnings)
 
-    def _cut(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
+    def _cut(self, prepared: NetworkImage) -> tuple[Tensor, Tensor]:
         """An image (C, *S) on the network's grid, and where it is known (*S)."""
         size, shape = self.learned.shape, prepared.grid.shape
         start = first_voxel(shape, size)
         values = torch.from_numpy(continued(prepared.values.numpy(), start, size))
         return values, torch.from_numpy(covered(shape, start, size))
 
-    def _too_large(self, name: str, prepared: Prepared) -> str | None:
+    def _too_large(self, name: str, prepared: NetworkImage) -> str | None:
         lengths = zip(prepared.grid.shape, self.learned.shape, strict=True)
         if all(length <= _MUCH_LARGER * known for length, known in lengths):
             return None
@@ -246,7 +253,7 @@ def _refined_by_labels(flow: Flow, grid: Grid, found: Displacement, iterations: 
     inside = (slice(None), *box)
     matrix, zeros = torch.eye(grid.dimension, dtype=torch.float64), torch.zeros(grid.dimension, dtype=torch.float64)
     fit = fit_composed(
-        Pair(fixed[inside].contiguous(), moving, inner, grid), Affine(matrix, zeros, zeros), SSD,
+        ImagePair(fixed[inside].contiguous(), moving, inner, grid), Affine(matrix, zeros, zeros), SSD,
         plugins.resolve("similarity", SSD)(), levels=1, iterations=iterations,
         initial=Displacement(inner, field[inside].contiguous()), updates=BY_LABELS,
     )  # fmt: skip

@@ -21,7 +21,7 @@ from autoseg.tasks.registration.learned.settings import LearnedPlan
 from autoseg.tasks.registration.trainer.placing import Orientation, continued, covered, first_voxel
 from autoseg.training.task import TRAINING
 
-Pair = tuple[str, str]
+CasePair = tuple[str, str]
 """Identifiers of a fixed and a moving case."""
 
 _STRIDE = 13
@@ -29,7 +29,7 @@ _STRIDE = 13
 _SAME_SPACING = 0.01
 
 
-def validation_pairs(cases: Sequence[str], others: Sequence[str], atlas: str | None = None) -> tuple[Pair, ...]:
+def validation_pairs(cases: Sequence[str], others: Sequence[str], atlas: str | None = None) -> tuple[CasePair, ...]:
     """Every case as the fixed image once, with the 13th after it as the moving one.
 
     Args:
@@ -119,7 +119,7 @@ class PairSource:
     labelled: bool = False
     seed: int = 0
     stream: int = TRAINING
-    fixed_pairs: tuple[Pair, ...] | None = None
+    fixed_pairs: tuple[CasePair, ...] | None = None
     atlas: str | None = None
 
     can_use_device = False  # a pair is a few milliseconds of a worker's time
@@ -159,7 +159,7 @@ class PairSource:
     def _rng(self, step: int, index: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, self.stream, step, index))
 
-    def _pair(self, step: int, index: int, rng: np.random.Generator) -> Pair:
+    def _pair(self, step: int, index: int, rng: np.random.Generator) -> CasePair:
         if self.fixed_pairs is not None:
             return self.fixed_pairs[(step * self.plan.batch_size + index) % len(self.fixed_pairs)]
         if self.atlas is not None:
@@ -174,7 +174,7 @@ class PairSource:
     def _others(self) -> tuple[str, ...]:
         return tuple(case for case in self.cases if case != self.atlas)
 
-    def _make(self, step: int, index: int) -> tuple[PairBatch, Pair]:
+    def _make(self, step: int, index: int) -> tuple[PairBatch, CasePair]:
         """One pair without the axis of the batch."""
         rng = self._rng(step, index)
         pair = self._pair(step, index, rng)

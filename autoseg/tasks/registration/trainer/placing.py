@@ -69,7 +69,7 @@ class Orientation:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class NetworkImage:
     """An image as the network wants it: turned, cropped, normalised and resampled.
 
     Attributes:
@@ -81,7 +81,7 @@ class Prepared:
     grid: Grid
 
 
-def prepare_image(image: Image, plan: Plan, configuration: ConfigurationPlan) -> Prepared:
+def prepare_image(image: Image, plan: Plan, configuration: ConfigurationPlan) -> NetworkImage:
     """An image brought to a plan's spacing and intensities, as its training cases were.
 
     Raises:
@@ -90,7 +90,7 @@ def prepare_image(image: Image, plan: Plan, configuration: ConfigurationPlan) ->
     turned = Orientation.of(image.geometry).turn_image(image)
     case = preprocess_case(turned, None, plan, configuration)
     values = case.data[:, 0] if configuration.dimension == 2 else case.data
-    return Prepared(torch.from_numpy(np.ascontiguousarray(values)), _grid(case.properties, configuration.dimension))
+    return NetworkImage(torch.from_numpy(np.ascontiguousarray(values)), _grid(case.properties, configuration.dimension))
 
 
 def _grid(properties: CaseProperties, dimension: int) -> Grid:

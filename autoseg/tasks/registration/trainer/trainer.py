@@ -17,7 +17,7 @@ from autoseg.tasks.registration.learned.network import build
 from autoseg.tasks.registration.learned.objective import PairBatch, objective
 from autoseg.tasks.registration.learned.settings import LearnedPlan
 from autoseg.tasks.registration.trainer.model import RegistrationModel
-from autoseg.tasks.registration.trainer.pairs import Pair, Pairs, validation_pairs
+from autoseg.tasks.registration.trainer.pairs import CasePair, Pairs, validation_pairs
 from autoseg.tasks.registration.trainer.task import RegistrationTask, learned_plan, register_batch
 from autoseg.tasks.registration.trainer.validation import mean_dice, validate_pairs
 from autoseg.training.checkpoint import load_checkpoint
@@ -134,7 +134,7 @@ class RegistrationTrainer:
         return validate_pairs(model, self._pairs, cases, context.folder, context.plan.file_ending)
 
     @property
-    def _pairs(self) -> tuple[Pair, ...]:
+    def _pairs(self) -> tuple[CasePair, ...]:
         split = self._context.split
         atlas = learned_plan(self._context.configuration).atlas
         pairs = validation_pairs(split.validation, split.train, atlas)
@@ -162,7 +162,7 @@ def load_model(plan: Plan, name: str, fold: Fold, runtime: Runtime) -> Registrat
     return RegistrationModel(plan, configuration, learned, placed, runtime, weight)  # type: ignore[arg-type]
 
 
-def choose_weight(model: RegistrationModel, pairs: Sequence[Pair], cases: Mapping[str, Case]) -> ChosenWeight:
+def choose_weight(model: RegistrationModel, pairs: Sequence[CasePair], cases: Mapping[str, Case]) -> ChosenWeight:
     """The weight under which labels agree best; without labels the least that hardly folds."""
     assert model.learned.hyper_range is not None
     low, high = (math.log(weight) for weight in model.learned.hyper_range)

@@ -16,10 +16,10 @@ from autoseg.log import progress
 from autoseg.metrics.score import score_labels
 from autoseg.records import Record
 from autoseg.tasks.registration.files import write_displacement
-from autoseg.tasks.registration.methods import Result
+from autoseg.tasks.registration.methods import RegistrationResult
 from autoseg.tasks.registration.quality import deformation
 from autoseg.tasks.registration.trainer.model import RegistrationModel
-from autoseg.tasks.registration.trainer.pairs import Pair
+from autoseg.tasks.registration.trainer.pairs import CasePair
 from autoseg.tasks.registration.transforms import Affine, Composite, Displacement, as_displacement
 from autoseg.tasks.registration.warp import warp_image, warp_labels
 from autoseg.training.context import Validated
@@ -46,7 +46,7 @@ class ValidatedPairs(Record):
 
 
 def validate_pairs(
-    model: RegistrationModel, pairs: Sequence[Pair], cases: Mapping[str, Case], fold: Fold, ending: str
+    model: RegistrationModel, pairs: Sequence[CasePair], cases: Mapping[str, Case], fold: Fold, ending: str
 ) -> Validated:
     """Registers pairs and writes the warped labels, each named by its fixed case.
 
@@ -88,7 +88,7 @@ def validate_pairs(
     return Validated(files, scores)
 
 
-def _parts(result: Result) -> tuple[Displacement, Affine]:
+def _parts(result: RegistrationResult) -> tuple[Displacement, Affine]:
     """What the network adds, and the map that lays the middles on each other."""
     transform = result.transform
     assert isinstance(transform, Composite)
@@ -98,7 +98,7 @@ def _parts(result: Result) -> tuple[Displacement, Affine]:
     return displacement, linear
 
 
-def _deformation(displacement: Displacement, result: Result, seconds: float) -> dict[str, float | None]:
+def _deformation(displacement: Displacement, result: RegistrationResult, seconds: float) -> dict[str, float | None]:
     """What the network's own part of the transform does; the linear one is the same for every network."""
     found = deformation(displacement.field, displacement.grid)
     network = result.stages[0]
@@ -141,7 +141,9 @@ def _write_example(folder: Path, fixed: Image, moving: Image, linear: Affine, wh
     write_displacement(folder / "displacement.nii.gz", whole)
 
 
-def mean_dice(model: RegistrationModel, pairs: Sequence[Pair], cases: Mapping[str, Case]) -> tuple[float | None, float]:
+def mean_dice(
+    model: RegistrationModel, pairs: Sequence[CasePair], cases: Mapping[str, Case]
+) -> tuple[float | None, float]:
     """Mean Dice of warped labels (None without any) and per cent of folded voxels of some pairs; nothing is written."""
     dice: list[float] = []
     folded: list[float] = []

@@ -14,7 +14,7 @@ from autoseg.tasks.registration.transforms.fields import (
 from autoseg.tasks.registration.transforms.fitting import fit_affine
 from autoseg.tasks.registration.transforms.lie import basis, matrix_of, radius, transform_of
 from autoseg.tasks.registration.transforms.linear import Affine, Perspective
-from autoseg.tasks.registration.transforms.protocol import Transform
+from autoseg.tasks.registration.transforms.protocol import SpatialTransform
 
 __all__ = [
     "Affine",
@@ -23,7 +23,7 @@ __all__ = [
     "Displacement",
     "Inversion",
     "Perspective",
-    "Transform",
+    "SpatialTransform",
     "Velocity",
     "as_displacement",
     "basis",

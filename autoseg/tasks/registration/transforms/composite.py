@@ -13,7 +13,7 @@ from autoseg.tasks.registration.space import Grid
 from autoseg.tasks.registration.transforms.bspline import BSpline
 from autoseg.tasks.registration.transforms.displacement import Displacement, Velocity
 from autoseg.tasks.registration.transforms.linear import Affine
-from autoseg.tasks.registration.transforms.protocol import Transform
+from autoseg.tasks.registration.transforms.protocol import SpatialTransform
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -29,7 +29,7 @@ class Composite:
         parts: at least one, all of one dimension.
     """
 
-    parts: tuple[Transform, ...]
+    parts: tuple[SpatialTransform, ...]
 
     @property
     def dimension(self) -> int:
@@ -45,7 +45,7 @@ class Composite:
         return Composite(tuple(part.inverse() for part in reversed(self.parts)))
 
 
-def compose(*transforms: Transform) -> Transform:
+def compose(*transforms: SpatialTransform) -> SpatialTransform:
     """One transform that applies these in the order given: composites opened, neighbouring affine maps joined.
 
     Args:
@@ -54,7 +54,7 @@ def compose(*transforms: Transform) -> Transform:
     Returns:
         A `Composite`, or the one transform that is left.
     """
-    parts: list[Transform] = []
+    parts: list[SpatialTransform] = []
     for part in _opened(transforms):
         last = parts[-1] if parts else None
         if isinstance(part, Affine) and isinstance(last, Affine):
@@ -64,12 +64,12 @@ def compose(*transforms: Transform) -> Transform:
     return parts[0] if len(parts) == 1 else Composite(tuple(parts))
 
 
-def is_linear(transform: Transform) -> bool:
+def is_linear(transform: SpatialTransform) -> bool:
     """Whether a transform is affine, or a composite of affine maps alone."""
     return isinstance(compose(transform), Affine)
 
 
-def as_displacement(transform: Transform, grid: Grid, *, like: Float[Tensor, " ..."] | None = None) -> Displacement:
+def as_displacement(transform: SpatialTransform, grid: Grid, *, like: Float[Tensor, " ..."] | None = None) -> Displacement:
     """Any transform as the displacements of a grid's voxels; differentiable.
 
     Args:
@@ -94,7 +94,7 @@ def as_displacement(transform: Transform, grid: Grid, *, like: Float[Tensor, " .
     return Displacement(grid, (points - home).movedim(-1, 0))
 
 
-def _opened(transforms: tuple[Transform, ...]) -> Iterator[Transform]:
+def _opened(transforms: tuple[SpatialTransform, ...]) -> Iterator[SpatialTransform]:
     for transform in transforms:
         if isinstance(transform, Composite):
             yield from _opened(transform.parts)
@@ -102,14 +102,14 @@ def _opened(transforms: tuple[Transform, ...]) -> Iterator[Transform]:
             yield transform
 
 
-def _own_field(transform: Transform, grid: Grid) -> Tensor | None:
+def _own_field(transform: SpatialTransform, grid: Grid) -> Tensor | None:
     """The field of a transform that has one on this very grid: no look-up is needed there."""
     if isinstance(transform, (Velocity, BSpline)) and transform.grid == grid:
         transform = transform.displacement
     return transform.field if isinstance(transform, Displacement) and transform.grid == grid else None
 
 
-def _example(parts: tuple[Transform, ...]) -> Tensor:
+def _example(parts: tuple[SpatialTransform, ...]) -> Tensor:
     for part in parts:
         if isinstance(part, (Displacement, Velocity)):
             return part.field

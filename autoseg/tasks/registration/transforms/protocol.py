@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-class Transform(Protocol):
+class SpatialTransform(Protocol):
     """Says for a point of the fixed image's world where it lies in the moving image's world (ITK's convention).
 
     An image is warped by looking up: `warped(p) = moving(T(p))`. Points are in mm, in the project's axis order.
@@ -25,6 +25,6 @@ class Transform(Protocol):
         """World points (..., D) mapped, in their own dtype and on their own device."""
         ...
 
-    def inverse(self) -> Transform:
+    def inverse(self) -> SpatialTransform:
         """The map back. Where no closed form is known, an approximation that its class names."""
         ...

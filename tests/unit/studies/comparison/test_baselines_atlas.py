@@ -17,8 +17,8 @@ from autoseg.data.image import Geometry, Image
 from autoseg.errors import ConfigurationError, ImageError
 from autoseg.studies.comparison.baselines.atlas import multi_atlas, single_atlas
 from autoseg.studies.comparison.baselines.protocol import check_segmentation
-from autoseg.tasks.registration.methods import Options, Result
-from autoseg.tasks.registration.pair import Pair
+from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult
+from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.transforms import Affine
 
 SHAPE = (32, 32, 32)
@@ -128,8 +128,8 @@ def test_multi_atlas_votes_and_tells_where_atlases_disagree(tmp_path: Path) -> N
 def test_a_plug_in_of_registration_may_lay_the_voters_on_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def still(pair: Pair, options: Options, *, seed: int, device: torch.device) -> Result:
-        return Result(Affine.identity(3), "still")
+    def still(pair: ImagePair, options: RegistrationOptions, *, seed: int, device: torch.device) -> RegistrationResult:
+        return RegistrationResult(Affine.identity(3), "still")
 
     monkeypatch.setattr(plugins, "_registered", {"registration": {"still": still}})
     context = draw_dataset(tmp_path, [body(), body((0, 3, 0))], labels=2)

@@ -10,8 +10,8 @@ import torch
 from autoseg.data.files import write_image, write_labels
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import RegistrationError
-from autoseg.tasks.registration.methods import Options, Result, StageReport
-from autoseg.tasks.registration.pair import Pair
+from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult, StageReport
+from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.transforms import Affine, Displacement, compose
 
 SHIFT = (2.0, -3.0, 4.0)
@@ -52,7 +52,7 @@ def write_pair(folder: Path) -> dict[str, Path]:
     return files
 
 
-def known(pair: Pair, options: Options, *, seed: int, device: torch.device) -> Result:
+def known(pair: ImagePair, options: RegistrationOptions, *, seed: int, device: torch.device) -> RegistrationResult:
     """Goes the known way, and waves a little where a deformable stage is asked for.
 
     Names its stages after what was asked; refuses pictures.
@@ -67,7 +67,7 @@ def known(pair: Pair, options: Options, *, seed: int, device: torch.device) -> R
         StageReport(name, options.similarity or "ncc", 0.5, 0.25, 3, 0.5, "converged") for name in options.stages
     )
     if "deformable" not in options.stages:
-        return Result(transform, "known", stages)
+        return RegistrationResult(transform, "known", stages)
     field = torch.zeros((dimension, *pair.fixed_grid.shape))
     field[-1] = 0.2 * torch.sin(torch.arange(pair.fixed_grid.shape[-2]) / 2.0)[:, None]
-    return Result(compose(Displacement(pair.fixed_grid, field), transform), "known", stages, ("waved",))
+    return RegistrationResult(compose(Displacement(pair.fixed_grid, field), transform), "known", stages, ("waved",))

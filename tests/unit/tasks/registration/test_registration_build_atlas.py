@@ -13,9 +13,9 @@ from autoseg.cli.main import run
 from autoseg.data.files import read_image, read_labels, write_image, write_labels
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import DatasetError, RegistrationError, WorkspaceError
-from autoseg.tasks.registration.methods import Options, Result, StageReport
-from autoseg.tasks.registration.pair import Pair
-from autoseg.tasks.registration.pipeline.atlas import Atlas, build_atlas
+from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult, StageReport
+from autoseg.tasks.registration.pair import ImagePair
+from autoseg.tasks.registration.pipeline.atlas import MeanAtlas, build_atlas
 from autoseg.tasks.registration.pipeline.grid import joint_grid
 from autoseg.tasks.registration.space import Grid
 from autoseg.tasks.registration.transforms import Affine
@@ -36,7 +36,7 @@ def radius_of(image: torch.Tensor) -> float:
     return float((image.sum() / np.pi).sqrt())
 
 
-def scaling(pair: Pair, options: Options, *, seed: int, device: torch.device) -> Result:
+def scaling(pair: ImagePair, options: RegistrationOptions, *, seed: int, device: torch.device) -> RegistrationResult:
     """Scales one disc onto the other around their centres; refuses inverted images."""
     CALLS.append(options.stages)
     if float(pair.moving[0, 0, 0]) > 0.5:
@@ -45,7 +45,7 @@ def scaling(pair: Pair, options: Options, *, seed: int, device: torch.device) ->
     centre = torch.tensor(pair.fixed_grid.centre, dtype=torch.float64)
     shift = torch.tensor(pair.moving_grid.centre, dtype=torch.float64) - centre
     stage = StageReport("affine", "ssd", 1.0, 0.5, 1, 0.1, "converged")
-    return Result(Affine(factor * torch.eye(2, dtype=torch.float64), shift, centre), "scaling", (stage,))
+    return RegistrationResult(Affine(factor * torch.eye(2, dtype=torch.float64), shift, centre), "scaling", (stage,))
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def test_the_template_has_the_mean_size(dataset: Path, tmp_path: Path) -> None:
     inside, outside = disc(6.5) < 0, disc(8.5) > 0
     assert template.array[0][inside].min() > 0.95
     assert template.array[0][outside].max() < 0.05, "it is sharp, as the cases are"
-    assert atlas == Atlas.load(out / "atlas.json")
+    assert atlas == MeanAtlas.load(out / "atlas.json")
     assert atlas.iterations[-1].shape_change < 0.05
     assert atlas.iterations[-1].change < 0.01 < atlas.iterations[0].change
     assert [one.stages for one in atlas.iterations] == [("center", "affine"), *(CALLS[-1:] * 2)]
@@ -87,7 +87,7 @@ def test_its_labels_are_shares_and_the_most_likely(dataset: Path, tmp_path: Path
     arguments = ["build-atlas", str(dataset), "--out", str(out), "--iterations", "2", "--method", "scaling"]
     assert run([*arguments, "--workers", "1", "--device", "cpu"]) == 0
     soft = read_image(out / "labels_soft.nii.gz")
-    assert Atlas.load(out / "atlas.json").labels == ("background", "5")
+    assert MeanAtlas.load(out / "atlas.json").labels == ("background", "5")
     assert soft.array.shape == (2, *SHAPE)
     assert soft.array.sum(0) == pytest.approx(1, abs=1e-5)
     hard = read_labels(out / "labels.nii.gz").array[0]
@@ -100,7 +100,9 @@ def test_it_goes_on_where_it_was_stopped(dataset: Path, tmp_path: Path, monkeypa
     keywords = {"method": "scaling", "device": "cpu", "workers": 1, "iterations": 3}
     whole = build_atlas(dataset, tmp_path / "whole", **keywords)  # type: ignore[arg-type]
 
-    def stopping(pair: Pair, options: Options, *, seed: int, device: torch.device) -> Result:
+    def stopping(
+        pair: ImagePair, options: RegistrationOptions, *, seed: int, device: torch.device
+    ) -> RegistrationResult:
         if len(CALLS) == 6:
             raise KeyboardInterrupt
         return scaling(pair, options, seed=seed, device=device)

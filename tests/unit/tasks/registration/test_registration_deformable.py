@@ -15,8 +15,8 @@ from autoseg.tasks.registration import deformable
 from autoseg.tasks.registration.deformable import DeformableFit, fit_composed
 from autoseg.tasks.registration.forces import LOCAL_NCC, edges, emphasised, force_of, sharpened
 from autoseg.tasks.registration.levels import levels_of
-from autoseg.tasks.registration.methods import Options, register
-from autoseg.tasks.registration.pair import Pair, prepare
+from autoseg.tasks.registration.methods import RegistrationOptions, register
+from autoseg.tasks.registration.pair import ImagePair, prepare
 from autoseg.tasks.registration.space import Grid
 from autoseg.tasks.registration.transforms import Affine, Displacement, as_displacement, jacobian_determinant
 
@@ -36,11 +36,11 @@ def blobs(dimension: int, shift: float, *, seed: int = 0) -> Image:
     return Image(array.astype(np.float32).reshape((1, 1, *shape) if dimension == 2 else (1, *shape)), geometry)
 
 
-def still(pair: Pair) -> Affine:
+def still(pair: ImagePair) -> Affine:
     return Affine.identity(pair.dimension, pair.fixed_grid.centre)
 
 
-def fit(pair: Pair, name: str = LOCAL_NCC, **options: object) -> DeformableFit:
+def fit(pair: ImagePair, name: str = LOCAL_NCC, **options: object) -> DeformableFit:
     return fit_composed(pair, still(pair), name, plugins.resolve("similarity", name)(), **options)  # type: ignore[arg-type]
 
 
@@ -87,7 +87,9 @@ def test_large_images_are_fitted_at_a_coarser_level(monkeypatch: pytest.MonkeyPa
     pair = prepare(blobs(3, 0.0), blobs(3, 2.0))
     monkeypatch.setattr(deformable, "MANY", 4000)
     assert fit(pair).transform.grid.shape == (10, 12, 11)
-    field = as_displacement(register(pair, Options(stages=("deformable",))).transform, pair.fixed_grid).field
+    field = as_displacement(
+        register(pair, RegistrationOptions(stages=("deformable",))).transform, pair.fixed_grid
+    ).field
     assert float(inner(field)[-1].mean()) == pytest.approx(2.0, abs=0.5)
 
 
@@ -97,7 +99,7 @@ def test_a_pair_is_registered_in_mm_whatever_the_spacing() -> None:
         replace(blobs(3, shift), geometry=Geometry(spacing=(2.0, 0.5, 1.0), origin=(7.0, -3.0, 2.0)))
         for shift in (0.0, 2.0)
     )
-    found = register(prepare(fixed, moving), Options(stages=("deformable",))).transform
+    found = register(prepare(fixed, moving), RegistrationOptions(stages=("deformable",))).transform
     field = as_displacement(found, Grid.of(fixed)).field
     assert float(inner(field)[-1].mean()) == pytest.approx(2.0, abs=0.35)
 
@@ -152,7 +154,7 @@ def test_sharpening_keeps_what_is_flat() -> None:
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_other_parameterisations_find_a_shift_too(dimension: int, parameterisation: str) -> None:
     pair = prepare(blobs(dimension, 0.0), blobs(dimension, 2.0))
-    options = Options(stages=("deformable",), parameterisation=parameterisation, similarity="ncc")  # type: ignore[arg-type]
+    options = RegistrationOptions(stages=("deformable",), parameterisation=parameterisation, similarity="ncc")  # type: ignore[arg-type]
     field = as_displacement(register(pair, options).transform, pair.fixed_grid).field
     assert float(inner(field)[-1].mean()) == pytest.approx(2.0, abs=0.4)
 
@@ -161,7 +163,7 @@ def test_a_strong_regulariser_keeps_a_velocity_small() -> None:
     pair = prepare(blobs(2, 0.0), blobs(2, 2.0))
     fields = []
     for weight in (0.1, 100.0):
-        options = Options(
+        options = RegistrationOptions(
             stages=("deformable",), parameterisation="velocity", similarity="ncc", regularizers={"diffusion": weight}
         )
         field = as_displacement(register(pair, options).transform, pair.fixed_grid).field
@@ -172,4 +174,4 @@ def test_a_strong_regulariser_keeps_a_velocity_small() -> None:
 def test_an_unknown_similarity_is_named() -> None:
     pair = prepare(blobs(2, 0.0), blobs(2, 2.0))
     with pytest.raises(ConfigurationError, match="local-nc"):
-        register(pair, Options(similarity="local-nc"))
+        register(pair, RegistrationOptions(similarity="local-nc"))

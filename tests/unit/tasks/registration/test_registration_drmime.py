@@ -9,8 +9,8 @@ from autoseg import plugins
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import ConfigurationError, RegistrationError
 from autoseg.tasks.registration import drmime
-from autoseg.tasks.registration.methods import Options, Result, register
-from autoseg.tasks.registration.pair import Pair, prepare
+from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult, register
+from autoseg.tasks.registration.pair import ImagePair, prepare
 from autoseg.tasks.registration.similarities.mine import mine
 from autoseg.tasks.registration.space import Grid
 from autoseg.tasks.registration.transforms import Affine
@@ -35,7 +35,7 @@ def other_modality(value: np.ndarray) -> np.ndarray:
     return np.sin(6.0 * value) + 0.3 * value
 
 
-def made_pair(dimension: int, truth: Affine) -> Pair:
+def made_pair(dimension: int, truth: Affine) -> ImagePair:
     """A pair whose points correspond by `truth`, the moving image in the other modality."""
     geometry = Geometry.plane(SPACINGS[2]) if dimension == 2 else Geometry(spacing=SPACINGS[3])
     shape = SHAPES[dimension]
@@ -61,7 +61,7 @@ def turned(dimension: int, *, stretch: float = 0.0) -> Affine:
     return Affine(matrix, shift, torch.tensor(grid.centre, dtype=torch.float64))
 
 
-def mean_error(result: Result, pair: Pair, truth: Affine) -> float:
+def mean_error(result: RegistrationResult, pair: ImagePair, truth: Affine) -> float:
     """Mean distance in mm over the fixed image's voxels."""
     points = pair.fixed_grid.points(torch.zeros((), dtype=torch.float64))
     return float((result.transform(points) - truth(points)).norm(dim=-1).mean())
@@ -83,8 +83,8 @@ def test_a_known_map_between_two_modalities_is_recovered(
 ) -> None:
     truth = turned(dimension, stretch=stretch)
     pair = made_pair(dimension, truth)
-    result = register(pair, Options(stages=("center", kind), iterations=160), method="drmime", seed=0)  # type: ignore[arg-type]
-    identity = Result(Affine.identity(dimension), "none")
+    result = register(pair, RegistrationOptions(stages=("center", kind), iterations=160), method="drmime", seed=0)  # type: ignore[arg-type]
+    identity = RegistrationResult(Affine.identity(dimension), "none")
     assert mean_error(identity, pair, truth) > 3.0
     assert mean_error(result, pair, truth) < error
     (report,) = result.stages
@@ -97,7 +97,7 @@ def test_a_known_map_between_two_modalities_is_recovered(
 
 def test_a_rigid_map_does_not_stretch(quick: None) -> None:
     pair = made_pair(2, turned(2))
-    result = register(pair, Options(stages=("rigid",), iterations=20), method="drmime")
+    result = register(pair, RegistrationOptions(stages=("rigid",), iterations=20), method="drmime")
     assert isinstance(result.transform, Affine)
     matrix = result.transform.matrix
     assert torch.allclose(matrix @ matrix.T, torch.eye(2, dtype=torch.float64), atol=1e-9)
@@ -107,7 +107,7 @@ def test_a_rigid_map_does_not_stretch(quick: None) -> None:
 def test_equal_seeds_give_equal_maps_and_others_do_not(quick: None) -> None:
     pair = made_pair(2, turned(2))
     first, again, other = (
-        register(pair, Options(iterations=20), method="drmime", seed=seed).transform for seed in (0, 0, 1)
+        register(pair, RegistrationOptions(iterations=20), method="drmime", seed=seed).transform for seed in (0, 0, 1)
     )
     points = pair.fixed_grid.points(torch.zeros((), dtype=torch.float64))
     assert torch.equal(first(points), again(points))
@@ -141,7 +141,7 @@ def test_what_the_other_image_does_not_show_does_not_count() -> None:
     fixed_mask, moving_mask = (torch.zeros(SHAPES[2], dtype=torch.bool) for _ in range(2))
     fixed_mask[:, 44:] = True
     moving_mask[:36] = True
-    masked = Pair(pair.fixed, pair.moving, pair.fixed_grid, pair.moving_grid, fixed_mask, moving_mask)
+    masked = ImagePair(pair.fixed, pair.moving, pair.fixed_grid, pair.moving_grid, fixed_mask, moving_mask)
     levels = drmime._levels(masked, 2)
     objective = drmime.Objective(masked, Affine.identity(2), levels, mine(hidden=(8,)).network)
     points = objective.draw(4000, torch.Generator().manual_seed(0))
@@ -157,7 +157,7 @@ def test_what_the_other_image_does_not_show_does_not_count() -> None:
 
 def test_a_fit_that_diverges_stops_and_returns_the_best_so_far(quick: None) -> None:
     pair = made_pair(2, turned(2))
-    result = register(pair, Options(stages=("affine",), learning_rate=1e4), method="drmime")
+    result = register(pair, RegistrationOptions(stages=("affine",), learning_rate=1e4), method="drmime")
     (report,) = result.stages
     assert report.stopped == "diverged"
     assert report.after <= report.before
@@ -170,10 +170,10 @@ def test_the_stage_center_finds_an_image_in_another_place(quick: None) -> None:
     pair = made_pair(2, turned(2))
     moved = pair.moving_grid
     place = Grid(moved.shape, moved.matrix, (moved.origin[0] + 500.0, moved.origin[1] - 500.0))
-    far = Pair(pair.fixed, pair.moving, pair.fixed_grid, place)
+    far = ImagePair(pair.fixed, pair.moving, pair.fixed_grid, place)
     with pytest.raises(RegistrationError, match="center"):
-        register(far, Options(stages=("rigid",)), method="drmime")
-    result = register(far, Options(stages=("center", "rigid"), iterations=20), method="drmime")
+        register(far, RegistrationOptions(stages=("rigid",)), method="drmime")
+    result = register(far, RegistrationOptions(stages=("center", "rigid"), iterations=20), method="drmime")
     shift = result.transform(torch.tensor([pair.fixed_grid.centre], dtype=torch.float64))[0]
     assert (shift - torch.tensor(place.centre, dtype=torch.float64)).norm() < 25.0
 
@@ -181,10 +181,10 @@ def test_the_stage_center_finds_an_image_in_another_place(quick: None) -> None:
 def test_what_it_does_not_do_is_said(quick: None) -> None:
     pair = made_pair(2, turned(2))
     with pytest.raises(ConfigurationError, match="similarity of its own"):
-        register(pair, Options(similarity="ncc"), method="drmime")
-    asked = register(pair, Options(stages=("affine", "deformable"), iterations=1), method="drmime")
+        register(pair, RegistrationOptions(similarity="ncc"), method="drmime")
+    asked = register(pair, RegistrationOptions(stages=("affine", "deformable"), iterations=1), method="drmime")
     assert any("deformable stage was left out" in warning for warning in asked.warnings)
-    unasked = register(pair, Options(iterations=1), method="drmime")
+    unasked = register(pair, RegistrationOptions(iterations=1), method="drmime")
     assert not any("deformable" in warning for warning in unasked.warnings)
 
 
@@ -195,6 +195,6 @@ def test_it_is_a_plug_in() -> None:
 def test_images_of_constant_channels_keep_a_finite_loss(quick: None) -> None:
     pair = made_pair(2, turned(2))
     flat: Tensor = torch.cat((pair.moving, torch.zeros_like(pair.moving)))
-    both = Pair(torch.cat((pair.fixed, pair.fixed)), flat, pair.fixed_grid, pair.moving_grid)
-    result = register(both, Options(stages=("translation",), iterations=20), method="drmime")
+    both = ImagePair(torch.cat((pair.fixed, pair.fixed)), flat, pair.fixed_grid, pair.moving_grid)
+    result = register(both, RegistrationOptions(stages=("translation",), iterations=20), method="drmime")
     assert all(math.isfinite(value) for value in result.stages[0].history)

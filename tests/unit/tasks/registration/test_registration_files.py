@@ -17,7 +17,7 @@ from autoseg.tasks.registration.transforms import (
     BSpline,
     Composite,
     Displacement,
-    Transform,
+    SpatialTransform,
     Velocity,
     as_displacement,
     lattice,
@@ -43,7 +43,7 @@ def smooth_field(grid: Grid, seed: int) -> torch.Tensor:
     return (1.5 * torch.sin(unit @ frequencies.T + seed)).movedim(-1, 0).float()
 
 
-def transforms(dimension: int) -> dict[str, Transform]:
+def transforms(dimension: int) -> dict[str, SpatialTransform]:
     grid = FIXED[dimension]
     size = {2: 6, 3: 12}[dimension]
     random = torch.Generator().manual_seed(0)
@@ -85,7 +85,7 @@ def moving_image(dimension: int) -> torch.Tensor:
     )
 
 
-def assert_simpleitk_warps_alike(transform: Transform, itks: sitk.Transform, dimension: int) -> None:
+def assert_simpleitk_warps_alike(transform: SpatialTransform, itks: sitk.SpatialTransform, dimension: int) -> None:
     fixed, moving = FIXED[dimension], MOVING[dimension]
     image = moving_image(dimension)
     found = sample(image, moving, transform(fixed.points(LIKE)), outside=0.0)[0].numpy()

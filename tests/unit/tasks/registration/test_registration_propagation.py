@@ -15,8 +15,8 @@ from autoseg.cli.main import run
 from autoseg.data.files import read_image, read_labels, write_image, write_labels
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import ConfigurationError, RegistrationError, WorkspaceError
-from autoseg.tasks.registration.methods import Options, Result, StageReport
-from autoseg.tasks.registration.pair import Pair
+from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult, StageReport
+from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.pipeline.propagation import Proposal, propagate_labels
 from autoseg.tasks.registration.transforms import Affine
 
@@ -25,12 +25,14 @@ SHIFTS = {"a": (0.0, 0.0, 0.0), "b": (0.0, 1.0, 0.0), "c": (0.0, -1.0, 0.0), "d"
 CALLS: list[float] = []
 
 
-def still(pair: Pair, options: Options, *, seed: int, device: torch.device) -> Result:
+def still(pair: ImagePair, options: RegistrationOptions, *, seed: int, device: torch.device) -> RegistrationResult:
     """Moves nothing, so that votes are the atlases' own labels; refuses images that are bright in the corner."""
     CALLS.append(float(pair.moving.sum()))
     if pair.moving[0, 0, 0, 0] > 0.5:
         raise RegistrationError("too bright")
-    return Result(Affine.identity(3), "still", (StageReport("center", "ncc", 1.0, 0.5, 1, 0.1, "converged"),))
+    return RegistrationResult(
+        Affine.identity(3), "still", (StageReport("center", "ncc", 1.0, 0.5, 1, 0.1, "converged"),)
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +126,9 @@ def test_what_is_done_is_kept(atlases: Path, target: Path, tmp_path: Path) -> No
 def test_votes_of_an_interrupted_call_are_used(
     atlases: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopping(pair: Pair, options: Options, *, seed: int, device: torch.device) -> Result:
+    def stopping(
+        pair: ImagePair, options: RegistrationOptions, *, seed: int, device: torch.device
+    ) -> RegistrationResult:
         if len(CALLS) == 2:
             raise KeyboardInterrupt
         return still(pair, options, seed=seed, device=device)

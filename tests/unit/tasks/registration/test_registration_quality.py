@@ -11,13 +11,13 @@ from torch import Tensor
 
 from autoseg.tasks.registration import warp
 from autoseg.tasks.registration.quality import (
-    LabelScores,
+    LabelAgreement,
     Quality,
     coverage,
     deformation,
     gradient_norm,
     inverse_consistency,
-    label_scores,
+    label_agreement,
     landmark_errors,
     log_jacobian_std,
     log_jacobian_std_learn2reg,
@@ -175,7 +175,7 @@ def test_scores_of_labels_before_and_after() -> None:
     fixed[0, 2:6, 2:6] = 1
     before = np.roll(fixed, 2, axis=2)
     foreground = {"organ": (1,), "absent": (2,)}
-    found = label_scores(fixed, before, fixed, foreground, (999.0, 0.5, 0.5), dimension=2)
+    found = label_agreement(fixed, before, fixed, foreground, (999.0, 0.5, 0.5), dimension=2)
     assert (found["organ"].dice_before, found["organ"].dice) == (0.5, 1.0)
     assert (found["organ"].hd95_before, found["organ"].hd95) == (1.0, 0.0)
     assert found["absent"].dice is None
@@ -190,7 +190,7 @@ def test_numbers_without_evidence_are_warned_of() -> None:
     assert "folds space in 27.50 %" in texts
     assert "reaches 30 %" in texts
     same = np.ones((1, 4, 4), int)
-    scores = label_scores(same, same, same, {"organ": (1,)}, (1.0, 1.0, 1.0), dimension=2)
+    scores = label_agreement(same, same, same, {"organ": (1,)}, (1.0, 1.0, 1.0), dimension=2)
     quiet = deformation(torch.zeros(2, 8, 40), grid)
     assert cautions(Quality(deformation=quiet, coverage=1.0, labels=scores), "ncc", 1.0) == ()
 
@@ -199,7 +199,7 @@ def test_getting_worse_is_warned_of() -> None:
     quiet = deformation(torch.zeros(2, 8, 40), Grid((8, 40), ((1.0, 0.0), (0.0, 1.0)), (0.0, 0.0)))
     fixed = np.zeros((1, 10, 10), np.int16)
     fixed[0, 2:6, 2:6] = 1
-    worse = label_scores(fixed, fixed, np.roll(fixed, 2, axis=2), {"organ": (1,)}, (1.0, 1.0, 1.0), dimension=2)
+    worse = label_agreement(fixed, fixed, np.roll(fixed, 2, axis=2), {"organ": (1,)}, (1.0, 1.0, 1.0), dimension=2)
     points = np.zeros((3, 2))
     marks = landmark_errors(points, points + 2, points, 10.0)
     found = cautions(Quality(deformation=quiet, coverage=1.0, labels=worse, landmarks=marks), "ncc", 1.0)
@@ -211,9 +211,9 @@ def test_getting_worse_is_warned_of() -> None:
 def test_one_label_that_got_worse_is_warned_of_though_the_mean_is_better() -> None:
     quiet = deformation(torch.zeros(2, 8, 40), Grid((8, 40), ((1.0, 0.0), (0.0, 1.0)), (0.0, 0.0)))
     scores = {
-        "head": LabelScores(dice_before=0.5, dice=0.9, hd95_before=3.0, hd95=1.0),
-        "tail": LabelScores(dice_before=0.8, dice=0.7, hd95_before=1.0, hd95=1.9),
-        "absent": LabelScores(dice_before=None, dice=None, hd95_before=None, hd95=None),
+        "head": LabelAgreement(dice_before=0.5, dice=0.9, hd95_before=3.0, hd95=1.0),
+        "tail": LabelAgreement(dice_before=0.8, dice=0.7, hd95_before=1.0, hd95=1.9),
+        "absent": LabelAgreement(dice_before=None, dice=None, hd95_before=None, hd95=None),
     }
     (found,) = cautions(Quality(deformation=quiet, coverage=1.0, labels=scores), "ncc", 1.0)
     assert "tail agrees less than before: Dice 0.800 became 0.700" in found

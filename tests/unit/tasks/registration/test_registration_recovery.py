@@ -10,7 +10,7 @@ import pytest
 import skimage.data
 
 from autoseg.data.image import Geometry, Image
-from autoseg.tasks.registration.methods import Options, StageName, register
+from autoseg.tasks.registration.methods import RegistrationOptions, StageName, register
 from benchmarks.registration.known import Kind, known_pair, turned_grey
 
 STAGES: dict[Kind, tuple[StageName, ...]] = {
@@ -57,20 +57,20 @@ def picture(name: str) -> Image:
 @pytest.mark.parametrize(("name", "kind"), list(WITHIN))
 def test_a_transform_is_recovered_between_modalities(name: str, kind: Kind, similarity: str | None) -> None:
     known = known_pair(picture(name), kind, seed=1, grey=turned_grey)
-    found = register(known.pair, Options(stages=STAGES[kind], similarity=similarity))
+    found = register(known.pair, RegistrationOptions(stages=STAGES[kind], similarity=similarity))
     assert known.error(found.transform) < WITHIN[name, kind] < 0.85 * known.untouched
 
 
 @pytest.mark.parametrize(("name", "kind"), list(WITHIN))
 def test_a_transform_is_recovered_within_a_modality(name: str, kind: Kind) -> None:
     known = known_pair(picture(name), kind, seed=2)
-    found = register(known.pair, Options(stages=STAGES[kind]))
+    found = register(known.pair, RegistrationOptions(stages=STAGES[kind]))
     assert known.error(found.transform) < WITHIN[name, kind] < 0.85 * known.untouched
 
 
 @pytest.mark.parametrize(("name", "kind"), list(WITHIN))
 def test_squared_differences_recover_within_a_modality_and_fail_between_two(name: str, kind: Kind) -> None:
-    options = Options(stages=STAGES[kind], similarity="ssd")
+    options = RegistrationOptions(stages=STAGES[kind], similarity="ssd")
     same, other = (known_pair(picture(name), kind, seed=1, grey=grey) for grey in (None, turned_grey))
     assert same.error(register(same.pair, options).transform) < WITHIN[name, kind]
     assert other.error(register(other.pair, options).transform) > other.untouched

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Picture
 
 from autoseg.data.image import Geometry
-from autoseg.tasks.registration.quality import Deformation, Errors, LabelScores, LandmarkErrors, Quality
+from autoseg.tasks.registration.quality import Deformation, DistanceStatistics, LabelAgreement, LandmarkErrors, Quality
 from autoseg.tasks.registration.record import RegistrationRecord, StageRecord
 from autoseg.tasks.registration.report.figures import RegistrationView, checkerboard, registration_picture
 from autoseg.tasks.registration.report.page import deformation_rows, headline, render_registration
@@ -27,8 +27,8 @@ SPACE = Deformation(
 )
 
 
-def errors(value: float) -> Errors:
-    return Errors(mean=value, median=value, p90=value, max=value)
+def errors(value: float) -> DistanceStatistics:
+    return DistanceStatistics(mean=value, median=value, p90=value, max=value)
 
 
 def record(**quality: object) -> RegistrationRecord:
@@ -54,7 +54,7 @@ def record(**quality: object) -> RegistrationRecord:
 
 def test_the_headline_says_what_there_is_evidence_for() -> None:
     assert headline(record()) == "Registered; no labels or landmarks say how well."
-    scores = {"1": LabelScores(dice_before=0.5, dice=0.75, hd95_before=None, hd95=2.0)}
+    scores = {"1": LabelAgreement(dice_before=0.5, dice=0.75, hd95_before=None, hd95=2.0)}
     marks = LandmarkErrors(
         count=4,
         before=errors(5),

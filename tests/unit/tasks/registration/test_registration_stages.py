@@ -13,9 +13,9 @@ from autoseg.data.image import Geometry, Image
 from autoseg.errors import RegistrationError
 from autoseg.tasks.registration.levels import levels_of
 from autoseg.tasks.registration.linear import centred
-from autoseg.tasks.registration.methods import Options, Result, register
+from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult, register
 from autoseg.tasks.registration.optimize import minimise
-from autoseg.tasks.registration.pair import Pair, prepare
+from autoseg.tasks.registration.pair import ImagePair, prepare
 from autoseg.tasks.registration.pyramid import pyramid, shapes
 from autoseg.tasks.registration.similarities.intensity import ncc, ssd
 from autoseg.tasks.registration.space import Grid
@@ -122,7 +122,7 @@ def blobs(origin: tuple[float, float, float] = (0.0, 0.0, 0.0), *, seed: int = 0
     return Image(array.astype(np.float32)[None], Geometry(origin=origin))
 
 
-def away(result: Result, pair: Pair, shift: tuple[float, ...]) -> float:
+def away(result: RegistrationResult, pair: ImagePair, shift: tuple[float, ...]) -> float:
     points = pair.fixed_grid.points(torch.zeros((), dtype=torch.float64))
     wanted = points + torch.tensor(shift, dtype=torch.float64)
     return float((result.transform(points) - wanted).norm(dim=-1).mean())
@@ -138,7 +138,7 @@ def test_centring_lays_fields_of_view_on_each_other() -> None:
 @pytest.mark.parametrize("kind", ["translation", "rigid", "similarity", "affine"])
 def test_every_linear_stage_finds_a_shift(kind: str, simultaneous: bool) -> None:
     pair = prepare(blobs(), blobs((2.0, -3.0, 1.5)))
-    options = Options(stages=(kind,), similarity="ncc", simultaneous=simultaneous)  # type: ignore[arg-type]
+    options = RegistrationOptions(stages=(kind,), similarity="ncc", simultaneous=simultaneous)  # type: ignore[arg-type]
     result = register(pair, options)
     assert away(result, pair, (2.0, -3.0, 1.5)) < 0.25
     assert isinstance(result.transform, Affine)
@@ -150,14 +150,14 @@ def test_a_plane_that_was_turned_over_half_is_found() -> None:
     array = np.kron(random.uniform(size=(16, 16)), np.ones((8, 8)))
     fixed = Image(array[None, None].astype(np.float32), Geometry.plane())
     moving = fixed.with_array(np.ascontiguousarray(np.rot90(fixed.array, 2, axes=(2, 3))))
-    result = register(prepare(fixed, moving), Options(stages=("center", "rigid")))
+    result = register(prepare(fixed, moving), RegistrationOptions(stages=("center", "rigid")))
     corner = result.transform(torch.tensor([[0.0, 0.0]], dtype=torch.float64))
     torch.testing.assert_close(corner, torch.tensor([[127.0, 127.0]], dtype=torch.float64), atol=1.0, rtol=0)
 
 
 def test_no_stage_makes_its_similarity_worse_and_one_that_gains_nothing_is_dropped() -> None:
     same = prepare(blobs(), blobs())
-    result = register(same, Options(stages=("rigid", "affine"), similarity="ncc"))
+    result = register(same, RegistrationOptions(stages=("rigid", "affine"), similarity="ncc"))
     assert all(stage.after <= stage.before for stage in result.stages)
     assert away(result, same, (0.0, 0.0, 0.0)) < 0.05
     unlike = register(prepare(blobs(), blobs(seed=3)))
@@ -166,7 +166,7 @@ def test_no_stage_makes_its_similarity_worse_and_one_that_gains_nothing_is_dropp
 
 def test_the_same_seed_gives_the_same_transform() -> None:
     pair = prepare(blobs(), blobs((2.0, 1.0, 0.0)))
-    options = Options(stages=("translation",), similarity="mine", iterations=15, levels=2)
+    options = RegistrationOptions(stages=("translation",), similarity="mine", iterations=15, levels=2)
     first, second = (register(pair, options, seed=4).transform for _ in range(2))
     assert isinstance(first, Affine)
     assert isinstance(second, Affine)
@@ -177,7 +177,7 @@ def test_a_squared_difference_is_no_number_of_the_overlap_alone() -> None:
     """Pushing the images apart until little is compared is no solution: such a fit has diverged."""
     dark = blobs()
     bright = dark.with_array(1 - dark.array)
-    result = register(prepare(dark, bright), Options(stages=("translation",), similarity="ssd"))
+    result = register(prepare(dark, bright), RegistrationOptions(stages=("translation",), similarity="ssd"))
     pair = prepare(dark, bright)
     places = result.transform(pair.fixed_grid.points(torch.zeros((), dtype=torch.float64)))
     index = pair.moving_grid.to_index(places)

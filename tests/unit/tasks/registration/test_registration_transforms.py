@@ -14,7 +14,7 @@ from autoseg.tasks.registration.transforms import (
     Composite,
     Displacement,
     Perspective,
-    Transform,
+    SpatialTransform,
     Velocity,
     as_displacement,
     compose,
@@ -38,7 +38,7 @@ def affine(dimension: int, seed: int = 0) -> Affine:
     return Affine(matrix, 4 * rand(dimension, seed=seed + 1), 9 * rand(dimension, seed=seed + 2))
 
 
-def every(dimension: int) -> dict[str, Transform]:
+def every(dimension: int) -> dict[str, SpatialTransform]:
     grid = GRID[dimension]
     spacing = (3.0,) * dimension
     homography = transform_of(rand(8, seed=4), "perspective", GRID[2])
