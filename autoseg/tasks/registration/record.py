@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoseg.records import Record
+from autoseg.tasks.registration.methods import StageReport
 from autoseg.tasks.registration.quality import LabelAgreement, Quality
 
 MANY_FOLDS = 0.5
@@ -33,6 +34,11 @@ class StageRecord(Record):
     def dropped(self) -> bool:
         """Whether its result was thrown away."""
         return "dropped" in self.stopped
+
+
+def stage_records(stages: Sequence[StageReport]) -> tuple[StageRecord, ...]:
+    """What a file keeps of the stages of a registration: all but the history of the loss."""
+    return tuple(StageRecord(**{name: getattr(stage, name) for name in StageRecord.model_fields}) for stage in stages)
 
 
 class RegistrationRecord(Record):

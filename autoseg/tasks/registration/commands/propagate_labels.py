@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoseg.cli import options
-from autoseg.tasks.registration.commands import options as registration
+from autoseg.cli.option_records import with_option_records
+from autoseg.tasks.registration.commands.options import SubjectsOptions
 
 if TYPE_CHECKING:
     from autoseg.tasks.registration.pipeline.propagation import Propagation
 
 
+@with_option_records
 def propagate_labels(
     context: typer.Context,
     atlas_cases: Annotated[
@@ -25,13 +27,9 @@ def propagate_labels(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for proposals and disagreement maps.")
     ],
+    *,
     atlases: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the most similar cases vote.")] = 10,
-    method: registration.MethodName = "multi-stage",
-    stages: registration.Stages = None,
-    similarity: registration.Similarity = None,
-    seed: options.Seed = None,
-    device: options.Device = "auto",
-    workers: options.Workers = None,
+    subjects: SubjectsOptions,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in DIR: keep what is done there.")] = False,
 ) -> None:
     """Propose labels for new images.
@@ -40,44 +38,34 @@ def propagate_labels(
     proposal stands how far they disagree. A target that fails is named, and the exit code is then 2.
     """
     options.follow_along_or_lead(out / "run.log")
-    from autoseg.tasks.registration.pipeline import propagation
+    from autoseg.tasks.registration.pipeline import propagation as pipeline
 
-    done = propagation.propagate_labels(
-        atlas_cases,
-        targets,
-        out,
-        atlases=atlases,
-        method=method,
-        options=registration.registration_options(stages, similarity),
-        seed=seed or 0,
-        device=device,
-        workers=workers,
-        resume=resume,
-        plugin_files=tuple(context.find_root().params.get("plugin") or ()),
-    )
-    show_propagation(done)
+    request = subjects.request(context, resume=resume)
+    propagation = pipeline.propagate_labels(atlas_cases, targets, out, request, atlases=atlases)
+    show_propagation(propagation)
     typer.echo(f"proposals: {out}")
-    for error in done.errors.values():
+    for error in propagation.errors.values():
         typer.echo(f"error: {error}", err=True)
-    if done.errors:
+    if propagation.errors:
         raise typer.Exit(2)
 
 
-def show_propagation(done: Propagation) -> None:
+def show_propagation(propagation: Propagation) -> None:
     """Prints for each label how far the atlases disagree, and the targets where some of them failed."""
     from autoseg.cli.tables import show
 
-    labels = list(dict.fromkeys(label for one in done.proposals.values() for label in one.volumes))
+    proposals = propagation.proposals
+    labels = list(dict.fromkeys(label for proposal in proposals.values() for label in proposal.volumes))
     rows = []
     for label in labels:
-        shares = [share for one in done.proposals.values() if (share := one.disagreement[label]) is not None]
+        shares = [share for proposal in proposals.values() if (share := proposal.disagreement[label]) is not None]
         mean = "-" if not shares else f"{sum(shares) / len(shares):.3f}"
         worst = "-" if not shares else f"{max(shares):.3f}"
-        rows.append([label, mean, worst, str(len(done.proposals) - len(shares))])
-    count = len(done.proposals)
+        rows.append([label, mean, worst, str(len(proposals) - len(shares))])
+    count = len(proposals)
     title = f"{count} target{'' if count == 1 else 's'}: share of atlases that name another label"
     show(title, ["label", "mean", "worst target", "targets without it"], rows)
-    for name, one in done.proposals.items():
-        failed = [vote.atlas for vote in one.votes if vote.failure is not None]
+    for name, proposal in proposals.items():
+        failed = [vote.atlas for vote in proposal.votes if vote.failure is not None]
         if failed:
             typer.echo(f"warning: {name}: could not be registered: {', '.join(failed)}")

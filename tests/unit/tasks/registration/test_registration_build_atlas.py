@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,15 @@ from autoseg.errors import DatasetError, RegistrationError, WorkspaceError
 from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult, StageReport
 from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.pipeline.atlas import MeanAtlas, build_atlas
-from autoseg.tasks.registration.pipeline.grid import joint_grid
+from autoseg.tasks.registration.pipeline.mean_grid import joint_grid
+from autoseg.tasks.registration.pipeline.request import RegistrationRequest, SubjectsRequest
 from autoseg.tasks.registration.space import Grid
 from autoseg.tasks.registration.transforms import Affine
 
 RADII = {"a": 6.0, "b": 7.0, "c": 8.0, "d": 9.0}
 SHAPE = (1, 40, 44)
 CALLS: list[tuple[str, ...]] = []
+REQUEST = SubjectsRequest(RegistrationRequest("scaling", device="cpu"), workers=1)
 
 
 def disc(radius: float, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
@@ -67,7 +70,7 @@ def dataset(tmp_path: Path) -> Path:
 
 def test_the_template_has_the_mean_size(dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    atlas = build_atlas(dataset, out, iterations=3, method="scaling", device="cpu", workers=1)
+    atlas = build_atlas(dataset, out, REQUEST, iterations=3)
     template = read_image(out / "template.nii.gz")
     assert template.shape == SHAPE
     assert radius_of(torch.from_numpy(template.array)) == pytest.approx(np.mean(list(RADII.values())), abs=0.15)
@@ -77,7 +80,7 @@ def test_the_template_has_the_mean_size(dataset: Path, tmp_path: Path) -> None:
     assert atlas == MeanAtlas.load(out / "atlas.json")
     assert atlas.iterations[-1].shape_change < 0.05
     assert atlas.iterations[-1].change < 0.01 < atlas.iterations[0].change
-    assert [one.stages for one in atlas.iterations] == [("center", "affine"), *(CALLS[-1:] * 2)]
+    assert [iteration.stages for iteration in atlas.iterations] == [("center", "affine"), *(CALLS[-1:] * 2)]
     assert "deformable" in CALLS[-1]
     assert not [path for path in (out / "iterations").iterdir() if path.is_dir()], "no case's file is left"
 
@@ -97,8 +100,7 @@ def test_its_labels_are_shares_and_the_most_likely(dataset: Path, tmp_path: Path
 
 
 def test_it_goes_on_where_it_was_stopped(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keywords = {"method": "scaling", "device": "cpu", "workers": 1, "iterations": 3}
-    whole = build_atlas(dataset, tmp_path / "whole", **keywords)  # type: ignore[arg-type]
+    whole = build_atlas(dataset, tmp_path / "whole", REQUEST, iterations=3)
 
     def stopping(
         pair: ImagePair, options: RegistrationOptions, *, seed: int, device: torch.device
@@ -110,13 +112,14 @@ def test_it_goes_on_where_it_was_stopped(dataset: Path, tmp_path: Path, monkeypa
     CALLS.clear()
     monkeypatch.setattr(plugins, "_registered", {"registration": {"scaling": stopping}})
     with pytest.raises(KeyboardInterrupt):
-        build_atlas(dataset, tmp_path / "out", **keywords)  # type: ignore[arg-type]
+        build_atlas(dataset, tmp_path / "out", REQUEST, iterations=3)
     monkeypatch.setattr(plugins, "_registered", {"registration": {"scaling": scaling}})
     with pytest.raises(WorkspaceError, match="in use"):
-        build_atlas(dataset, tmp_path / "out", **keywords)  # type: ignore[arg-type]
+        build_atlas(dataset, tmp_path / "out", REQUEST, iterations=3)
+    other = replace(REQUEST, registration=replace(REQUEST.registration, seed=3), resume=True)
     with pytest.raises(WorkspaceError, match="begun with other choices\n  got:      seed 3 instead of 0"):
-        build_atlas(dataset, tmp_path / "out", seed=3, resume=True, **keywords)  # type: ignore[arg-type]
-    resumed = build_atlas(dataset, tmp_path / "out", resume=True, **keywords)  # type: ignore[arg-type]
+        build_atlas(dataset, tmp_path / "out", other, iterations=3)
+    resumed = build_atlas(dataset, tmp_path / "out", replace(REQUEST, resume=True), iterations=3)
     assert len(CALLS) == 12, "six before, six after"
     assert resumed == whole
     first, second = (read_image(tmp_path / name / "template.nii.gz").array for name in ("whole", "out"))
@@ -127,7 +130,7 @@ def test_a_case_that_cannot_be_registered_is_left_out(dataset: Path, tmp_path: P
     path = dataset / "images" / "d.nii.gz"
     image = read_image(path)
     write_image(path, image.with_array(1 - image.array))
-    atlas = build_atlas(dataset, tmp_path / "out", iterations=2, method="scaling", device="cpu", workers=1)
+    atlas = build_atlas(dataset, tmp_path / "out", REQUEST, iterations=2)
     assert atlas.iterations[-1].failed == {"d": "inverted"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ from autoseg.errors import ConfigurationError, RegistrationError, WorkspaceError
 from autoseg.tasks.registration.methods import RegistrationOptions, RegistrationResult, StageReport
 from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.pipeline.propagation import Proposal, propagate_labels
+from autoseg.tasks.registration.pipeline.request import RegistrationRequest, SubjectsRequest
 from autoseg.tasks.registration.transforms import Affine
 
 SHAPE = (24, 40, 24)
 SHIFTS = {"a": (0.0, 0.0, 0.0), "b": (0.0, 1.0, 0.0), "c": (0.0, -1.0, 0.0), "d": (5.0, 6.0, -4.0)}
 CALLS: list[float] = []
+REQUEST = SubjectsRequest(RegistrationRequest("still", device="cpu"), workers=1)
 
 
 def still(pair: ImagePair, options: RegistrationOptions, *, seed: int, device: torch.device) -> RegistrationResult:
@@ -62,7 +65,7 @@ def target(tmp_path: Path) -> Path:
 
 def test_the_majority_decides_and_the_rest_is_disagreement(atlases: Path, target: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = propagate_labels(atlases, [target], out, method="still", device="cpu", workers=1)
+    done = propagate_labels(atlases, [target], out, REQUEST)
     votes = np.stack([read_labels(atlases / "labels" / f"{name}.nii.gz").array[0] == 3 for name in SHIFTS])
     labels = read_labels(out / "t.nii.gz").array[0]
     assert np.array_equal(labels, np.where(votes.sum(0) > 2, 3, 0))  # of four: a draw is background
@@ -80,7 +83,7 @@ def test_the_most_similar_atlases_are_chosen(atlases: Path, target: Path, tmp_pa
     # one that looks like nothing else is passed over
     noise = np.random.default_rng(0).random((1, *SHAPE)).astype(np.float32)
     write_image(atlases / "images" / "d.nii.gz", Image(noise, Geometry()))
-    done = propagate_labels(atlases, [target], tmp_path / "out", atlases=3, method="still", device="cpu", workers=1)
+    done = propagate_labels(atlases, [target], tmp_path / "out", REQUEST, atlases=3)
     votes = done.proposals["t"].votes
     assert {vote.atlas for vote in votes} == {"a", "b", "c"}
     scores = [vote.similarity for vote in votes]
@@ -90,7 +93,7 @@ def test_the_most_similar_atlases_are_chosen(atlases: Path, target: Path, tmp_pa
 
 def test_an_atlas_does_not_vote_for_itself(atlases: Path, tmp_path: Path) -> None:
     images = [atlases / "images" / f"{name}.nii.gz" for name in "ab"]
-    done = propagate_labels(atlases, images, tmp_path / "out", method="still", device="cpu", workers=1)
+    done = propagate_labels(atlases, images, tmp_path / "out", REQUEST)
     assert [vote.atlas for vote in done.proposals["a"].votes] == ["b", "c", "d"]
     assert [vote.atlas for vote in done.proposals["b"].votes] == ["a", "c", "d"]
 
@@ -110,15 +113,15 @@ def test_an_atlas_that_fails_is_named_and_the_others_vote(
 
 def test_what_is_done_is_kept(atlases: Path, target: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    keywords = {"method": "still", "device": "cpu", "workers": 1}
-    propagate_labels(atlases, [target], out, **keywords)  # type: ignore[arg-type]
+    propagate_labels(atlases, [target], out, REQUEST)
     assert len(CALLS) == 4
     with pytest.raises(WorkspaceError, match="in use"):
-        propagate_labels(atlases, [target], out, **keywords)  # type: ignore[arg-type]
+        propagate_labels(atlases, [target], out, REQUEST)
+    other = replace(REQUEST, registration=replace(REQUEST.registration, seed=1), resume=True)
     with pytest.raises(WorkspaceError, match="other choices"):
-        propagate_labels(atlases, [target], out, seed=1, resume=True, **keywords)  # type: ignore[arg-type]
+        propagate_labels(atlases, [target], out, other)
     write_case(tmp_path / "new", "u", (0.0, 0.0, 0.3))
-    done = propagate_labels(atlases, [tmp_path / "new" / "images"], out, resume=True, **keywords)  # type: ignore[arg-type]
+    done = propagate_labels(atlases, [tmp_path / "new" / "images"], out, replace(REQUEST, resume=True))
     assert len(CALLS) == 8, "only the new target was worked on"
     assert list(done.proposals) == ["t", "u"]
 
@@ -133,12 +136,11 @@ def test_votes_of_an_interrupted_call_are_used(
             raise KeyboardInterrupt
         return still(pair, options, seed=seed, device=device)
 
-    keywords = {"method": "still", "device": "cpu", "workers": 1}
     monkeypatch.setattr(plugins, "_registered", {"registration": {"still": stopping}})
     with pytest.raises(KeyboardInterrupt):
-        propagate_labels(atlases, [target], tmp_path / "out", **keywords)  # type: ignore[arg-type]
+        propagate_labels(atlases, [target], tmp_path / "out", REQUEST)
     monkeypatch.setattr(plugins, "_registered", {"registration": {"still": still}})
-    propagate_labels(atlases, [target], tmp_path / "out", resume=True, **keywords)  # type: ignore[arg-type]
+    propagate_labels(atlases, [target], tmp_path / "out", replace(REQUEST, resume=True))
     assert len(CALLS) == 4
 
 
@@ -146,7 +148,7 @@ def test_images_that_share_no_place_are_laid_centre_on_centre(atlases: Path, tmp
     image = read_image(atlases / "images" / "a.nii.gz")
     far = tmp_path / "far.nii.gz"
     write_image(far, Image(image.array, Geometry(origin=(4000.0, -900.0, 70.0))))
-    propagate_labels(atlases, [far], tmp_path / "out", method="still", device="cpu", workers=1)
+    propagate_labels(atlases, [far], tmp_path / "out", REQUEST)
     votes = np.stack([read_labels(atlases / "labels" / f"{name}.nii.gz").array[0] == 3 for name in SHIFTS])
     assert np.array_equal(read_labels(tmp_path / "out" / "far.nii.gz").array[0] == 3, votes.sum(0) > 2)
 
