@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autoseg.tasks.registration.forces import LOCAL_NCC, Force, emphasised, force_of, slope
 from autoseg.tasks.registration.levels import Level, levels_of
-from autoseg.tasks.registration.optimize import OptimizationResult, Stopped, Watch
+from autoseg.tasks.registration.optimize import FitHistory, OptimizationResult, Stopped, Watch
 from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.pyramid import resampled
 from autoseg.tasks.registration.similarities.protocol import Similarity
@@ -82,6 +82,11 @@ class DeformableFit:
     history: tuple[float, ...]
     stopped: Stopped
 
+    @classmethod
+    def of(cls, transform: Displacement, history: FitHistory) -> DeformableFit:
+        """A deformation and the history of its fit."""
+        return cls(transform, len(history.losses), history.losses, history.stopped)
+
 
 def fit_composed(
     pair: ImagePair,
@@ -101,6 +106,7 @@ def fit_composed(
     at this level is kept. Border values continue the moving image; voxels that leave it, or the masks, do not push.
 
     Args:
+        pair: the images.
         start: the linear map that the stages before found.
         name, similarity: the plug-in's name and what its factory made.
         levels: of the pyramid; `LEVELS` and one for each doubling if None.
@@ -114,8 +120,7 @@ def fit_composed(
     """
     pair = emphasised(pair) if name == LOCAL_NCC else pair
     stack = levels_of(pair, levels or default_levels(pair.fixed_grid), least=LEAST, many=MANY)
-    history: list[float] = []
-    stopped: Stopped = "iterations"
+    history = FitHistory()
     grid = stack[0].fixed_grid
     if initial is None:
         field = torch.zeros((pair.dimension, *grid.shape), device=pair.device)
@@ -128,9 +133,8 @@ def fit_composed(
         how = updates or Updates.of(pair.dimension)
         fit = _fit_level(level, start, field, force_of(name, similarity, level), most, how)
         field = fit.best[0]
-        history += fit.history
-        stopped = "diverged" if "diverged" in (stopped, fit.stopped) else fit.stopped
-    return DeformableFit(Displacement(grid, _in_mm(field, grid)), len(history), tuple(history), stopped)
+        history = history.then(fit)
+    return DeformableFit.of(Displacement(grid, _in_mm(field, grid)), history)
 
 
 def default_levels(grid: Grid) -> int:

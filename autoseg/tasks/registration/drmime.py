@@ -54,7 +54,7 @@ _STEP = 0.02  # the shared part's learning rate, as a share of the image's radiu
 _SHAPE_STEP = 0.3  # of that: rotations, scales and shears; as fast as translations they wander off while these search
 _OWN_STEP = 0.25  # of the shared part's: the finest level's own part corrects, it does not search
 _JUDGED_EVERY = 20  # iterations
-_JUDGED_BY = 8192  # points a level of the fixed sample
+_JUDGED_BY = 8192  # points per level of the fixed sample
 _LEAST_OVERLAP = 0.25  # of the overlap at the start: on less, any two images can be made to agree
 
 
@@ -72,10 +72,11 @@ def drmime(pair: ImagePair, options: RegistrationOptions, *, seed: int, device: 
     fit that is not finite, or that loses most of its overlap, stops there.
 
     Args:
+        pair: the images, on `device`.
         options: the last linear stage is the kind of map (`affine` without any); `levels`, `iterations` and
             `learning_rate` (mm, of the shared part) are followed. There is no deformable stage.
         seed: of points and network.
-        device: where the pair lies.
+        device: where it computes.
 
     Raises:
         ConfigurationError: another similarity is asked for.
@@ -93,31 +94,23 @@ def drmime(pair: ImagePair, options: RegistrationOptions, *, seed: int, device: 
         )
     began = time.perf_counter()
     kind = _kind(options)
-    levels = _levels(pair, options.levels or LEVELS)
-    start = (
-        centred(pair, normalized_mutual_information())
-        if "center" in options.stages
-        else Affine.identity(pair.dimension)
-    )
-    network = mine(channels=len(pair.fixed), hidden=HIDDEN, seed=seed).network.to(pair.device)
-    objective = InformationBounds(pair, start, levels, network)
-    found = _fit(objective, kind, options, torch.Generator().manual_seed(seed))
-    best = found.best.double().cpu()
+    objective = _objective(pair, options, seed)
+    fit = _fit(objective, kind, options, torch.Generator().manual_seed(seed))
     report = StageReport(
         name=kind,
         similarity=SIMILARITY,
-        before=-found.before,
-        after=-found.after,
-        iterations=len(found.history),
+        before=-fit.before,
+        after=-fit.after,
+        iterations=len(fit.history),
         seconds=time.perf_counter() - began,
-        stopped=found.stopped,
-        history=found.history,
+        stopped=fit.stopped,
+        history=fit.history,
     )
     return RegistrationResult(
-        transform=compose(_map(best, kind, pair.fixed_grid), start),
+        transform=compose(_map(fit.best.double().cpu(), kind, pair.fixed_grid), objective.start),
         method=METHOD,
         stages=(report,),
-        warnings=_warnings(options, found.stopped),
+        warnings=_warnings(options, fit.stopped),
     )
 
 
@@ -157,7 +150,7 @@ class InformationBounds:
         """Bounds of the mutual information.
 
         Args:
-            maps: one a level, before `start`.
+            maps: one per level, before `start`.
             points: (levels, N, D) in mm.
 
         Returns:
@@ -165,11 +158,11 @@ class InformationBounds:
         """
         middle = torch.tensor(self.pair.moving_grid.centre, dtype=points.dtype, device=points.device)
         fixed, warped, counted = [], [], []
-        for level, map_, places in zip(self.levels, maps, points, strict=True):
-            targets = self.start(map_(places))
+        for level, map_, drawn in zip(self.levels, maps, points, strict=True):
+            targets = self.start(map_(drawn))
             counts = _visible(self.pair, targets.detach())
             targets = torch.where(counts[:, None], targets, middle)  # a map that diverges has them anywhere, or nowhere
-            fixed.append(sample(level.fixed, level.fixed_grid, places).T)
+            fixed.append(sample(level.fixed, level.fixed_grid, drawn).T)
             warped.append(sample(level.moving, level.moving_grid, targets).T)
             counted.append(counts)
         seen = torch.stack(counted)
@@ -177,16 +170,16 @@ class InformationBounds:
 
 
 def bound(network: nn.Module, fixed: Tensor, warped: Tensor, counts: Tensor) -> Tensor:
-    """Lower bounds of the mutual information of two images, one a row, from points in random order.
+    """Lower bounds of the mutual information of two images, one per row, from points in random order.
 
     Args:
         network: (..., 2 * C) -> (..., 1).
-        fixed, warped: (L, N, C), intensities at the same places.
+        fixed, warped: (L, N, C), intensities at the same points.
         counts: (L, N) bool; where it is False the intensities have no influence and no gradient, whatever they are.
 
     Returns:
-        (L,) in nats: the mean of the network over pairs of a place, less the logarithm of the mean of its exponential
-        over shuffled pairs, those of a place and the one before. Infinite for a row without a shuffled pair.
+        (L,) in nats: the mean of the network over pairs of a point, less the logarithm of the mean of its exponential
+        over shuffled pairs, those of a point and the one before. Infinite for a row without a shuffled pair.
     """
     fixed, warped = (torch.where(counts[..., None], values, 0) for values in (fixed, warped))
     joint = network(torch.cat((fixed, warped), dim=-1))[..., 0]
@@ -217,7 +210,14 @@ class _BestMap:
 def _fit(
     objective: InformationBounds, kind: Kind, options: RegistrationOptions, generator: torch.Generator
 ) -> _BestMap:
-    """Trains the network at the start, then network and map together; keeps the best map."""
+    """Trains the network at the start, then network and map together; keeps the best map.
+
+    Args:
+        objective: what is maximised.
+        kind: of the map.
+        options: iterations and step size, where they are not left open.
+        generator: of the points.
+    """
     grid, device = objective.pair.fixed_grid, objective.pair.device
     iterations = options.iterations or ITERATIONS
     step = options.learning_rate or _STEP * radius(grid)
@@ -229,13 +229,13 @@ def _fit(
     ]
     optimizer = torch.optim.Adam(groups)
     judged_by = objective.draw(_JUDGED_BY, generator)
-    found = _BestMap(torch.zeros_like(shared))
+    fit = _BestMap(torch.zeros_like(shared))
     losses: list[Tensor] = []
     for iteration in range(-_WARM_UP, iterations + 1):
         last = iteration == iterations
         if iteration >= 0 and (last or iteration % _JUDGED_EVERY == 0):
-            _judge(found, objective, kind, (shared + own).detach(), judged_by)
-            if last or found.stopped == "diverged":
+            _judge(fit, objective, kind, (shared + own).detach(), judged_by)
+            if last or fit.stopped == "diverged":
                 break
         decay = (1 + math.cos(math.pi * iteration / iterations)) / 2 if iteration >= 0 else 0.0
         rates = _NETWORK_RATE, step * decay, _OWN_STEP * step * decay
@@ -248,30 +248,38 @@ def _fit(
         loss.backward()
         optimizer.step()
         losses.append(loss.detach())
-    found.history = tuple(torch.stack(losses).tolist())
-    if found.stopped != "diverged" and not found.best.any():
-        found.stopped = "no improvement: dropped"
-    return found
+    fit.history = tuple(torch.stack(losses).tolist())
+    if fit.stopped != "diverged" and not fit.best.any():
+        fit.stopped = "no improvement: dropped"
+    return fit
 
 
 @torch.no_grad()
-def _judge(found: _BestMap, objective: InformationBounds, kind: Kind, coefficients: Tensor, points: Tensor) -> None:
-    """Compares a map with the best so far; the first one is the start. Reads two numbers back from the device."""
+def _judge(fit: _BestMap, objective: InformationBounds, kind: Kind, coefficients: Tensor, points: Tensor) -> None:
+    """Compares a map with the best so far; the first one is the start. Reads two numbers back from the device.
+
+    Args:
+        fit: the best map so far, replaced by a better one.
+        objective: what is maximised.
+        kind: of the map.
+        coefficients: (n,) of the map.
+        points: the fixed sample (levels, N, D) in mm.
+    """
     map_ = _map(coefficients, kind, objective.pair.fixed_grid)
     bounds, share = objective.bounds([map_] * len(objective.levels), points)
     value, overlap = float(bounds.mean()), float(share)
-    if not found.overlap:
+    if not fit.overlap:
         if not overlap or not math.isfinite(value):
             raise RegistrationError(
                 "hardly a point of the fixed image lies in the moving one at the start",
                 expected="images that overlap, within their masks",
                 remedy="add the stage center, correct the headers, or give wider masks",
             )
-        found.before, found.overlap = value, overlap
-    if not math.isfinite(value) or overlap < _LEAST_OVERLAP * found.overlap:
-        found.stopped = "diverged"
-    elif value > found.after:
-        found.best, found.after = coefficients.clone(), value
+        fit.before, fit.overlap = value, overlap
+    if not math.isfinite(value) or overlap < _LEAST_OVERLAP * fit.overlap:
+        fit.stopped = "diverged"
+    elif value > fit.after:
+        fit.best, fit.after = coefficients.clone(), value
 
 
 def _map(coefficients: Tensor, kind: Kind, grid: Grid) -> Affine | Perspective:
@@ -281,14 +289,23 @@ def _map(coefficients: Tensor, kind: Kind, grid: Grid) -> Affine | Perspective:
     return transform_of(coefficients * pace, kind, grid)
 
 
+def _objective(pair: ImagePair, options: RegistrationOptions, seed: int) -> InformationBounds:
+    """What is maximised, from the identity or from where the stage center lays the images."""
+    levels = _levels(pair, options.levels or LEVELS)
+    centre = "center" in options.stages
+    start = centred(pair, normalized_mutual_information()) if centre else Affine.identity(pair.dimension)
+    network = mine(channels=len(pair.fixed), hidden=HIDDEN, seed=seed).network.to(pair.device)
+    return InformationBounds(pair, start, levels, network)
+
+
 def _levels(pair: ImagePair, count: int) -> tuple[Level, ...]:
     """The finest levels that are not too fine, coarse to fine, each channel with mean 0 and deviation 1.
 
     Coarse levels have little contrast left; scaled, they all suit the network that they share.
     """
     everything = level_count(pair.fixed_grid, _LEAST)
-    found = levels_of(pair, everything, least=_LEAST, many=FINEST**pair.dimension)[-count:]
-    return tuple(replace(level, fixed=_standard(level.fixed), moving=_standard(level.moving)) for level in found)
+    levels = levels_of(pair, everything, least=_LEAST, many=FINEST**pair.dimension)[-count:]
+    return tuple(replace(level, fixed=_standard(level.fixed), moving=_standard(level.moving)) for level in levels)
 
 
 def _standard(image: Tensor) -> Tensor:
@@ -311,11 +328,13 @@ def _kind(options: RegistrationOptions) -> Kind:
 
 
 def _warnings(options: RegistrationOptions, stopped: str) -> tuple[str, ...]:
-    found = []
+    warnings = []
     if stopped == "diverged":
-        found.append("The fit diverged and was stopped; the best map so far is returned. Try a smaller learning rate.")
+        warnings.append(
+            "The fit diverged and was stopped; the best map so far is returned. Try a smaller learning rate."
+        )
     if stopped.endswith("dropped"):
-        found.append("The fit found nothing better than its start, which is returned.")
+        warnings.append("The fit found nothing better than its start, which is returned.")
     if "stages" in options.model_fields_set and "deformable" in options.stages:
-        found.append(f"The method {METHOD} fits linear maps alone: the deformable stage was left out.")
-    return tuple(found)
+        warnings.append(f"The method {METHOD} fits linear maps alone: the deformable stage was left out.")
+    return tuple(warnings)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from autoseg.errors import RegistrationError
 from autoseg.tasks.registration.levels import Level, level_count, levels_of
-from autoseg.tasks.registration.optimize import Stopped, learnt, minimise
+from autoseg.tasks.registration.optimize import FitHistory, FitSettings, Stopped, learnt, minimise
 from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.similarities.protocol import Similarity
 from autoseg.tasks.registration.space import Grid
@@ -87,9 +87,7 @@ def fit_linear(
     similarity: Similarity,
     *,
     judge: Similarity | None = None,
-    levels: int | None = None,
-    iterations: int | None = None,
-    learning_rate: float | None = None,
+    settings: FitSettings | None = None,
     simultaneous: bool = False,
     turns: int = 1,
 ) -> LinearFit:
@@ -100,10 +98,14 @@ def fit_linear(
     has diverged.
 
     Args:
+        pair: the images.
+        kind: of the map that is fitted.
+        start: the map that the stages before found.
+        similarity: what is lowered.
         judge: the similarity that chooses among turns; the same if None.
-        levels: `LEVELS` if None.
-        iterations: at most at each level, `ITERATIONS` if None.
-        learning_rate: in mm; `STEP` voxels of the level if None.
+        settings: where they leave it open, `LEVELS`, at most `ITERATIONS` at each, and a learning rate of `STEP` voxels
+            of the level.
+        simultaneous: whether all levels are fitted in one objective.
         turns: angles from which a plane is tried at a coarse level; the best is where the fit starts.
 
     Raises:
@@ -113,27 +115,26 @@ def fit_linear(
     start = Affine(*(part.to(device, dtype) for part in _parts(start)))
     if turns > 1 and pair.dimension == 2 and kind != "translation":
         start = _turned(pair, start, judge or similarity, turns)
-    stack = levels_of(pair, levels or LEVELS, least=LEAST, many=MANY)
+    settings = settings or FitSettings()
+    stack = levels_of(pair, settings.levels or LEVELS, least=LEAST, many=MANY)
     coefficients = torch.zeros(len(basis(kind, pair.dimension)), dtype=dtype, device=device, requires_grad=True)
 
     def whole() -> Affine:
         return _linear(transform_of(coefficients, kind, pair.fixed_grid)).then(start)
 
-    history: list[float] = []
-    stopped: Stopped = "iterations"
+    history = FitHistory()
     for group in [stack] if simultaneous else [[level] for level in stack]:
         fit = minimise(
             partial(_loss, group, whole, similarity, [_overlap(level, start) for level in group]),
             [coefficients],
-            iterations=iterations or ITERATIONS,
-            learning_rate=learning_rate or STEP * group[len(group) // 2].step,
+            iterations=settings.iterations or ITERATIONS,
+            learning_rate=settings.learning_rate or STEP * group[len(group) // 2].step,
             beside=learnt(similarity),
             tolerance=_SETTLED,
         )
-        history += fit.history
-        stopped = "diverged" if "diverged" in (stopped, fit.stopped) else fit.stopped
+        history = history.then(fit)
     with torch.no_grad():
-        return LinearFit(_on_cpu(whole()), len(history), tuple(history), stopped)
+        return LinearFit(_on_cpu(whole()), len(history.losses), history.losses, history.stopped)
 
 
 def judged(level: Level, transform: Affine, similarity: Similarity) -> float:

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from autoseg import plugins
 from autoseg.records import Record
+from autoseg.tasks.registration.optimize import FitSettings
 from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.transforms import SpatialTransform
 
@@ -52,6 +53,11 @@ class RegistrationOptions(Record):
         if "deformable" in stages[:-1]:
             raise ValueError("the stage deformable is the last one")
         return stages
+
+    @property
+    def fit_settings(self) -> FitSettings:
+        """How each stage is fitted."""
+        return FitSettings(self.levels, self.iterations, self.learning_rate)
 
 
 @dataclass(frozen=True)

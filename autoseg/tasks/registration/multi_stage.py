@@ -117,9 +117,7 @@ def _propose(
             start,
             similarity,
             judge=judge,
-            levels=options.levels,
-            iterations=options.iterations,
-            learning_rate=options.learning_rate,
+            settings=options.fit_settings,
             simultaneous=options.simultaneous,
             turns=turns,
         )
@@ -131,9 +129,7 @@ def _propose(
             pair,
             start,
             similarity,
-            levels=options.levels,
-            iterations=options.iterations,
-            learning_rate=options.learning_rate,
+            settings=options.fit_settings,
             regularizers=options.regularizers,
         )
     deformation = as_displacement(fit.transform, pair.whole_grid)

@@ -28,6 +28,21 @@ _BETAS = (0.9, 0.99)
 
 
 @dataclass(frozen=True)
+class FitSettings:
+    """How a stage is fitted, where that is not left to the stage.
+
+    Attributes:
+        levels: resolutions of the pyramid; None for the stage's own number.
+        iterations: at most, at each level; None for the stage's own number.
+        learning_rate: step size of Adam in mm; None for the stage's own.
+    """
+
+    levels: int | None = None
+    iterations: int | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
 class OptimizationResult:
     """How a fit ended.
 
@@ -42,6 +57,24 @@ class OptimizationResult:
     loss: float
     history: tuple[float, ...]
     stopped: Stopped
+
+
+@dataclass(frozen=True)
+class FitHistory:
+    """How the fits of several levels went, one after the other.
+
+    Attributes:
+        losses: of every iteration, level after level.
+        stopped: why the last level ended, or "diverged" if any did.
+    """
+
+    losses: tuple[float, ...] = ()
+    stopped: Stopped = "iterations"
+
+    def then(self, fit: OptimizationResult) -> FitHistory:
+        """This history with the fit of one more level."""
+        stopped: Stopped = "diverged" if "diverged" in (self.stopped, fit.stopped) else fit.stopped
+        return FitHistory((*self.losses, *fit.history), stopped)
 
 
 def learnt(similarity: Similarity) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from autoseg import plugins
 from autoseg.tasks.registration.deformable import LEAST, MANY, DeformableFit, default_levels
 from autoseg.tasks.registration.levels import Level, levels_of
-from autoseg.tasks.registration.optimize import OptimizationResult, Stopped, learnt, minimise
+from autoseg.tasks.registration.optimize import FitHistory, FitSettings, OptimizationResult, learnt, minimise
 from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.pyramid import resampled
 from autoseg.tasks.registration.regularizers import Regularizer
@@ -40,39 +41,35 @@ def fit_velocity(
     start: Affine,
     similarity: Similarity,
     *,
-    levels: int | None = None,
-    iterations: int | None = None,
-    learning_rate: float | None = None,
+    settings: FitSettings | None = None,
     regularizers: Mapping[str, float] | None = None,
 ) -> DeformableFit:
     """Fits p -> start(exp(v)(p)), v a stationary velocity field: similarity plus weighted regularisers of v.
 
     Args:
+        pair: the images.
         start: the linear map that the stages before found.
-        levels, iterations: as of `deformable.fit_composed`.
-        learning_rate: in mm; `STEP` voxels of the level if None.
+        similarity: what is lowered.
+        settings: where they leave it open, levels as of `deformable.fit_composed`, at most `ITERATIONS` at each, and a
+            learning rate of `STEP` voxels of the level.
         regularizers: plug-in -> weight; `VELOCITY_WEIGHTS` if None.
 
     Source: Ashburner 2007, NeuroImage 38(1), with Adam in place of Gauss-Newton.
     """
-    terms = _terms(VELOCITY_WEIGHTS if regularizers is None else regularizers)
-    stack = levels_of(pair, levels or default_levels(pair.fixed_grid), least=LEAST, many=MANY)
-    velocity = torch.zeros((pair.dimension, *stack[0].fixed_grid.shape), device=pair.device)
-    history: list[float] = []
-    stopped: Stopped = "iterations"
-    for level in stack:
-        grid = level.fixed_grid
-        velocity = resampled(velocity, grid.shape).detach().requires_grad_(True)
+    settings = settings or FitSettings()
+    objective = _RegularisedObjective.of(start, similarity, VELOCITY_WEIGHTS if regularizers is None else regularizers)
+    levels = _levels(pair, settings)
+    velocity = torch.zeros((pair.dimension, *levels[0].fixed_grid.shape), device=pair.device)
+    history = FitHistory()
+    for level in levels:
+        velocity = resampled(velocity, level.fixed_grid.shape).detach().requires_grad_(True)
 
         def loss(velocity: Tensor = velocity, level: Level = level) -> Tensor:
-            field = exponential(velocity, level.fixed_grid, _SQUARINGS)
-            return _similarity(level, start, field, similarity) + _penalty(velocity, level.fixed_grid, terms)
+            return objective(level, exponential(velocity, level.fixed_grid, _SQUARINGS), regularised=velocity)
 
-        fit = _fit(loss, velocity, level, similarity, iterations, learning_rate)
-        history += fit.history
-        stopped = "diverged" if "diverged" in (stopped, fit.stopped) else fit.stopped
-    field = exponential(velocity.detach(), grid, _SQUARINGS)
-    return DeformableFit(Displacement(grid, field), len(history), tuple(history), stopped)
+        history = history.then(_minimise(loss, velocity, level, objective, settings))
+    grid = levels[-1].fixed_grid
+    return DeformableFit.of(Displacement(grid, exponential(velocity.detach(), grid, _SQUARINGS)), history)
 
 
 def fit_spline(
@@ -80,68 +77,92 @@ def fit_spline(
     start: Affine,
     similarity: Similarity,
     *,
-    levels: int | None = None,
-    iterations: int | None = None,
-    learning_rate: float | None = None,
+    settings: FitSettings | None = None,
     regularizers: Mapping[str, float] | None = None,
 ) -> DeformableFit:
     """Fits p -> start(p + u(p)), u a cubic B-spline on one lattice, to images from coarse to fine.
 
-    Nothing but the regulariser keeps the map from folding. Arguments as of `fit_velocity`, with `SPLINE_WEIGHTS`.
+    Nothing but the regulariser keeps the map from folding.
+
+    Args:
+        pair, start, similarity, settings: as of `fit_velocity`.
+        regularizers: plug-in -> weight; `SPLINE_WEIGHTS` if None.
 
     Source: Rueckert et al. 1999, IEEE TMI 18(8).
     """
-    terms = _terms(SPLINE_WEIGHTS if regularizers is None else regularizers)
-    stack = levels_of(pair, levels or default_levels(pair.fixed_grid), least=LEAST, many=MANY)
-    whole = pair.fixed_grid
-    spacing = tuple(CONTROL * step for step in whole.spacing)
-    coefficients = BSpline.zeros(whole, spacing, device=pair.device).coefficients.requires_grad_(True)
-    history: list[float] = []
-    stopped: Stopped = "iterations"
-    for level in stack:
+    settings = settings or FitSettings()
+    objective = _RegularisedObjective.of(start, similarity, SPLINE_WEIGHTS if regularizers is None else regularizers)
+    grid = pair.fixed_grid
+    spacing = tuple(CONTROL * step for step in grid.spacing)
+    coefficients = BSpline.zeros(grid, spacing, device=pair.device).coefficients.requires_grad_(True)
+    history = FitHistory()
+    for level in _levels(pair, settings):
 
         def loss(level: Level = level) -> Tensor:
-            field = resampled(BSpline(whole, coefficients, spacing).displacement.field, level.fixed_grid.shape)
-            return _similarity(level, start, field, similarity) + _penalty(field, level.fixed_grid, terms)
+            field = resampled(BSpline(grid, coefficients, spacing).displacement.field, level.fixed_grid.shape)
+            return objective(level, field, regularised=field)
 
-        fit = _fit(loss, coefficients, level, similarity, iterations, learning_rate)
-        history += fit.history
-        stopped = "diverged" if "diverged" in (stopped, fit.stopped) else fit.stopped
-    field = BSpline(whole, coefficients.detach(), spacing).displacement.field
-    return DeformableFit(Displacement(whole, field), len(history), tuple(history), stopped)
+        history = history.then(_minimise(loss, coefficients, level, objective, settings))
+    return DeformableFit.of(BSpline(grid, coefficients.detach(), spacing).displacement, history)
 
 
-def _fit(
-    loss: Callable[[], Tensor],
-    parameter: Tensor,
-    level: Level,
-    similarity: Similarity,
-    iterations: int | None,
-    learning_rate: float | None,
+@dataclass(frozen=True)
+class _RegularisedObjective:
+    """The similarity of the fixed and the warped image, plus weighted regularisers.
+
+    Attributes:
+        start: the linear map that follows the deformation.
+        terms: regularisers and their weights.
+    """
+
+    start: Affine
+    similarity: Similarity
+    terms: tuple[tuple[Regularizer, float], ...]
+
+    @classmethod
+    def of(cls, start: Affine, similarity: Similarity, weights: Mapping[str, float]) -> _RegularisedObjective:
+        """With plug-ins by name."""
+        terms = tuple((plugins.resolve("regularizer", name), weight) for name, weight in weights.items())
+        return cls(start, similarity, terms)
+
+    def __call__(self, level: Level, field: Tensor, *, regularised: Tensor) -> Tensor:
+        """The loss of a displacement (D, *S) in mm at a level; `regularised` is the field that is to be smooth."""
+        return self._dissimilarity(level, field) + self._penalty(regularised, level.fixed_grid)
+
+    def _dissimilarity(self, level: Level, field: Tensor) -> Tensor:
+        matrix, origin = level.index_map(self.start)
+        steps = level.fixed_grid.steps_to_index(field.movedim(0, -1))
+        index = (level.fixed_grid.index(field) + steps) @ matrix + origin
+        return self.similarity(level.fixed, level.warped(index), level.seen(index))
+
+    def _penalty(self, field: Tensor, grid: Grid) -> Tensor:
+        total = field.new_zeros(())
+        for regularizer, weight in self.terms:
+            total = total + weight * regularizer(field, grid.spacing)
+        return total
+
+
+def _levels(pair: ImagePair, settings: FitSettings) -> list[Level]:
+    return levels_of(pair, settings.levels or default_levels(pair.fixed_grid), least=LEAST, many=MANY)
+
+
+def _minimise(
+    loss: Callable[[], Tensor], parameter: Tensor, level: Level, objective: _RegularisedObjective, settings: FitSettings
 ) -> OptimizationResult:
+    """Lowers the loss of a level.
+
+    Args:
+        loss: at the parameter's present values.
+        parameter: a leaf that requires gradients.
+        level: whose voxels the default step size counts in.
+        objective: its similarity may have weights, which are trained beside.
+        settings: iterations and step size, where they are not left open.
+    """
     return minimise(
         loss,
         [parameter],
-        iterations=iterations or ITERATIONS,
-        learning_rate=learning_rate or STEP * level.step,
-        beside=learnt(similarity),
+        iterations=settings.iterations or ITERATIONS,
+        learning_rate=settings.learning_rate or STEP * level.step,
+        beside=learnt(objective.similarity),
         tolerance=_SETTLED,
     )
-
-
-def _similarity(level: Level, start: Affine, field: Tensor, similarity: Similarity) -> Tensor:
-    matrix, origin = level.index_map(start)
-    steps = level.fixed_grid.steps_to_index(field.movedim(0, -1))
-    places = (level.fixed_grid.index(field) + steps) @ matrix + origin
-    return similarity(level.fixed, level.warped(places), level.seen(places))
-
-
-def _terms(weights: Mapping[str, float]) -> list[tuple[Regularizer, float]]:
-    return [(plugins.resolve("regularizer", name), weight) for name, weight in weights.items()]
-
-
-def _penalty(field: Tensor, grid: Grid, terms: list[tuple[Regularizer, float]]) -> Tensor:
-    total = field.new_zeros(())
-    for regularizer, weight in terms:
-        total = total + weight * regularizer(field, grid.spacing)
-    return total

@@ -143,7 +143,7 @@ def test_what_the_other_image_does_not_show_does_not_count() -> None:
     moving_mask[:36] = True
     masked = ImagePair(pair.fixed, pair.moving, pair.fixed_grid, pair.moving_grid, fixed_mask, moving_mask)
     levels = drmime._levels(masked, 2)
-    objective = drmime.Objective(masked, Affine.identity(2), levels, mine(hidden=(8,)).network)
+    objective = drmime.InformationBounds(masked, Affine.identity(2), levels, mine(hidden=(8,)).network)
     points = objective.draw(4000, torch.Generator().manual_seed(0))
     half = pair.fixed_grid.to_index(points)[..., 1]
     assert float(half.min()) >= 43.5
