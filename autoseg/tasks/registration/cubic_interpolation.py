@@ -11,7 +11,7 @@ _REACH = 4  # samples a cubic kernel touches along an axis
 
 
 def keys_weights(fraction: Tensor) -> Tensor:
-    """Weights of the samples at -1, 0, 1, 2 for a place at `fraction` in [0, 1): cubic convolution.
+    """Weights of the samples at -1, 0, 1, 2 for a point at `fraction` in [0, 1): cubic convolution.
 
     Interpolates (the weights are 0, 1, 0, 0 at 0) and reproduces quadratic polynomials.
 
@@ -33,7 +33,7 @@ def keys_weights(fraction: Tensor) -> Tensor:
 
 
 def spline_weights(fraction: Tensor) -> Tensor:
-    """Weights of the coefficients at -1, 0, 1, 2 for a place at `fraction` in [0, 1): the uniform cubic B-spline.
+    """Weights of the coefficients at -1, 0, 1, 2 for a point at `fraction` in [0, 1): the uniform cubic B-spline.
 
     Does not interpolate the coefficients, but is twice continuously differentiable and reproduces linear polynomials.
 
@@ -58,7 +58,7 @@ def weighted_sum(values: Tensor, base: Tensor, weights: Tensor) -> Tensor:
     """Sums of values times weights that are products over the axes.
 
     Args:
-        values: (C, *S); places outside are those of the border.
+        values: (C, *S); samples outside are those of the border.
         base: (..., D) int64, the sample to whose offsets -1, 0, 1, 2 the weights belong.
         weights: (..., D, 4).
 
@@ -70,15 +70,15 @@ def weighted_sum(values: Tensor, base: Tensor, weights: Tensor) -> Tensor:
     steps = [1] * len(shape)
     for axis in range(len(shape) - 2, -1, -1):
         steps[axis] = steps[axis + 1] * shape[axis + 1]
-    places = [
+    flat_index = [
         [(base[..., axis] + (k - 1)).clamp(0, length - 1) * steps[axis] for k in range(_REACH)]
         for axis, length in enumerate(shape)
     ]
     total = values.new_zeros((len(values), *base.shape[:-1]))
     for offsets in product(range(_REACH), repeat=len(shape)):
-        place = sum(places[axis][k] for axis, k in enumerate(offsets))
+        sample = sum(flat_index[axis][k] for axis, k in enumerate(offsets))
         weight = torch.ones_like(weights[..., 0, 0])
         for axis, k in enumerate(offsets):
             weight = weight * weights[..., axis, k]
-        total = total + flat[:, place] * weight
+        total = total + flat[:, sample] * weight
     return total

@@ -37,7 +37,7 @@ FLUID = 1.5
 
 ELASTIC = {2: 2.0, 3: 0.5}
 """That by which the whole deformation is smoothed after each update, by the number of axes. A plane's window is five
-pixels wide where a volume's is two, and what it says about a place is as much coarser.
+pixels wide where a volume's is two, and what it says about a point is as much coarser.
 
 The numbers for volumes were chosen by the Dice of warped labels over pairs of training cases of one data set
 (hippocampus, MR), around them it changes by less than 0.005; those for planes by landmarks on three pairs of sections
@@ -121,7 +121,7 @@ def fit_composed(
     pair = emphasised(pair) if name == LOCAL_NCC else pair
     stack = levels_of(pair, levels or default_levels(pair.fixed_grid), least=LEAST, many=MANY)
     history = FitHistory()
-    grid = stack[0].fixed_grid
+    grid, updates = stack[0].fixed_grid, updates or Updates.of(pair.dimension)
     if initial is None:
         field = torch.zeros((pair.dimension, *grid.shape), device=pair.device)
     else:
@@ -130,8 +130,7 @@ def fit_composed(
         field = _enlarged(field, grid, level.fixed_grid)
         grid = level.fixed_grid
         most = iterations or ITERATIONS[level is stack[-1]]
-        how = updates or Updates.of(pair.dimension)
-        fit = _fit_level(level, start, field, force_of(name, similarity, level), most, how)
+        fit = _fit_level(level, start, field, force_of(name, similarity, level), most, updates)
         field = fit.best[0]
         history = history.then(fit)
     return DeformableFit.of(Displacement(grid, _in_mm(field, grid)), history)
@@ -144,32 +143,44 @@ def default_levels(grid: Grid) -> int:
 
 @torch.no_grad()
 def _fit_level(
-    level: Level, start: Affine, field: Tensor, force: Force, iterations: int, how: Updates
+    level: Level, start: Affine, field: Tensor, force: Force, iterations: int, updates: Updates
 ) -> OptimizationResult:
-    """The best field (D, *S), in voxels of the level."""
+    """Fits the deformation at one level.
+
+    Args:
+        level: the images.
+        start: the linear map that follows the deformation.
+        field: (D, *S) to begin with, in voxels of the level.
+        force: of the similarity at this level.
+        iterations: at most.
+        updates: how far and how smooth they are.
+
+    Returns:
+        The fit, whose state is the best field (D, *S), in voxels of the level.
+    """
     home = level.fixed_grid.index(field)
-    elastic = [how.elastic] * len(field)
+    elastic = [updates.elastic] * len(field)
     matrix, origin = level.index_map(start)
     watch = Watch([field], tolerance=_SETTLED)
     for _ in range(iterations):
-        places = (home + field.movedim(0, -1)) @ matrix + origin
-        warped = level.warped(places)
-        loss, change = force(warped, level.seen(places))
+        index = (home + field.movedim(0, -1)) @ matrix + origin
+        warped = level.warped(index)
+        loss, change = force(warped, level.seen(index))
         stopped = watch.see(loss, [field])
         if stopped:
             return watch.end(stopped)
-        update = _update(change, warped, how)
+        update = _update(change, warped, updates)
         field = gaussian(sample_index(field, home + update.movedim(0, -1)) + update, elastic)
     return watch.end()
 
 
-def _update(change: Tensor, warped: Tensor, how: Updates) -> Tensor:
+def _update(change: Tensor, warped: Tensor, updates: Updates) -> Tensor:
     """The downhill direction, smoothed, of the step's length where it is longest: (D, *S)."""
     axes = tuple(range(1, warped.ndim))
     slopes = torch.stack([slope(warped, axis) for axis in axes])
-    update = gaussian(-(slopes * change).sum(dim=1), [how.fluid] * len(axes))
+    update = gaussian(-(slopes * change).sum(dim=1), [updates.fluid] * len(axes))
     longest = update.square().sum(dim=0).amax().sqrt()
-    return update * (how.step / longest.clamp_min(torch.finfo(update.dtype).tiny))
+    return update * (updates.step / longest.clamp_min(torch.finfo(update.dtype).tiny))
 
 
 def _enlarged(field: Tensor, grid: Grid, onto: Grid) -> Tensor:

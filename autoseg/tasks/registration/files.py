@@ -38,7 +38,7 @@ def write_transform(path: str | Path, transform: SpatialTransform, grid: Grid | 
         RegistrationError: `grid` is needed and missing.
         ImageError: another ending, or the file cannot be written.
     """
-    itk.write_transform(Path(path), [_to_part(part) for part in _known_parts(transform, grid)])
+    itk.write_transform(Path(path), [_to_part(part) for part in _itk_parts(transform, grid)])
 
 
 def read_transform(path: str | Path) -> SpatialTransform:
@@ -66,20 +66,20 @@ def read_displacement(path: str | Path) -> Displacement:
     """Displacements from an image of vectors in mm (LPS), float32.
 
     Raises:
-        ImageError: unreadable, or not one component an axis.
+        ImageError: unreadable, or not one component per axis.
     """
     return _from_field(itk.read_displacement(Path(path)))
 
 
-def _known_parts(transform: SpatialTransform, grid: Grid | None) -> list[Affine | Displacement]:
+def _itk_parts(transform: SpatialTransform, grid: Grid | None) -> list[Affine | Displacement]:
     """The parts as ITK knows them, or all of them as one field."""
     whole = compose(transform)
-    known: list[Affine | Displacement] = []
+    parts: list[Affine | Displacement] = []
     for part in whole.parts if isinstance(whole, Composite) else (whole,):
         if isinstance(part, (Velocity, BSpline)):
-            known.append(part.displacement)
+            parts.append(part.displacement)
         elif isinstance(part, (Affine, Displacement)):
-            known.append(part)
+            parts.append(part)
         elif grid is not None:
             return [as_displacement(whole, grid)]
         else:
@@ -88,7 +88,7 @@ def _known_parts(transform: SpatialTransform, grid: Grid | None) -> list[Affine 
                 got=type(part).__name__,
                 remedy="pass the fixed image's grid",
             )
-    return known
+    return parts
 
 
 def _to_part(part: Affine | Displacement) -> itk.LinearPart | itk.FieldPart:

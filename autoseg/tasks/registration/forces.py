@@ -57,7 +57,7 @@ def sharpened(maps: Tensor, detail: float = DETAIL) -> Tensor:
 
 
 def edges(maps: Tensor, spacing: Sequence[float], mask: Tensor | None = None) -> Tensor:
-    """Magnitude of the gradient of maps (K, *S), a step of the finest axis.
+    """Magnitude of the gradient of maps (K, *S), per step of the finest axis.
 
     Args:
         maps: what to differentiate, by central differences, one-sided where one neighbour does not exist or count.
@@ -77,12 +77,12 @@ def _slope_within(maps: Tensor, weights: Tensor, axis: int) -> Tensor:
     counts = weights.narrow(axis, 1, length) * weights.narrow(axis, 0, length)
     steps = torch.where(counts > 0, maps.diff(dim=axis), 0)
     none = torch.zeros_like(maps.narrow(axis, 0, 1))
-    total, number = (torch.cat((one, none), dim=axis) + torch.cat((none, one), dim=axis) for one in (steps, counts))
+    total, number = (torch.cat((part, none), dim=axis) + torch.cat((none, part), dim=axis) for part in (steps, counts))
     return total / number.clamp_min(1)
 
 
 def slope(image: Tensor, axis: int) -> Tensor:
-    """Derivative a voxel along an axis, by central differences; zero along an axis of one voxel."""
+    """Derivative per voxel along an axis, by central differences; zero along an axis of one voxel."""
     return torch.gradient(image, dim=axis)[0] if image.shape[axis] > 1 else torch.zeros_like(image)
 
 

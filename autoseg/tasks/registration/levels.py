@@ -40,34 +40,34 @@ class Level:
         return math.prod(self.fixed_grid.spacing) ** (1 / self.fixed_grid.dimension)
 
     def index_map(self, transform: Affine) -> tuple[Tensor, Tensor]:
-        """A linear map from fixed to moving indices: places are `index @ matrix + start`; differentiable.
+        """A linear map from fixed to moving indices, which are `index @ matrix + start`; differentiable.
 
         Returns:
-            matrix (D, D) and start (D,), of the images' dtype. (One product a voxel instead of three.)
+            matrix (D, D) and start (D,), of the images' dtype. (One product per voxel instead of three.)
         """
         like = transform.matrix
         corners = torch.cat((like.new_zeros(1, transform.dimension), torch.eye(transform.dimension).to(like)))
-        places = self.moving_grid.to_index(transform(self.fixed_grid.to_world(corners)))
-        return (places[1:] - places[0]).to(self.fixed), places[0].to(self.fixed)
+        moved = self.moving_grid.to_index(transform(self.fixed_grid.to_world(corners)))
+        return (moved[1:] - moved[0]).to(self.fixed), moved[0].to(self.fixed)
 
-    def places(self, transform: Affine) -> Tensor:
+    def moving_index(self, transform: Affine) -> Tensor:
         """Where a linear map takes the fixed voxels, as moving indices (*S, D); differentiable."""
         matrix, start = self.index_map(transform)
         return self.fixed_grid.index(self.fixed) @ matrix + start
 
-    def warped(self, places: Tensor) -> Tensor:
+    def warped(self, index: Tensor) -> Tensor:
         """The moving image at moving indices (*S, D): (C, *S), continued by its border."""
-        return sample_index(self.moving, places)
+        return sample_index(self.moving, index)
 
-    def seen(self, places: Tensor) -> Tensor:
+    def seen(self, index: Tensor) -> Tensor:
         """Which fixed voxels count, (*S) bool, if their partners lie at these moving indices (*S, D)."""
-        places = places.detach()
-        last = torch.tensor(self.moving_grid.shape, dtype=places.dtype, device=places.device) - _HALF
-        seen = ((places >= -_HALF) & (places <= last)).all(dim=-1)
+        index = index.detach()
+        last = torch.tensor(self.moving_grid.shape, dtype=index.dtype, device=index.device) - _HALF
+        seen = ((index >= -_HALF) & (index <= last)).all(dim=-1)
         if self.fixed_mask is not None:
             seen = seen & self.fixed_mask
         if self.moving_mask is not None:
-            seen = seen & (sample_index(self.moving_mask[None].to(places), places)[0] >= _HALF)
+            seen = seen & (sample_index(self.moving_mask[None].to(index), index)[0] >= _HALF)
         return seen
 
 
@@ -78,15 +78,16 @@ def levels_of(pair: ImagePair, count: int, *, least: int, many: int | None = Non
     closest, so that both show details of the same size.
 
     Args:
+        pair: the images.
         count: of levels, at most.
         least: voxels that an axis keeps.
         many: levels with more voxels than this are left out, as far as a coarser one is left.
     """
-    found = pyramid(pair.fixed, pair.fixed_grid, count, least=least)
+    levels = pyramid(pair.fixed, pair.fixed_grid, count, least=least)
     if many is not None:
-        found = [level for level in found if math.prod(level[1].shape) <= many] or found[:1]
+        levels = [level for level in levels if math.prod(level[1].shape) <= many] or levels[:1]
     choice = pyramid(pair.moving, pair.moving_grid, _MOST, least=least)
-    return [_level(pair, fixed, grid, choice) for fixed, grid in found]
+    return [_level(pair, fixed, grid, choice) for fixed, grid in levels]
 
 
 def level_count(grid: Grid, least: int) -> int:

@@ -72,12 +72,12 @@ def centred(pair: ImagePair, similarity: Similarity) -> Affine:
     fixed, moving = pair.fixed_grid, pair.moving_grid
     shifts = [
         torch.zeros(pair.dimension, dtype=torch.float64),
-        _place(moving.centre) - _place(fixed.centre),
+        _vector(moving.centre) - _vector(fixed.centre),
         _mass(pair.moving, moving, pair.moving_mask) - _mass(pair.fixed, fixed, pair.fixed_mask),
     ]
     still = Affine.identity(pair.dimension, fixed.centre)
     candidates = [replace(still, translation=shift) for shift in shifts]
-    return min(candidates, key=lambda one: judged(level, one, similarity))
+    return min(candidates, key=lambda candidate: judged(level, candidate, similarity))
 
 
 def fit_linear(
@@ -140,41 +140,54 @@ def fit_linear(
 def judged(level: Level, transform: Affine, similarity: Similarity) -> float:
     """The similarity under a linear map as a number; infinite where nothing overlaps."""
     with torch.no_grad():
-        places = level.places(transform)
-        seen = level.seen(places)
+        index = level.moving_index(transform)
+        seen = level.seen(index)
         if not float(seen.float().mean()) > 0:
             return math.inf
-        return float(similarity(level.fixed, level.warped(places), seen))
+        return float(similarity(level.fixed, level.warped(index), seen))
 
 
 def _loss(
     group: Sequence[Level], transform_now: Callable[[], Affine], similarity: Similarity, overlaps: Sequence[Tensor]
 ) -> Tensor:
-    """Mean similarity over levels; infinite where most of the overlap at the start is lost."""
+    """Mean similarity over levels; infinite where most of the overlap at the start is lost.
+
+    Args:
+        group: the levels.
+        transform_now: the map at the parameters' present values.
+        similarity: what is lowered.
+        overlaps: of each level, at the start.
+    """
     transform = transform_now()
     losses = []
     for level, overlap in zip(group, overlaps, strict=True):
-        places = level.places(transform)
-        seen = level.seen(places)
-        loss = similarity(level.fixed, level.warped(places), seen)
+        index = level.moving_index(transform)
+        seen = level.seen(index)
+        loss = similarity(level.fixed, level.warped(index), seen)
         losses.append(torch.where(seen.float().mean() >= _LEAST_OVERLAP * overlap, loss, math.inf))
     return torch.stack(losses).mean()
 
 
 def _overlap(level: Level, transform: Affine) -> Tensor:
     with torch.no_grad():
-        return level.seen(level.places(transform)).float().mean()
+        return level.seen(level.moving_index(transform)).float().mean()
 
 
 def _turned(pair: ImagePair, start: Affine, similarity: Similarity, turns: int) -> Affine:
     """The start after the best of several turns about the centre, each fitted a little as a rigid map.
 
     A turn must do better than none, and keep most of the overlap.
+
+    Args:
+        pair: planes.
+        start: the map that the stages before found.
+        similarity: what is lowered.
+        turns: angles, evenly spaced.
     """
     level = levels_of(pair, level_count(pair.fixed_grid, _TURN_LEAST), least=_TURN_LEAST)[0]
     radians = torch.arange(turns, dtype=start.matrix.dtype, device=pair.device) * (2 * math.pi / turns)
     overlap = _overlap(level, start)
-    found: list[tuple[float, Affine]] = []
+    attempts: list[tuple[float, Affine]] = []
     for angle in radians * radius(pair.fixed_grid):
         coefficients = torch.zeros(3, dtype=angle.dtype, device=angle.device)
         coefficients[2] = angle
@@ -190,8 +203,8 @@ def _turned(pair: ImagePair, start: Affine, similarity: Similarity, turns: int) 
                 iterations=_TURN_ITERATIONS,
                 learning_rate=STEP * level.step,
             )
-            found.append((fit.loss, Affine(*(part.detach() for part in _parts(whole())))))
-    return min(found, key=lambda one: one[0], default=(0.0, start))[1]
+            attempts.append((fit.loss, Affine(*(part.detach() for part in _parts(whole())))))
+    return min(attempts, key=lambda attempt: attempt[0], default=(0.0, start))[1]
 
 
 def _mass(image: Tensor, grid: Grid, mask: Tensor | None) -> Tensor:
@@ -200,12 +213,12 @@ def _mass(image: Tensor, grid: Grid, mask: Tensor | None) -> Tensor:
     moments = [(weights.movedim(axis, -1).flatten(0, -2).sum(0)) for axis in range(weights.ndim)]
     total = moments[0].sum()
     if not bool(total > 0):
-        return _place(grid.centre)
+        return _vector(grid.centre)
     index = torch.stack([(line * torch.arange(len(line), device=line.device)).sum() / total for line in moments])
     return grid.to_world(index.double().cpu())
 
 
-def _place(values: Sequence[float]) -> Tensor:
+def _vector(values: Sequence[float]) -> Tensor:
     return torch.tensor(tuple(values), dtype=torch.float64)
 
 

@@ -106,7 +106,19 @@ class RegistrationMethod(Protocol):
 
     def __call__(
         self, pair: ImagePair, options: RegistrationOptions, *, seed: int, device: torch.device
-    ) -> RegistrationResult: ...
+    ) -> RegistrationResult:
+        """Registers a pair.
+
+        Args:
+            pair: the images, on `device`.
+            options: what the user asks of the method.
+            seed: of what it draws at random.
+            device: where it computes.
+
+        Raises:
+            RegistrationError: the images cannot be registered.
+        """
+        ...
 
 
 def register(
@@ -120,6 +132,7 @@ def register(
     """Registers a pair by a method.
 
     Args:
+        pair: the images.
         options: defaults if None.
         method: name of a plug-in of kind `registration`.
         seed: of what a method draws at random.
@@ -130,5 +143,5 @@ def register(
         RegistrationError: the images cannot be registered.
     """
     device = torch.device(device)
-    chosen: RegistrationMethod = plugins.resolve("registration", method)
-    return chosen(pair.to(device), options or RegistrationOptions(), seed=seed, device=device)
+    plugin: RegistrationMethod = plugins.resolve("registration", method)
+    return plugin(pair.to(device), options or RegistrationOptions(), seed=seed, device=device)

@@ -71,11 +71,11 @@ def multi_stage(
     now = _Proposal(Affine.identity(pair.dimension, pair.fixed_grid.centre))
     reports: list[StageReport] = []
     warnings: list[str] = []
-    for place, stage in enumerate(options.stages):
+    for number, stage in enumerate(options.stages):
         started = time.perf_counter()
         name = _similarity_of(stage, options)
         similarity = _similarity(name, pair, seed)
-        turns = 1 if set(TURNING) & set(options.stages[:place]) else TURNS
+        turns = 1 if set(TURNING) & set(options.stages[:number]) else TURNS
         proposal = _propose(stage, pair, now.linear, name, similarity, options, turns)
         before, after = _compare(pair, stage, now.transform, proposal.transform, similarity)
         stopped = proposal.stopped
@@ -106,6 +106,16 @@ def _propose(
     options: RegistrationOptions,
     turns: int,
 ) -> _Proposal:
+    """What a stage would have in place of the map before it.
+
+    Args:
+        stage: which one.
+        pair: the images.
+        start: where the stage begins.
+        name, similarity: the plug-in's name and what its factory made.
+        options: what was asked.
+        turns: angles from which a plane is tried.
+    """
     # a network that has learnt nothing yet cannot judge where to start
     judge = _similarity(UNTRAINED_JUDGE, pair, 0) if learnt(similarity) else similarity
     if stage == "center":
@@ -140,19 +150,29 @@ def _propose(
 def _compare(
     pair: ImagePair, stage: StageName, before: SpatialTransform, after: SpatialTransform, similarity: Similarity
 ) -> tuple[float, float]:
-    """The similarity under two maps, over the voxels that both see; not a number where there are none."""
+    """The similarity under two maps, over the voxels that both see.
+
+    Args:
+        pair: the images.
+        stage: whose finest level they are compared at.
+        before, after: the maps.
+        similarity: a loss.
+
+    Returns:
+        The losses under either map; not a number where there is no such voxel.
+    """
     if stage == "deformable":
         level = levels_of(pair, default_levels(pair.fixed_grid), least=LEAST, many=deformable.MANY)[-1]
     else:
         level = levels_of(pair, LEVELS, least=LEAST, many=MANY)[-1]
     with torch.no_grad():
         points = level.fixed_grid.points(level.fixed)
-        places = [level.moving_grid.to_index(transform(points)) for transform in (before, after)]
-        seen = level.seen(places[0]) & level.seen(places[1])
+        indices = [level.moving_grid.to_index(transform(points)) for transform in (before, after)]
+        seen = level.seen(indices[0]) & level.seen(indices[1])
         if not bool(seen.any()):
             return math.nan, math.nan
-        one, other = (float(similarity(level.fixed, level.warped(place), seen)) for place in places)
-        return one, other
+        losses = [float(similarity(level.fixed, level.warped(index), seen)) for index in indices]
+        return losses[0], losses[1]
 
 
 def _similarity(name: str, pair: ImagePair, seed: int) -> Similarity:

@@ -77,6 +77,7 @@ def prepare(
     (`without_padding`) is cut off: its edges are not the patient's.
 
     Args:
+        fixed, moving: the images, on any grids.
         fixed_mask, moving_mask: non-zero where an image counts; on any grid, taken at the nearest voxel.
 
     Raises:
@@ -92,11 +93,12 @@ def prepare(
         )
     whole = _grid("fixed image", fixed), _grid("moving image", moving)
     _check_overlap(*whole)
-    (one, grid), (other, moving_grid) = (
-        _cut(_channels(name, image), place)
-        for name, image, place in zip(("fixed image", "moving image"), (fixed, moving), whole, strict=True)
+    (fixed_channels, grid), (moving_channels, moving_grid) = (
+        _cut(_channels(name, image), uncut)
+        for name, image, uncut in zip(("fixed image", "moving image"), (fixed, moving), whole, strict=True)
     )
-    images, grids = (scaled("fixed image", one), scaled("moving image", other)), (grid, moving_grid)
+    images = scaled("fixed image", fixed_channels), scaled("moving image", moving_channels)
+    grids = grid, moving_grid
     if len(images[0]) != len(images[1]):
         raise RegistrationError(
             "the images have different numbers of channels",
@@ -117,18 +119,18 @@ def without_padding(channels: np.ndarray) -> tuple[slice, ...]:
         channels: (C, *S).
 
     Returns:
-        A slice an axis; a face behind which fewer than `_LEAST_BOX` voxels would be left is not moved.
+        A slice per axis; a face behind which fewer than `_LEAST_BOX` voxels would be left is not moved.
     """
     first = channels[(slice(None), *[slice(0, 1)] * (channels.ndim - 1))]
     content = (channels != first).any(axis=0)
     box = tuple(_extent(content, axis) for axis in range(content.ndim))
     inner = content[box]
-    found = []
+    slices = []
     for axis, part in enumerate(box):
-        ends = [np.take(inner, place, axis=axis).mean() > _FACE for place in (0, -1)] if inner.size else [False, False]
+        ends = [np.take(inner, plane, axis=axis).mean() > _FACE for plane in (0, -1)] if inner.size else [False, False]
         start, stop = part.start if ends[0] else 0, part.stop if ends[1] else content.shape[axis]
-        found.append(slice(start, stop) if stop - start >= _LEAST_BOX else slice(0, content.shape[axis]))
-    return tuple(found)
+        slices.append(slice(start, stop) if stop - start >= _LEAST_BOX else slice(0, content.shape[axis]))
+    return tuple(slices)
 
 
 def darkness(colours: np.ndarray) -> np.ndarray:
@@ -193,8 +195,8 @@ def _cut(channels: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
 def _extent(content: np.ndarray, axis: int) -> slice:
     """Where there is content along an axis."""
     others = tuple(other for other in range(content.ndim) if other != axis)
-    places = np.flatnonzero(content.any(axis=others))
-    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
+    index = np.flatnonzero(content.any(axis=others))
+    return slice(int(index[0]), int(index[-1]) + 1) if len(index) else slice(0, 0)
 
 
 def _scaled_channel(name: str, channel: np.ndarray) -> np.ndarray:
@@ -238,5 +240,5 @@ def _mask(name: str, mask: Image | None, grid: Grid) -> Tensor | None:
     return on_grid
 
 
-def _millimetres(place: tuple[float, ...]) -> str:
-    return "(" + ", ".join(f"{value:.1f}" for value in place) + ")"
+def _millimetres(point: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:.1f}" for value in point) + ")"

@@ -30,24 +30,24 @@ def pyramid(image: Tensor, grid: Grid, levels: int, *, least: int = LEAST) -> li
     Returns:
         (image (C, *s), its grid), at least one; differentiable in the image.
     """
-    found = [(image, grid)]
+    stack = [(image, grid)]
     for shape in shapes(grid, levels, least=least)[-2::-1]:
-        found.append((shrunk(image, shape), grid.resized(shape)))
-    return found[::-1]
+        stack.append((shrunk(image, shape), grid.resized(shape)))
+    return stack[::-1]
 
 
 def shapes(grid: Grid, levels: int, *, least: int = LEAST) -> list[tuple[int, ...]]:
     """The shapes of the levels of `pyramid`, coarse to fine."""
-    found = [grid.shape]
+    stack = [grid.shape]
     finest = min(grid.spacing)
     for level in range(1, levels):
         shape = tuple(
             _shortened(length, 2**level * finest / step, least)
             for length, step in zip(grid.shape, grid.spacing, strict=True)
         )
-        if shape != found[-1]:
-            found.append(shape)
-    return found[::-1]
+        if shape != stack[-1]:
+            stack.append(shape)
+    return stack[::-1]
 
 
 def shrunk(image: Tensor, shape: Sequence[int]) -> Tensor:

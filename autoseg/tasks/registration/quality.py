@@ -128,7 +128,8 @@ class Quality(Record):
     @property
     def dice(self) -> tuple[float | None, float | None]:
         """Mean Dice over the labels before and after; None without any."""
-        return _mean(one.dice_before for one in self.labels.values()), _mean(one.dice for one in self.labels.values())
+        scores = self.labels.values()
+        return _mean(label.dice_before for label in scores), _mean(label.dice for label in scores)
 
 
 def label_agreement(
@@ -146,7 +147,8 @@ def label_agreement(
     Args:
         fixed: the fixed image's labels, training values (Z, Y, X).
         before, after: the moving image's labels on that grid, by the headers alone and after registration.
-        foreground, spacing, dimension, ignore: as of `metrics.score.score_labels`.
+        foreground: label -> its training values.
+        spacing, dimension, ignore: as of `metrics.score.score_labels`.
 
     Returns:
         name -> scores; a label that neither image has gives None everywhere.
@@ -180,10 +182,10 @@ def landmark_errors(fixed: np.ndarray, warped: np.ndarray, moving: np.ndarray, d
     before, after = (np.linalg.norm(points - moving, axis=1) for points in (fixed, warped))
     return LandmarkErrors(
         count=len(fixed),
-        before=_errors(before),
-        after=_errors(after),
-        relative_before=_errors(before / diagonal),
-        relative_after=_errors(after / diagonal),
+        before=_statistics(before),
+        after=_statistics(after),
+        relative_before=_statistics(before / diagonal),
+        relative_after=_statistics(after / diagonal),
         improved=float((after < before).mean()),
     )
 
@@ -267,41 +269,48 @@ def inverse_consistency(
         forward, backward: from fixed to moving, and back: an inverse, or the registration of the pair exchanged.
         fixed, moving: grids of the two images. Voxels that leave the moving image are not counted, since no way back
             is known from there; if all do, all are counted.
+        device: to compute on.
 
     Source: Christensen and Johnson 2001, IEEE TMI 20(7).
     """
     lengths, kept = [], []
     # single precision: double would copy whole fields for every slab
     pairs = zip(slabs(fixed, device, torch.float32), mapped(forward, fixed, device, torch.float32), strict=True)
-    for (_, points), (_, places) in pairs:
-        lengths.append((backward(places) - points).norm(dim=-1).flatten())
-        kept.append(inside(moving, places).flatten())
-    found, counted = torch.cat(lengths), torch.cat(kept)
-    return _errors((found[counted] if counted.any() else found).cpu().numpy())
+    for (_, points), (_, targets) in pairs:
+        lengths.append((backward(targets) - points).norm(dim=-1).flatten())
+        kept.append(inside(moving, targets).flatten())
+    distances, counted = torch.cat(lengths), torch.cat(kept)
+    return _statistics((distances[counted] if counted.any() else distances).cpu().numpy())
 
 
 def coverage(transform: SpatialTransform, fixed: Grid, moving: Grid, device: torch.device | str = "cpu") -> float:
-    """Share of the fixed image's voxels that the transform takes into the moving image's field of view, 0..1."""
-    within = sum(int(inside(moving, places).sum()) for _, places in mapped(transform, fixed, device))
+    """Share of the fixed image's voxels that the transform takes into the moving image's field of view, 0..1.
+
+    Args:
+        transform: from fixed to moving.
+        fixed, moving: grids of the two images.
+        device: to compute on.
+    """
+    within = sum(int(inside(moving, targets).sum()) for _, targets in mapped(transform, fixed, device))
     return within / math.prod(fixed.shape)
 
 
 def _determinants_and_gradients(field: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """`jacobian_determinant` and `gradient_norm`, some rows at a time: the nine derivatives of all would be large."""
     rows = slab_rows(grid)
-    found = []
+    measured = []
     for start in range(0, grid.shape[0], rows):
         stop = min(grid.shape[0], start + rows)
         first, last = max(0, start - 1), min(grid.shape[0], stop + 1)  # central differences need the rows beside
-        part = replace(grid, shape=(last - first, *grid.shape[1:]))  # derivatives do not depend on the place
+        part = replace(grid, shape=(last - first, *grid.shape[1:]))  # derivatives do not depend on the origin
         kept = slice(start - first, stop - first)
         slab = field[:, first:last]
-        found.append((jacobian_determinant(slab, part)[kept], gradient_norm(slab, part)[kept]))
-    determinants, norms = (torch.cat(parts) for parts in zip(*found, strict=True))
+        measured.append((jacobian_determinant(slab, part)[kept], gradient_norm(slab, part)[kept]))
+    determinants, norms = (torch.cat(parts) for parts in zip(*measured, strict=True))
     return determinants, norms
 
 
-def _errors(lengths: np.ndarray) -> DistanceStatistics:
+def _statistics(lengths: np.ndarray) -> DistanceStatistics:
     median, high = np.percentile(lengths, (50, 90))
     return DistanceStatistics(
         mean=float(lengths.mean()), median=float(median), p90=float(high), max=float(lengths.max())
@@ -309,5 +318,5 @@ def _errors(lengths: np.ndarray) -> DistanceStatistics:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    numbers = [value for value in values if value is not None]
+    return float(np.mean(numbers)) if numbers else None

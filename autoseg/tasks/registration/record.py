@@ -83,53 +83,54 @@ def cautions(quality: Quality, similarity: str, finest_spacing: float) -> tuple[
         similarity: name of the similarity that was optimised.
         finest_spacing: mm, of the fixed image.
     """
-    found = []
+    texts = []
     if not quality.evidence:
-        found.append(
+        texts.append(
             f"The only evidence for this result is the similarity that was optimised ({similarity}), which improves as "
             "well where a registration goes wrong. Labels or landmarks of both images would tell."
         )
     before, after = quality.dice
     if before is not None and after is not None and after < before - _WORSE_DICE:
-        found.append(f"The labels agree less than before: mean Dice {before:.3f} became {after:.3f}.")
+        texts.append(f"The labels agree less than before: mean Dice {before:.3f} became {after:.3f}.")
     else:
-        found += _worse_labels(quality.labels)
-    found += _farther_outlines(quality.labels, finest_spacing)
+        texts += _worse_labels(quality.labels)
+    texts += _farther_outlines(quality.labels, finest_spacing)
     marks = quality.landmarks
     if marks is not None and marks.after.median > marks.before.median:
-        found.append(
+        texts.append(
             f"The landmarks are farther apart than before: their median distance {marks.before.median:.2f} mm became "
             f"{marks.after.median:.2f} mm."
         )
-    space = quality.deformation
-    if space.nonpositive_percent > MANY_FOLDS:
-        found.append(
-            f"The deformation folds space in {space.nonpositive_percent:.2f} % of the voxels: it is too free for these "
-            "images. Leave out the deformable stage, or smooth more."
+    deformation = quality.deformation
+    if deformation.nonpositive_percent > MANY_FOLDS:
+        texts.append(
+            f"The deformation folds space in {deformation.nonpositive_percent:.2f} % of the voxels: it is too free for "
+            "these images. Leave out the deformable stage, or smooth more."
         )
-    loose = space.inverse_consistency_mean
-    if loose is not None and loose > _LOOSE_INVERSE * finest_spacing:
-        found.append(f"The way back misses by {loose:.2f} mm in the mean: do not take points back with the inverse.")
+    distance = deformation.inverse_consistency_mean
+    if distance is not None and distance > _LOOSE_INVERSE * finest_spacing:
+        texts.append(f"The way back misses by {distance:.2f} mm in the mean: do not take points back with the inverse.")
     if quality.coverage < _LITTLE_COVERAGE:
-        found.append(
+        texts.append(
             f"The moving image reaches {100 * quality.coverage:.0f} % of the fixed one; elsewhere nothing is known."
         )
-    return tuple(found)
+    return tuple(texts)
 
 
 def _worse_labels(labels: Mapping[str, LabelAgreement]) -> list[str]:
     return [
-        f"The label {name} agrees less than before: Dice {one.dice_before:.3f} became {one.dice:.3f}."
-        for name, one in labels.items()
-        if one.dice_before is not None and one.dice is not None and one.dice < one.dice_before - _WORSE_LABEL
+        f"The label {name} agrees less than before: Dice {label.dice_before:.3f} became {label.dice:.3f}."
+        for name, label in labels.items()
+        if label.dice_before is not None and label.dice is not None and label.dice < label.dice_before - _WORSE_LABEL
     ]
 
 
 def _farther_outlines(labels: Mapping[str, LabelAgreement], finest_spacing: float) -> list[str]:
     return [
-        f"The outlines of {name} are farther apart than before: HD95 {one.hd95_before:.2f} mm became {one.hd95:.2f} mm."
-        for name, one in labels.items()
-        if one.hd95_before is not None
-        and one.hd95 is not None
-        and one.hd95 > one.hd95_before + _WORSE_HD95 * finest_spacing
+        f"The outlines of {name} are farther apart than before: "
+        f"HD95 {label.hd95_before:.2f} mm became {label.hd95:.2f} mm."
+        for name, label in labels.items()
+        if label.hd95_before is not None
+        and label.hd95 is not None
+        and label.hd95 > label.hd95_before + _WORSE_HD95 * finest_spacing
     ]

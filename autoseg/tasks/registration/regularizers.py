@@ -94,7 +94,7 @@ def total_variation(field: Tensor, spacing: Sequence[float], *, softness: float 
     for axis, step in enumerate(spacing):
         if field.shape[axis + 1] > 1:
             square = _slope(field, axis, step).square().sum(0)
-            others = [one for one in range(len(spacing)) if one != axis and square.shape[one] > 1]
+            others = [other for other in range(len(spacing)) if other != axis and square.shape[other] > 1]
             for other in others:
                 square = square.narrow(other, 0, square.shape[other] - 1)
             squares.append(square)

@@ -35,8 +35,8 @@ def gaussian(maps: Tensor, sigmas: Sequence[float]) -> Tensor:
 
 def _by_matrix(maps: Tensor, axis: int, sigma: float) -> Tensor:
     length = maps.shape[axis]
-    place = torch.arange(length, dtype=maps.dtype, device=maps.device)
-    distance = (place[:, None] - place) / sigma
+    index = torch.arange(length, dtype=maps.dtype, device=maps.device)
+    distance = (index[:, None] - index) / sigma
     weights = torch.exp(-0.5 * distance.square()) * (distance.abs() <= _reach(sigma) / sigma)
     weights = weights / weights.sum(dim=1, keepdim=True)
     if axis == maps.ndim - 1:
@@ -48,8 +48,8 @@ def _by_matrix(maps: Tensor, axis: int, sigma: float) -> Tensor:
 
 def _by_convolution(maps: Tensor, axis: int, sigma: float) -> Tensor:
     radius = _reach(sigma)
-    place = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
-    kernel = torch.exp(-0.5 * (place / sigma).square())
+    offset = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
+    kernel = torch.exp(-0.5 * (offset / sigma).square())
     length = maps.shape[axis]
     lines = maps.reshape(math.prod(maps.shape[:axis]), 1, length, -1)
     smooth = functional.conv2d(lines, kernel.reshape(1, 1, -1, 1), padding=(radius, 0))

@@ -1,4 +1,4 @@
-"""Where voxels lie in the world, and the values of an image at any place of it."""
+"""Where voxels lie in the world, and the values of an image at any point of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Grid:
     Attributes:
         shape: voxels along each of the D axes, 2 or 3.
         matrix: (D, D), index to mm; column j is the step along array axis j.
-        origin: (D,), place of the first voxel's centre.
+        origin: (D,), world point of the first voxel's centre.
     """
 
     shape: tuple[int, ...]
@@ -39,8 +39,8 @@ class Grid:
     def __post_init__(self) -> None:
         array = np.asarray(self.matrix, dtype=float)
         fits = array.shape == (len(self.shape),) * 2 and len(self.origin) == len(self.shape) in (2, 3)
-        placed = fits and np.isfinite(array).all() and np.isfinite(self.origin).all()
-        if not placed or min(self.shape) < 1 or not abs(np.linalg.det(array)) > 0:
+        finite = fits and np.isfinite(array).all() and np.isfinite(self.origin).all()
+        if not finite or min(self.shape) < 1 or not abs(np.linalg.det(array)) > 0:
             raise ImageError(
                 "the image has no usable place in the world",
                 got=f"shape {self.shape}, index to mm {self.matrix}, origin {self.origin}",
@@ -72,7 +72,7 @@ class Grid:
         )
 
     def geometry(self) -> Geometry:
-        """The same place as a `Geometry`; spacings are the lengths of the matrix's columns."""
+        """The same grid as a `Geometry`; spacings are the lengths of the matrix's columns."""
         first = 3 - self.dimension
         direction = np.eye(3)
         direction[first:, first:] = self._matrix / self._spacing
@@ -96,7 +96,7 @@ class Grid:
 
     @cached_property
     def centre(self) -> tuple[float, ...]:
-        """World place of the middle of the field of view, mm."""
+        """World point in the middle of the field of view, mm."""
         middle = (np.asarray(self.shape) - 1) / 2
         return tuple(float(value) for value in self._matrix @ middle + self.origin)
 
@@ -128,7 +128,7 @@ class Grid:
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
 
     def points(self, like: Tensor) -> Tensor:
-        """World places of all voxel centres, mm.
+        """World points of all voxel centres, mm.
 
         Returns:
             (*S, D), of the dtype and on the device of `like`.
@@ -148,7 +148,7 @@ class Grid:
         return vectors @ _like(self._inverse.T, vectors)
 
     def derivatives_to_world(self, derivatives: Tensor) -> Tensor:
-        """Derivatives (..., D) by index to derivatives by world place, per mm."""
+        """Derivatives (..., D) by index to derivatives by world point, per mm."""
         return derivatives @ _like(self._inverse, derivatives)
 
     def resized(self, shape: Sequence[int]) -> Grid:
@@ -174,9 +174,10 @@ def sample(
 
     Args:
         image: (C, *S) on `grid`.
+        grid: of the image.
         points: (..., D) in mm.
         mode: `linear`; `nearest` (halves round up, as ITK does), which keeps the image's dtype; `cubic` convolution
-            (`stencil.keys_weights`), which may overshoot. `linear` and `cubic` take integer images as float32.
+            (`cubic_interpolation.keys_weights`), which may overshoot. `linear` and `cubic` take integers as float32.
         outside: `border` continues the image with its outermost voxels; a number is the value where a point is not
             `inside` the field of view.
 
@@ -189,7 +190,16 @@ def sample(
 def sample_index(
     image: Tensor, index: Tensor, *, mode: Interpolation = "linear", outside: Literal["border"] | float = "border"
 ) -> Tensor:
-    """`sample` at continuous indices (..., D) instead of world points."""
+    """`sample` at continuous indices instead of world points.
+
+    Args:
+        image: (C, *S).
+        index: (..., D).
+        mode, outside: as of `sample`.
+
+    Returns:
+        (C, ...).
+    """
     if mode == "nearest":
         values = _nearest(image, index)
     else:
@@ -220,26 +230,26 @@ def normalized(index: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _linear(image: Tensor, index: Tensor) -> Tensor:
-    dimension, places = index.shape[-1], index.shape[:-1]
-    where = normalized(index, image.shape[1:])
-    where = where if len(places) == dimension else where.reshape(*[1] * (dimension - 1), -1, dimension)
-    if not where.numel():
-        return image.new_zeros((len(image), *places))
+    dimension, shape = index.shape[-1], index.shape[:-1]
+    points = normalized(index, image.shape[1:])
+    points = points if len(shape) == dimension else points.reshape(*[1] * (dimension - 1), -1, dimension)
+    if not points.numel():
+        return image.new_zeros((len(image), *shape))
     # "border" clamps to the outermost centres; what is not a number it would take for an address
-    where = where.nan_to_num(nan=-1.0)
-    values = functional.grid_sample(image[None], where[None], "bilinear", "border", align_corners=False)
-    return values[0].reshape(len(image), *places)
+    points = points.nan_to_num(nan=-1.0)
+    values = functional.grid_sample(image[None], points[None], "bilinear", "border", align_corners=False)
+    return values[0].reshape(len(image), *shape)
 
 
 def _nearest(image: Tensor, index: Tensor) -> Tensor:
-    place = torch.zeros(index.shape[:-1], dtype=torch.int64, device=index.device)
+    voxel = torch.zeros(index.shape[:-1], dtype=torch.int64, device=index.device)
     for axis, length in enumerate(image.shape[1:]):
-        place = place * length + (index[..., axis].detach() + 0.5).floor().long().clamp(0, length - 1)
-    return image.flatten(1)[:, place]
+        voxel = voxel * length + (index[..., axis].detach() + 0.5).floor().long().clamp(0, length - 1)
+    return image.flatten(1)[:, voxel]
 
 
 def _cubic(image: Tensor, index: Tensor) -> Tensor:
-    # a clamped place, not only clamped neighbours: beyond the border the image is constant, as for `linear`
+    # a clamped index, not only clamped neighbours: beyond the border the image is constant, as for `linear`
     last = torch.tensor([n - 1 for n in image.shape[1:]], dtype=index.dtype, device=index.device)
     index = torch.minimum(index.clamp(min=0), last)
     base = index.detach().floor()

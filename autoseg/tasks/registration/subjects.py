@@ -1,4 +1,4 @@
-"""Registering images of different subjects, whose headers may place them anywhere in the world."""
+"""Registering images of different subjects, which may lie anywhere in the world by their headers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ def register_subjects(
     seed: int = 0,
     device: str = "cpu",
 ) -> tuple[ImagePair, RegistrationResult]:
-    """As `methods.register`, but images without a common place in the world are laid centre on centre first.
+    """As `methods.register`, but images without a common field of view are laid centre on centre first.
+
+    Args:
+        fixed, moving: the subjects' images.
+        options: defaults if None.
+        method: name of a plug-in of kind `registration`.
+        seed: of what a method draws at random.
+        device: where it computes.
 
     Returns:
         The pair as it was registered (the moving image perhaps moved), and the result, whose transform leads to the
@@ -69,7 +76,7 @@ def transfer_labels(
 
 
 def _shift(fixed: Grid, moving: Grid) -> tuple[float, ...] | None:
-    """Way between the centres in mm where the images share no place; None where they do, or cannot be compared."""
+    """Way between the centres in mm where the images do not overlap; None where they do, or cannot be compared."""
     if fixed.dimension != moving.dimension:
         return None  # which `prepare` refuses
     if coverage(Affine.identity(fixed.dimension), fixed, moving) > 0:

@@ -46,8 +46,8 @@ def warp_image(
     target, source = Grid.of(onto, shape), Grid.of(image)
     values = _tensor(image.array.astype(np.float32, copy=False), source, device)
     warped = np.empty((len(image.array), *target.shape), np.float32)
-    for slab, places in mapped(transform, target, device):
-        warped[:, slab] = sample(values, source, places, mode=mode, outside=outside).cpu().numpy()
+    for slab, points in mapped(transform, target, device):
+        warped[:, slab] = sample(values, source, points, mode=mode, outside=outside).cpu().numpy()
     return Image(_with_three_axes(warped), onto)
 
 
@@ -79,17 +79,17 @@ def warp_labels(
     dtype = image.array.dtype if outside <= np.iinfo(image.array.dtype).max else np.dtype(np.int32)
     labels = _tensor(image.array.astype(np.int32), source, device)
     warped = np.empty((1, *target.shape), dtype)
-    for slab, places in mapped(transform, target, device):
+    for slab, points in mapped(transform, target, device):
         if interpolation == "nearest":
-            found = sample(labels, source, places, mode="nearest", outside=outside)
+            values = sample(labels, source, points, mode="nearest", outside=outside)
         else:
-            found = _most_likely(labels, source, places, outside)
-        warped[:, slab] = found.cpu().numpy().astype(dtype)
+            values = _most_likely(labels, source, points, outside)
+        warped[:, slab] = values.cpu().numpy().astype(dtype)
     return Image(_with_three_axes(warped), onto)
 
 
 def warp_points(points: np.ndarray, transform: SpatialTransform, device: torch.device | str = "cpu") -> np.ndarray:
-    """Points of the fixed image's world at their places in the moving one's.
+    """Points of the fixed image's world taken to the moving one's.
 
     An image is warped by fetching values: `transform` leads from fixed to moving, and so do points. To take landmarks
     of the moving image to the fixed one, use `transform.inverse()`.
@@ -100,8 +100,8 @@ def warp_points(points: np.ndarray, transform: SpatialTransform, device: torch.d
     Returns:
         float64 (n, D) in mm.
     """
-    found: np.ndarray = transform(torch.as_tensor(points, dtype=point_type(device), device=device)).cpu().numpy()
-    return found.astype(np.float64)
+    warped: np.ndarray = transform(torch.as_tensor(points, dtype=point_type(device), device=device)).cpu().numpy()
+    return warped.astype(np.float64)
 
 
 def mapped(
@@ -110,10 +110,13 @@ def mapped(
     """Where a transform takes the voxels of a grid, some rows of its first axis at a time.
 
     Args:
+        transform: from the grid's world.
+        grid: whose voxels are taken.
+        device: to compute on.
         dtype: of the points; the best that the device has by default.
 
     Yields:
-        (the rows, their places of shape (n, *S[1:], D)).
+        (the rows, their points of shape (n, *S[1:], D) after the transform, in mm).
     """
     own = isinstance(transform, Displacement) and transform.grid == grid
     for slab, points in slabs(grid, device, dtype):
@@ -125,7 +128,7 @@ def mapped(
 def slabs(
     grid: Grid, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
 ) -> Iterator[tuple[slice, Tensor]]:
-    """World places of all voxels of a grid, as `mapped` without a transform."""
+    """World points of all voxels of a grid, as `mapped` without a transform."""
     rows = slab_rows(grid)
     dtype = point_type(device) if dtype is None else dtype
     for start in range(0, grid.shape[0], rows):
@@ -145,16 +148,26 @@ def point_type(device: torch.device | str) -> torch.dtype:
     return torch.float32 if torch.device(device).type == "mps" else torch.float64
 
 
-def _most_likely(labels: Tensor, grid: Grid, places: Tensor, outside: int) -> Tensor:
-    """(1, ...) values whose interpolated masks are largest; the smallest of equal ones."""
-    best = torch.zeros((1, *places.shape[:-1]), device=labels.device)
-    found = torch.zeros_like(best, dtype=torch.int32)
+def _most_likely(labels: Tensor, grid: Grid, points: Tensor, outside: int) -> Tensor:
+    """Values whose interpolated masks are largest; the smallest of equal ones.
+
+    Args:
+        labels: (1, *S) on `grid`.
+        grid: of the labels.
+        points: (..., D) in mm.
+        outside: value beyond the field of view.
+
+    Returns:
+        (1, ...) int32.
+    """
+    best = torch.zeros((1, *points.shape[:-1]), device=labels.device)
+    values = torch.zeros_like(best, dtype=torch.int32)
     for value in labels.unique().tolist():
-        share = sample((labels == value).float(), grid, places)
+        share = sample((labels == value).float(), grid, points)
         better = share > best
         best = torch.where(better, share, best)
-        found = torch.where(better, torch.full_like(found, value), found)
-    return torch.where(inside(grid, places), found, torch.full_like(found, outside))
+        values = torch.where(better, torch.full_like(values, value), values)
+    return torch.where(inside(grid, points), values, torch.full_like(values, outside))
 
 
 def _tensor(array: np.ndarray, grid: Grid, device: torch.device | str) -> Tensor:

@@ -59,14 +59,14 @@ def pyramid_levels(plan: LearnedPlan, images: Tensor, masks: Tensor | None) -> l
     if plan.similarity == LOCAL_NCC:
         contours = _mapped(partial(edges, spacing=plan.spacing, mask=inside), images)
     cover = torch.ones_like(images[:, :1]) if masks is None else masks[:, None].to(images.dtype)
-    found: list[PyramidLevel] = []
+    levels: list[PyramidLevel] = []
     while True:
         shown = images
         if contours is not None:
             shown = torch.cat((_mapped(partial(sharpened, detail=plan.detail), images), contours), dim=1)
-        found.append(PyramidLevel(shown, cover[:, 0]))
-        if len(found) == plan.scales or min(images.shape[2:]) < 2 * LEAST:
-            return found
+        levels.append(PyramidLevel(shown, cover[:, 0]))
+        if len(levels) == plan.scales or min(images.shape[2:]) < 2 * LEAST:
+            return levels
         images, cover = halve(images, 2), halve(cover, 2)
         contours = None if contours is None else halve(contours, 2)
 
@@ -94,9 +94,9 @@ def comparison(plan: LearnedPlan) -> ImageComparison:
 
     def compare(flows: Sequence[Tensor], fixed: Sequence[PyramidLevel], moving: Sequence[PyramidLevel]) -> list[Tensor]:
         losses = []
-        for scale, (one, other) in enumerate(zip(fixed, moving, strict=True)):
-            flow = flows[min(scale, len(flows) - 1)]
-            losses.append(_dissimilarity(plan, similarity, one, other, resize_flow(flow, one.cover.shape[1:])))
+        for scale, (fixed_level, moving_level) in enumerate(zip(fixed, moving, strict=True)):
+            flow = resize_flow(flows[min(scale, len(flows) - 1)], fixed_level.cover.shape[1:])
+            losses.append(_dissimilarity(plan, similarity, fixed_level, moving_level, flow))
         return losses
 
     return compare
@@ -105,17 +105,24 @@ def comparison(plan: LearnedPlan) -> ImageComparison:
 def _dissimilarity(
     plan: LearnedPlan, similarity: Similarity, fixed: PyramidLevel, moving: PyramidLevel, flow: Tensor
 ) -> Tensor:
-    """At one resolution, under a flow (B, D, *S)."""
+    """How unlike images are at one resolution, the mean over the batch.
+
+    Args:
+        plan: which options the similarity has.
+        similarity: of two images.
+        fixed, moving: the images.
+        flow: (B, D, *S) under which they are compared.
+    """
     warped = warp(moving.images, flow)
     visible = seen(moving.cover >= _HALF, flow)
     warped = torch.where(visible[:, None], warped, warped.detach())
     losses = []
-    for one, two, inside, met in zip(fixed.images, warped, fixed.cover > _ALL, visible, strict=True):
+    for image, partner, inside, reached in zip(fixed.images, warped, fixed.cover > _ALL, visible, strict=True):
         if plan.similarity == LOCAL_NCC:
-            losses.append(_local_correlation(one, two, inside, plan.similarity_options))
+            losses.append(_local_correlation(image, partner, inside, plan.similarity_options))
         else:
-            both = inside & met
-            losses.append(similarity(one, two, both if bool(both.any()) else inside))
+            overlap = inside & reached
+            losses.append(similarity(image, partner, overlap if bool(overlap.any()) else inside))
     return torch.stack(losses).mean()
 
 
@@ -123,6 +130,11 @@ def _local_correlation(fixed: Tensor, warped: Tensor, inside: Tensor, options: d
     """Local correlation over windows that lie in the fixed field of view as a whole, as the classical methods have it.
 
     A window that the border cuts off has fewer voxels, whose correlation is high by chance.
+
+    Args:
+        fixed, warped: (C, *S).
+        inside: (*S) bool, the fixed field of view.
+        options: of the similarity.
     """
     radius = int(options.get("radius", RADII[inside.ndim]))
     count = box_sum(inside[None].to(fixed.dtype), radius)[0]
@@ -144,8 +156,8 @@ def _unit_range(images: Tensor, masks: Tensor | None) -> Tensor:
         values = values.sort(dim=1).values if values.numel() else image.flatten(1)[:, :1]
         last = values.shape[1] - 1
         low, high = values[:, round(_TAIL * last)], values[:, round((1 - _TAIL) * last)]
-        place = (-1, *[1] * (image.ndim - 1))
-        scaled.append((image - low.reshape(place)) / (high - low).clamp_min(_FLAT).reshape(place))
+        per_channel = (-1, *[1] * (image.ndim - 1))
+        scaled.append((image - low.reshape(per_channel)) / (high - low).clamp_min(_FLAT).reshape(per_channel))
     return torch.stack(scaled)
 
 

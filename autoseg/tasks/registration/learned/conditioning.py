@@ -28,6 +28,6 @@ class WeightCode(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         low, high = (math.log(bound) for bound in self.bounds)
-        place = 2 * (weight.float().clamp_min(torch.finfo(torch.float32).tiny).log() - low) / (high - low) - 1
-        inner = functional.silu(self.first(place.clamp(-1, 1)[:, None]))
+        position = 2 * (weight.float().clamp_min(torch.finfo(torch.float32).tiny).log() - low) / (high - low) - 1
+        inner = functional.silu(self.first(position.clamp(-1, 1)[:, None]))
         return functional.silu(self.second(inner))

@@ -1,4 +1,4 @@
-"""How alike features of two images are, at each place and for small displacements."""
+"""How alike features of two images are, at each voxel and for small displacements."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def offsets(radius: int, dimension: int) -> list[tuple[int, ...]]:
 
 
 def correlate(fixed: Tensor, moving: Tensor, radius: int) -> Tensor:
-    """The cosine between each fixed feature vector and the moving ones around the same place.
+    """The cosine between each fixed feature vector and the moving ones around the same voxel.
 
     Args:
         fixed, moving: (B, F, *S).
         radius: voxels along each axis.
 
     Returns:
-        (B, (2 radius + 1)^D, *S): channel k belongs to `offsets(radius, D)[k]`, the displacement from the fixed place
+        (B, (2 radius + 1)^D, *S): channel k belongs to `offsets(radius, D)[k]`, the displacement from the fixed voxel
         to the moving one; the moving features are continued by their border. Values lie in [-1, 1]; vectors of zeros
         give 0. Of the features' dtype, computed in float32.
 

@@ -25,7 +25,7 @@ class Flow:
     Attributes:
         forward: fixed index p -> moving index p + forward(p): `warp(moving, forward)` lies on the fixed image.
         backward: the inverse, moving to fixed; None where displacements are predicted without integration.
-        velocities: what was integrated, one of each stacked network: (B, D, *S / flow_stride) in voxels of that coarser
+        velocities: what was integrated, one per stacked network: (B, D, *S / flow_stride) in voxels of that coarser
             grid. Without integration, the displacements themselves.
         levels: what the first network knew at its coarser levels, fine to coarse, each a velocity in voxels of its own
             grid; for the loss.
@@ -44,7 +44,7 @@ def flow_of(velocities: Sequence[Tensor], steps: int, shape: Sequence[int], leve
     """The flow that velocities stand for.
 
     Args:
-        velocities: at least one; one of each stacked network, first to last: (B, D, *) in voxels of their own grid.
+        velocities: at least one; one per stacked network, first to last: (B, D, *) in voxels of their own grid.
         steps: squarings of their integration.
         shape: (*S), the grid of the images.
         levels: of the flow.
@@ -59,7 +59,7 @@ def flow_of(velocities: Sequence[Tensor], steps: int, shape: Sequence[int], leve
 
 
 def warp(images: Tensor, flow: Tensor, mode: Mode = "linear") -> Tensor:
-    """Images at the places a flow points to: result(p) = image(p + flow(p)), borders continued.
+    """Images at the points a flow leads to: result(p) = image(p + flow(p)), borders continued.
 
     Args:
         images: (B, C, *S), of any type.
@@ -69,8 +69,8 @@ def warp(images: Tensor, flow: Tensor, mode: Mode = "linear") -> Tensor:
         (B, C, *S) of the images' dtype; "linear" is differentiable in both.
     """
     values = images if images.dtype in (torch.float32, torch.float64) else images.float()
-    where = _where(flow, mode).to(values.dtype)
-    sampled = functional.grid_sample(values, where, _KERNELS[mode], "border", align_corners=False)
+    points = _points(flow, mode).to(values.dtype)
+    sampled = functional.grid_sample(values, points, _KERNELS[mode], "border", align_corners=False)
     return sampled.to(images.dtype)
 
 
@@ -84,10 +84,10 @@ def seen(masks: Tensor | None, flow: Tensor) -> Tensor:
     Returns:
         (B, *S) bool.
     """
-    where = _where(flow.detach(), "nearest")
+    points = _points(flow.detach(), "nearest")
     if masks is None:
-        return (where.abs() < 1).all(dim=-1)
-    return functional.grid_sample(masks[:, None].float(), where, "nearest", "zeros", align_corners=False)[:, 0] > 0
+        return (points.abs() < 1).all(dim=-1)
+    return functional.grid_sample(masks[:, None].float(), points, "nearest", "zeros", align_corners=False)[:, 0] > 0
 
 
 def compose_flows(first: Tensor, second: Tensor) -> Tensor:
@@ -109,8 +109,8 @@ def integrate(velocity: Tensor, steps: int) -> Tensor:
     home = _home(velocity)
     small = (_finite(velocity) / (unit * 2**steps)).flip(1)
     for _ in range(steps):
-        where = home + small.movedim(1, -1)
-        small = small + functional.grid_sample(small, where, "bilinear", "border", align_corners=False)
+        points = home + small.movedim(1, -1)
+        small = small + functional.grid_sample(small, points, "bilinear", "border", align_corners=False)
     return small.flip(1) * unit
 
 
@@ -131,8 +131,8 @@ def _both_ways(velocity: Tensor, steps: int, shape: Sequence[int]) -> tuple[Tens
     return ahead, back
 
 
-def _where(flow: Tensor, mode: Mode) -> Tensor:
-    """The places of a flow as `grid_sample` takes them: (B, *S, D), (x, y, z), -1 and 1 the outer corners."""
+def _points(flow: Tensor, mode: Mode) -> Tensor:
+    """Where a flow leads, as `grid_sample` takes it: (B, *S, D), (x, y, z), -1 and 1 the outer corners."""
     flow = _finite(flow.float())
     if mode == "nearest":
         # halves round up, as everywhere in the project; `grid_sample` rounds them to even
@@ -141,7 +141,7 @@ def _where(flow: Tensor, mode: Mode) -> Tensor:
 
 
 def _home(like: Tensor) -> Tensor:
-    """The voxels' own places in units of `grid_sample`: (*S, D)."""
+    """The voxels' own points in units of `grid_sample`: (*S, D)."""
     axes = [(2 * torch.arange(n, dtype=like.dtype, device=like.device) + 1) / n - 1 for n in like.shape[2:]]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
 

@@ -49,9 +49,16 @@ class VelocityNetwork(nn.Module):
             below = width
 
     def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor | None, *, both_ways: bool = False) -> list[Tensor]:
-        """Velocities (B, D, *) of all levels, fine to coarse, each in voxels of its own grid.
+        """The velocities of a pair.
 
-        Both ways they are (2 B, D, *), the swapped pairs after the others.
+        Args:
+            fixed, moving: (B, C, *plan.shape).
+            weight: (B,) of the regulariser; None for a network that takes none, or for the plan's.
+            both_ways: whether the swapped pairs are asked too.
+
+        Returns:
+            Velocities (B, D, *) of all levels, fine to coarse, each in voxels of its own grid; (2 B, D, *) both ways,
+            the swapped pairs after the others.
         """
         if both_ways and weight is not None:
             weight = torch.cat((weight, weight))
@@ -135,8 +142,8 @@ class RegistrationNetwork(nn.Module):
         if self.recognition is not None:
             recognized = self.recognition(torch.cat((fixed, moving)))
             # what a voxel is, is learnt from labels alone: no loss of the pair reaches this part
-            known = probabilities(recognized.detach()).to(fixed.dtype).chunk(2)
-            fixed, moving = (torch.cat(pair, dim=1) for pair in zip((fixed, moving), known, strict=True))
+            named = probabilities(recognized.detach()).to(fixed.dtype).chunk(2)
+            fixed, moving = (torch.cat(image, dim=1) for image in zip((fixed, moving), named, strict=True))
         both_ways = both_ways and self.plan.stacks == 1 and self.plan.integration_steps > 0
         velocities: list[Tensor] = []
         levels: list[Tensor] = []
@@ -145,8 +152,8 @@ class RegistrationNetwork(nn.Module):
             if velocities:
                 flow = flow_of(velocities, self.plan.integration_steps, self.plan.shape)
                 warped = warp(moving, flow.forward)
-            found = network(fixed, warped, weight, both_ways=both_ways)
-            velocity, *coarser = (_half_difference(one) for one in found) if both_ways else found
+            predicted = network(fixed, warped, weight, both_ways=both_ways)
+            velocity, *coarser = map(_half_difference, predicted) if both_ways else predicted
             velocities.append(velocity)
             levels = levels or coarser
         flow = flow_of(velocities, self.plan.integration_steps, self.plan.shape, levels)

@@ -10,14 +10,11 @@ from torch import Tensor
 from autoseg import plugins
 from autoseg.errors import ConfigurationError
 from autoseg.tasks.registration.learned.comparison import comparison, pyramid_levels
-from autoseg.tasks.registration.learned.deformations import random_deformation
 from autoseg.tasks.registration.learned.fields import Flow, compose_flows, integrate, warp
-from autoseg.tasks.registration.learned.pairs import PairBatch
+from autoseg.tasks.registration.learned.pair_batch import PairBatch
 from autoseg.tasks.registration.learned.recognition import recognition_loss
 from autoseg.tasks.registration.learned.settings import LearnedPlan
 from autoseg.tasks.registration.regularizers import folding
-
-__all__ = ["PairBatch", "RegistrationObjective", "objective", "random_deformation"]
 
 Value = TypeVar("Value")
 
@@ -62,29 +59,30 @@ def objective(plan: LearnedPlan) -> RegistrationObjective:
 
     def evidence(flow: Flow, batch: PairBatch) -> dict[str, tuple[Tensor, float]]:
         if plan.supervision == "deformations":
-            known = _needed(batch.known_flow, "known_flow")
-            return {"deformation": ((flow.forward - known).square().sum(dim=1).mean(), 1.0)}
+            truth = _needed(batch.known_flow, "known_flow")
+            return {"deformation": ((flow.forward - truth).square().sum(dim=1).mean(), 1.0)}
         fixed, moving = (
             pyramid_levels(plan, batch.fixed, batch.fixed_mask),
             pyramid_levels(plan, batch.moving, batch.moving_mask),
         )
         compared = [compare(_levels(flow.forward, flow, plan, 1), fixed, moving)]
-        ways = [(flow.forward, batch)]
+        directions = [(flow.forward, batch)]
         if plan.both_directions and flow.backward is not None:
             compared.append(compare(_levels(flow.backward, flow, plan, -1), moving, fixed))
-            ways.append((flow.backward, batch.swapped()))
-        fine, *coarse = (_mean(list(one)) for one in zip(*compared, strict=True))
-        found = {"dissimilarity": (fine, 1.0)}
+            directions.append((flow.backward, batch.swapped()))
+        fine, *coarse = (_mean(list(losses)) for losses in zip(*compared, strict=True))
+        parts = {"dissimilarity": (fine, 1.0)}
         if coarse:
-            found["coarse"] = (torch.stack(coarse).sum(), 1.0)
+            parts["coarse"] = (torch.stack(coarse).sum(), 1.0)
         if plan.supervision == "labels":
-            found["overlap"] = (_mean([mismatch(*way, plan.labels) for way in ways]), plan.label_weight)
-        return found
+            overlap = _mean([mismatch(*direction, plan.labels) for direction in directions])
+            parts["overlap"] = (overlap, plan.label_weight)
+        return parts
 
     def roughness(flow: Flow) -> Tensor:
         """(B,): of the velocities, added over stacked networks and levels."""
         fields = (*flow.velocities, *flow.levels)
-        return torch.stack([torch.stack([regularizer(one, ones) for one in field]) for field in fields]).sum(0)
+        return torch.stack([torch.stack([regularizer(field, ones) for field in batched]) for batched in fields]).sum(0)
 
     def measure(flow: Flow, batch: PairBatch, *, swapped: Flow | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.autocast(batch.fixed.device.type, enabled=False):
@@ -100,7 +98,7 @@ def objective(plan: LearnedPlan) -> RegistrationObjective:
                 terms["recognition"] = recognition_loss(flow.recognized, torch.cat(labels))
                 loss = loss + plan.recognition_weight * terms["recognition"]
             if plan.folding_weight:
-                terms["folding"] = _mean([folding(one, ones) for one in flow.forward])
+                terms["folding"] = _mean([folding(field, ones) for field in flow.forward])
                 loss = loss + plan.folding_weight * terms["folding"]
             if plan.inverse_consistency:
                 terms["inverse"] = _inverse_error(flow, _needed(swapped, "swapped"))
@@ -132,7 +130,14 @@ def mismatch(flow: Tensor, batch: PairBatch, labels: int) -> Tensor:
 
 
 def _levels(finest: Tensor, flow: Flow, plan: LearnedPlan, sign: int) -> list[Tensor]:
-    """Flows of all levels, fine to coarse, one way (sign 1) or the other (-1)."""
+    """Flows of all levels, fine to coarse, in one direction.
+
+    Args:
+        finest: of the finest level.
+        flow: what the network says of the batch.
+        plan: how velocities are integrated.
+        sign: 1 from fixed to moving, -1 for the way back.
+    """
     return [finest, *(integrate(sign * velocity, plan.integration_steps) for velocity in flow.levels)]
 
 
@@ -143,9 +148,9 @@ def _membership(labels: Tensor, count: int) -> Tensor:
 
 
 def _inverse_error(flow: Flow, swapped: Flow) -> Tensor:
-    """Mean squared distance in voxels between each place and where both flows in turn take it."""
-    ways = compose_flows(flow.forward, swapped.forward), compose_flows(swapped.forward, flow.forward)
-    return _mean([way.square().sum(dim=1).mean() for way in ways])
+    """Mean squared distance in voxels between each voxel and where both flows in turn take it."""
+    returns = compose_flows(flow.forward, swapped.forward), compose_flows(swapped.forward, flow.forward)
+    return _mean([field.square().sum(dim=1).mean() for field in returns])
 
 
 def _mean(values: list[Tensor]) -> Tensor:

@@ -55,10 +55,10 @@ def recognition_loss(logits: Tensor, labels: Tensor) -> Tensor:
         A float32 scalar.
     """
     count = logits.shape[1] - 1
-    wanted = torch.where((labels >= 1) & (labels <= count), labels, 0).long()
-    entropy = functional.cross_entropy(logits, wanted)
-    found = probabilities(logits)
-    truth = functional.one_hot(wanted, count + 1).movedim(-1, 1)[:, 1:].to(found)
-    axes = (0, *range(2, found.ndim))
-    overlap, size = (found * truth).sum(axes), found.sum(axes) + truth.sum(axes)
+    truth = torch.where((labels >= 1) & (labels <= count), labels, 0).long()
+    entropy = functional.cross_entropy(logits, truth)
+    predicted = probabilities(logits)
+    membership = functional.one_hot(truth, count + 1).movedim(-1, 1)[:, 1:].to(predicted)
+    axes = (0, *range(2, predicted.ndim))
+    overlap, size = (predicted * membership).sum(axes), predicted.sum(axes) + membership.sum(axes)
     return entropy + 1 - ((2 * overlap + _SMOOTH) / (size + _SMOOTH)).mean()

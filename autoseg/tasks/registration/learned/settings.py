@@ -47,7 +47,7 @@ class LearnedPlan(Record):
         amplitude: voxels, standard deviation of known random deformations.
         pairing: "all", every case with every other; "atlas", every case with one.
         atlas: identifier of that one, the moving image of each pair.
-        batch_size: pairs a step.
+        batch_size: pairs per step.
         learning_rate: the highest of the schedule, for Adam.
     """
 
@@ -88,7 +88,7 @@ class LearnedPlan(Record):
         if min(self.spacing) <= 0:
             raise ValueError(f"spacing {list(self.spacing)} must be above 0")
         if not self.features or min(self.features) < 1:
-            raise ValueError(f"features {list(self.features)} need one positive number a stage")
+            raise ValueError(f"features {list(self.features)} need one positive number per stage")
         if any(length % self.divisor or length < 1 for length in self.shape):
             raise ValueError(f"shape {list(self.shape)}: each axis must be a multiple of {self.divisor}")
         if self.levels > len(self.features):

@@ -50,8 +50,8 @@ class PairFiles:
         names = (
             "fixed_labels", "moving_labels", "fixed_landmarks", "moving_landmarks", "mask", "moving_mask", "spec"
         )  # fmt: skip
-        found = {name.replace("_", " "): getattr(self, name) for name in names}
-        return {name: str(path) for name, path in found.items() if path is not None}
+        paths = {name.replace("_", " "): getattr(self, name) for name in names}
+        return {name: str(path) for name, path in paths.items() if path is not None}
 
 
 @dataclass(frozen=True)
@@ -115,15 +115,15 @@ def parse_stages(names: str | Sequence[str] | None) -> tuple[StageName, ...] | N
     if names is None:
         return None
     parts = [part.strip() for part in (names.split(",") if isinstance(names, str) else names)]
-    found: list[StageName] = []
+    stages: list[StageName] = []
     for part in parts:
-        stage = next((known for known in STAGES if known == part), None)
+        stage = next((stage for stage in STAGES if stage == part), None)
         if stage is None:
             raise unknown_name("stage", part, STAGES, where="stages")
-        if stage in found:
+        if stage in stages:
             raise ConfigurationError("a stage is named twice", where="stages", got=", ".join(parts))
-        found.append(stage)
-    return tuple(found)
+        stages.append(stage)
+    return tuple(stages)
 
 
 def _check_complete(files: PairFiles) -> None:

@@ -57,9 +57,9 @@ class LearnedRegistration:
                 expected=f"a model for {TASK}",
                 remedy=f"train one with `autoseg plan-and-train DATASET --trainer {TASK} --out RUN`",
             )
-        found = {name: trained_folds(folder, name) for name in plan.configurations}
-        name = next((name for name, folds in found.items() if folds), next(iter(found)))
-        trained = found[name]
+        folds = {name: trained_folds(folder, name) for name in plan.configurations}
+        name = next((name for name, trained in folds.items() if trained), next(iter(folds)))
+        trained = folds[name]
         chosen = fold or (ALL_DATA if ALL_DATA in trained else next(iter(trained), "0"))
         if chosen not in trained:
             raise WorkspaceError(
@@ -80,5 +80,9 @@ class LearnedRegistration:
     def register(
         self, fixed: Image, moving: Image, *, linear: Affine | None = None, instance_iterations: int | None = None
     ) -> RegistrationResult:
-        """Registers two images; see `trainers.registration.model.RegistrationModel.register`."""
+        """Registers two images.
+
+        Args:
+            fixed, moving, linear, instance_iterations: as of `registration.trainer.model.RegistrationModel.register`.
+        """
         return self.model.register(fixed, moving, linear=linear, instance_iterations=instance_iterations)

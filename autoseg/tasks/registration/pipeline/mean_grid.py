@@ -26,8 +26,8 @@ def mean_grid(data: Dataset, workers: int) -> Grid:
         DatasetError: planes and volumes are mixed.
         ImageError: an image cannot be read.
     """
-    found = dict(unordered(_grid, data.training, "sizes", workers=workers, patience=_PATIENCE))
-    return joint_grid([found[name] for name in sorted(found)], data.folder)
+    grids = dict(unordered(_grid, data.training, "sizes", workers=workers, patience=_PATIENCE))
+    return joint_grid([grids[case] for case in sorted(grids)], data.folder)
 
 
 def joint_grid(grids: Sequence[Grid], where: object) -> Grid:

@@ -83,16 +83,16 @@ def registration_picture(view: RegistrationView) -> bytes:
     """
     slices = _slices(view)
     rows, columns = (2, 3) if len(slices) == 1 else (len(slices), len(TITLES))
-    tallest = [_height(one) for one in slices]
+    tallest = [_height(plane) for plane in slices]
     width = 4.2 if len(slices) == 1 else 2.5
     heights = tallest * 2 if len(slices) == 1 else tallest
     figure = Figure(figsize=(width * columns + 0.9, width * sum(heights) + 0.45 * rows + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
     panels = np.atleast_2d(figure.subplots(rows, columns, gridspec_kw={"height_ratios": heights}))
     limit = _jacobian_limit(view.determinants)
-    for number, one in enumerate(slices):
+    for number, plane in enumerate(slices):
         row = panels.ravel() if len(slices) == 1 else panels[number]
-        _row(row, one, limit, titles=number == 0)
+        _row(row, plane, limit, titles=number == 0)
     _jacobian_scale(figure, panels, limit)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110, facecolor="white")
@@ -109,73 +109,80 @@ def checkerboard(first: np.ndarray, second: np.ndarray, spacing: tuple[float, fl
     return np.where((rows[:, None] + columns) % 2 == 0, first, second)
 
 
-def _row(row: np.ndarray, one: _Slice, limit: float, *, titles: bool) -> None:
-    """The panels of one slice."""
+def _row(row: np.ndarray, plane: _Slice, limit: float, *, titles: bool) -> None:
+    """The panels of one slice.
+
+    Args:
+        row: axes of the panels.
+        plane: the slice.
+        limit: of the colours of the Jacobian.
+        titles: whether the panels are named.
+    """
     fixed, before, after, board, grid, jacobian = row
-    _image(fixed, one.fixed, one)
-    _outlines(fixed, one)
-    _image(board, checkerboard(one.fixed, one.after, one.spacing), one)
-    for axes, moving in ((before, one.before), (after, one.after)):
-        _image(axes, moving - one.fixed, one, cmap="RdBu_r", vmin=-1, vmax=1)
-    _grid(grid, one)
-    _jacobian(jacobian, one, limit)
-    if one.name:
-        fixed.set_ylabel(one.name, color=MUTED, fontsize=9)
+    _image(fixed, plane.fixed, plane)
+    _outlines(fixed, plane)
+    _image(board, checkerboard(plane.fixed, plane.after, plane.spacing), plane)
+    for axes, moving in ((before, plane.before), (after, plane.after)):
+        _image(axes, moving - plane.fixed, plane, cmap="RdBu_r", vmin=-1, vmax=1)
+    _grid(grid, plane)
+    _jacobian(jacobian, plane, limit)
+    if plane.name:
+        fixed.set_ylabel(plane.name, color=MUTED, fontsize=9)
     if titles:
         for axes, title in zip(row, TITLES, strict=True):
             axes.set_title(title, loc="left", fontsize=9.5, color=INK, pad=5)
 
 
-def _image(axes: Axes, values: np.ndarray, one: _Slice, **style: Any) -> None:
+def _image(axes: Axes, values: np.ndarray, plane: _Slice, **style: Any) -> None:
     settings: dict[str, Any] = {"vmin": 0, "vmax": 1, "interpolation": "nearest", **style}
     colours = colormaps[settings.pop("cmap", "gray")].with_extremes(bad=_UNKNOWN)
-    axes.imshow(np.ma.masked_invalid(values), extent=one.extent, cmap=colours, **settings)
+    axes.imshow(np.ma.masked_invalid(values), extent=plane.extent, cmap=colours, **settings)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
 
 
-def _outlines(axes: Axes, one: _Slice) -> None:
-    if one.labels is None:
+def _outlines(axes: Axes, plane: _Slice) -> None:
+    if plane.labels is None:
         return
-    for labels, colour in zip(one.labels, (FIXED, WARPED), strict=True):
+    for labels, colour in zip(plane.labels, (FIXED, WARPED), strict=True):
         for value in np.unique(labels[labels > 0]):
             for outline in find_contours(np.pad(labels == value, 1).astype(float), 0.5):
-                rows, columns = ((outline - 0.5) * one.spacing).T
+                rows, columns = ((outline - 0.5) * plane.spacing).T
                 axes.plot(columns, rows, color=colour, linewidth=1.1)
-    axes.set_xlim(one.extent[:2])
-    axes.set_ylim(one.extent[2:])
+    axes.set_xlim(plane.extent[:2])
+    axes.set_ylim(plane.extent[2:])
     axes.set_xlabel("outlines: blue fixed, orange warped", fontsize=7.5, color=MUTED)
 
 
-def _grid(axes: Axes, one: _Slice) -> None:
+def _grid(axes: Axes, plane: _Slice) -> None:
     """Where the lines of a regular grid of the fixed image come to lie in the moving one, its shift left out."""
-    height, width = one.fixed.shape
+    height, width = plane.fixed.shape
     y, x = np.meshgrid(np.arange(height) + 0.5, np.arange(width) + 0.5, indexing="ij")
-    rows = (y + one.rows - one.rows.mean()) * one.spacing[0]
-    columns = (x + one.columns - one.columns.mean()) * one.spacing[1]
+    rows = (y + plane.rows - plane.rows.mean()) * plane.spacing[0]
+    columns = (x + plane.columns - plane.columns.mean()) * plane.spacing[1]
     points = np.stack((columns, rows), axis=-1)
-    step = max(height * one.spacing[0], width * one.spacing[1]) / _LINES
-    across, along = (max(1, round(step / spacing)) for spacing in one.spacing)
+    step = max(height * plane.spacing[0], width * plane.spacing[1]) / _LINES
+    across, along = (max(1, round(step / spacing)) for spacing in plane.spacing)
     finer = max(1, max(height, width) // _POINTS)
     lines = [*points[across // 2 :: across, ::finer], *points[::finer, along // 2 :: along].swapaxes(0, 1)]
     axes.add_collection(LineCollection([line for line in lines if len(line) > 1], colors=SERIES[0], linewidths=0.7))
     axes.set_aspect("equal")
-    left, right, bottom, top = one.extent
+    left, right, bottom, top = plane.extent
     axes.set_xlim(min(left, columns.min()), max(right, columns.max()))
     axes.set_ylim(max(bottom, rows.max()), min(top, rows.min()))
     axes.set_axis_off()
 
 
-def _jacobian(axes: Axes, one: _Slice, limit: float) -> None:
+def _jacobian(axes: Axes, plane: _Slice, limit: float) -> None:
     """Binary logarithm of the determinant, folded voxels in a colour of their own."""
-    folded = ~(one.determinants > 0)
-    values = np.log2(np.where(folded, 1.0, one.determinants))
-    _image(axes, values, one, cmap="PuOr", vmin=-limit, vmax=limit)
+    folded = ~(plane.determinants > 0)
+    values = np.log2(np.where(folded, 1.0, plane.determinants))
+    _image(axes, values, plane, cmap="PuOr", vmin=-limit, vmax=limit)
     if folded.any():
         marked = np.ma.masked_where(~folded, folded.astype(float))
-        axes.imshow(marked, extent=one.extent, cmap=ListedColormap([_FOLDED]), interpolation="nearest")
+        axes.imshow(marked, extent=plane.extent, cmap=ListedColormap([_FOLDED]), interpolation="nearest")
 
 
 def _jacobian_limit(determinants: np.ndarray) -> float:
@@ -209,7 +216,7 @@ def _slices(view: RegistrationView) -> list[_Slice]:
 def _slice(views: Sequence[View], axis: int, *, with_labels: bool) -> _Slice:
     view = views[0]
     index, _ = telling_slice(view.reference, view.prediction, axis)
-    fixed, before, after, determinants, *steps = (np.take(one.image[0], index, axis) for one in views)
+    fixed, before, after, determinants, *steps = (np.take(volume.image[0], index, axis) for volume in views)
     row, column = (other for other in range(3) if other != axis)
     labels = tuple(np.take(array, index, axis) for array in (view.reference, view.prediction))
     # an axis that was turned has its own displacements, and against it they are negative
@@ -228,7 +235,7 @@ def _slice(views: Sequence[View], axis: int, *, with_labels: bool) -> _Slice:
     )
 
 
-def _height(one: _Slice) -> float:
+def _height(plane: _Slice) -> float:
     """Height over width of a panel, within what can be looked at."""
-    _, width, height, _ = one.extent
+    _, width, height, _ = plane.extent
     return float(np.clip(height / width, 0.35, 2.0))

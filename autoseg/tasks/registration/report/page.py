@@ -30,7 +30,7 @@ def render_registration(record: RegistrationRecord, picture: bytes) -> str:
     """The page as HTML."""
     page = page_environment("autoseg.tasks.registration.report").get_template("registration.html.jinja")
     return page.render(
-        made=record,
+        record=record,
         title=f"{Path(record.moving).name} onto {Path(record.fixed).name}",
         headline=headline(record),
         landmark_rows=landmark_rows(record),
@@ -68,34 +68,35 @@ def landmark_rows(record: RegistrationRecord) -> list[tuple[str, Sequence[str]]]
     if marks is None:
         return []
     return [
-        ("before [mm]", _errors(marks.before, 2)),
-        ("after [mm]", _errors(marks.after, 2)),
-        ("before, over the image's diagonal", _errors(marks.relative_before, 4)),
-        ("after, over the image's diagonal", _errors(marks.relative_after, 4)),
+        ("before [mm]", _distances(marks.before, 2)),
+        ("after [mm]", _distances(marks.after, 2)),
+        ("before, over the image's diagonal", _distances(marks.relative_before, 4)),
+        ("after, over the image's diagonal", _distances(marks.relative_after, 4)),
     ]
 
 
 def deformation_rows(record: RegistrationRecord) -> list[tuple[str, str]]:
     """What the transform does to space: (what, value)."""
-    found = record.quality.deformation
-    spread, learn2reg = found.log_jacobian_std, found.log_jacobian_std_learn2reg
+    deformation = record.quality.deformation
+    spread, learn2reg = deformation.log_jacobian_std, deformation.log_jacobian_std_learn2reg
+    mean, largest = deformation.displacement_mean, deformation.displacement_max
     rows = [
-        ("voxels with a Jacobian determinant of 0 or less (folded)", f"{found.nonpositive_percent:.3f} %"),
+        ("voxels with a Jacobian determinant of 0 or less (folded)", f"{deformation.nonpositive_percent:.3f} %"),
         ("standard deviation of the log-Jacobian", _three(spread)),
         ("the same as Learn2Reg computes it: of log(clip(determinant + 3))", _three(learn2reg)),
-        ("smallest and largest determinant", f"{found.jacobian_min:.2f} and {found.jacobian_max:.2f}"),
-        ("displacement, mean and largest", f"{found.displacement_mean:.2f} and {found.displacement_max:.2f} mm"),
-        ("smoothness: mean norm of the displacement's gradient", f"{found.smoothness:.3f}"),
+        ("smallest and largest determinant", f"{deformation.jacobian_min:.2f} and {deformation.jacobian_max:.2f}"),
+        ("displacement, mean and largest", f"{mean:.2f} and {largest:.2f} mm"),
+        ("smoothness: mean norm of the displacement's gradient", f"{deformation.smoothness:.3f}"),
         ("fixed voxels that the moving image reaches", f"{100 * record.quality.coverage:.1f} %"),
     ]
-    back, farthest = found.inverse_consistency_mean, found.inverse_consistency_max
+    back, farthest = deformation.inverse_consistency_mean, deformation.inverse_consistency_max
     if back is not None and farthest is not None:
         rows.append(("there and back again: mean and largest distance", f"{back:.3f} and {farthest:.2f} mm"))
     return rows
 
 
-def _errors(errors: DistanceStatistics, places: int) -> Sequence[str]:
-    return [f"{value:.{places}f}" for value in (errors.mean, errors.median, errors.p90, errors.max)]
+def _distances(distances: DistanceStatistics, digits: int) -> Sequence[str]:
+    return [f"{value:.{digits}f}" for value in (distances.mean, distances.median, distances.p90, distances.max)]
 
 
 def _three(value: float | None) -> str:

@@ -1,10 +1,10 @@
-"""The registered pairs of a validation: a row a pair, what the deformations do to space, and one pair as a picture."""
+"""The registered pairs of a validation: a row per pair, what deformations do to space, and one pair as a picture."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from markupsafe import Markup
@@ -34,7 +34,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class PairRow:
-    """One pair: a value a column of `COLUMNS`, None where there is none."""
+    """One pair: a value per column of `COLUMNS`, None where there is none."""
 
     fixed: str
     moving: str
@@ -48,7 +48,7 @@ class PairsSection:
 
     Attributes:
         headings: of the columns that have values.
-        means: over the pairs, a value a column.
+        means: over the pairs, a value per column.
         picture: of one pair as a data URI; None if its images are gone.
         caption: which pair that is.
     """
@@ -77,17 +77,17 @@ def registered_pairs(records: RunRecords) -> PairsSection | None:
         for fold, content in records.folds.get(name, {}).items():
             moving = _moving(content.folder)
             rows += _rows(fold, content, moving)
-            examples += [(content.folder, f"{other} on {one}") for one, other in list(moving.items())[:1]]
+            examples += [(content.folder, f"{source} on {target}") for target, source in list(moving.items())[:1]]
     if not rows:
         return None
     columns = list(zip(*(row.values for row in rows), strict=True))
-    kept = [place for place, column in enumerate(columns) if any(value is not None for value in column)]
+    kept = [index for index, column in enumerate(columns) if any(value is not None for value in column)]
     headings = tuple(COLUMNS.values())
-    picture = next((found for folder, _ in examples if (found := _picture(folder)) is not None), None)
+    picture = next((drawn for folder, _ in examples if (drawn := _picture(folder)) is not None), None)
     return PairsSection(
-        headings=tuple(headings[place] for place in kept),
-        rows=tuple(PairRow(r.fixed, r.moving, r.fold, tuple(r.values[place] for place in kept)) for r in rows),
-        means=tuple(_mean(columns[place]) for place in kept),
+        headings=tuple(headings[index] for index in kept),
+        rows=tuple(replace(row, values=tuple(row.values[index] for index in kept)) for row in rows),
+        means=tuple(_mean(columns[index]) for index in kept),
         picture=picture,
         caption=examples[0][1] if examples else "",
     )
@@ -95,21 +95,21 @@ def registered_pairs(records: RunRecords) -> PairsSection | None:
 
 def _moving(folder: Fold) -> dict[str, str]:
     try:
-        found: dict[str, str] = read_mapping(folder.pairs).get("moving", {}) if folder.pairs.exists() else {}
+        moving: dict[str, str] = read_mapping(folder.pairs).get("moving", {}) if folder.pairs.exists() else {}
     except AutosegError:
         return {}
-    return found
+    return moving
 
 
 def _rows(fold: str, content: FoldRecords, moving: dict[str, str]) -> list[PairRow]:
     labels = {case.id: case for case in content.cases or ()}
     rows = []
     for case in content.beside:
-        found = case.scores.get(ROW)
-        if found is None:
+        deformation = case.scores.get(ROW)
+        if deformation is None:
             continue
         means = {key: _label_mean(labels.get(case.id), key) for key in ("dice_before", "dice")}
-        values = tuple((means if key in means else found).get(key) for key in COLUMNS)
+        values = tuple((means if key in means else deformation).get(key) for key in COLUMNS)
         rows.append(PairRow(case.id, moving.get(case.id, "?"), fold, values))
     return rows
 
@@ -119,8 +119,8 @@ def _label_mean(case: CaseScores | None, key: str) -> float | None:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    numbers = [value for value in values if value is not None]
+    return float(np.mean(numbers)) if numbers else None
 
 
 def _picture(folder: Fold) -> Markup | None:
@@ -141,13 +141,12 @@ def _picture(folder: Fold) -> Markup | None:
     steps = np.zeros((3, *shape), np.float32)
     moved = grid.steps_to_index(field.field.movedim(0, -1)).movedim(-1, 0).numpy()
     steps[3 - grid.dimension :] = moved.reshape(-1, *shape)
-    images = (np.clip((one.array[0] - low) / max(high - low, 1e-6), 0, 1) for one in (fixed, before, after))
-    one, two, three = images
+    images = [np.clip((image.array[0] - low) / max(high - low, 1e-6), 0, 1) for image in (fixed, before, after)]
     content = registration_picture(
         RegistrationView(
-            fixed=one,
-            before=two,
-            after=three,
+            fixed=images[0],
+            before=images[1],
+            after=images[2],
             steps=steps,
             determinants=jacobian_determinant(field.field, grid).numpy().reshape(shape),
             geometry=fixed.geometry,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autoseg.tasks.registration.similarities.intensity import FLAT
 from autoseg.tasks.registration.similarities.mutual_information import UNIT
-from autoseg.tasks.registration.similarities.parzen import BINS, check_bins, places, windows
+from autoseg.tasks.registration.similarities.parzen import BINS, bin_positions, check_bins, windows
 from autoseg.tasks.registration.similarities.protocol import Similarity, average, centred, visible
 
 
@@ -42,20 +42,27 @@ def _correlation_ratio(
     total = average(warped.square(), weights)
     explained = torch.stack(
         [
-            _explained(places(one.reshape(-1), bins, value_range), other.reshape(-1), weights.reshape(-1), bins)
-            for one, other in zip(fixed, warped, strict=True)
+            _explained(bin_positions(f.reshape(-1), bins, value_range), w.reshape(-1), weights.reshape(-1), bins)
+            for f, w in zip(fixed, warped, strict=True)
         ]
     )
     contrast = total > FLAT
     return torch.where(contrast, 1 - explained / torch.where(contrast, total, 1), 1).mean()
 
 
-def _explained(place: Tensor, values: Tensor, weights: Tensor, bins: int) -> Tensor:
-    """The variance of the bins' means, for values (N,) whose mean is zero."""
-    index, share = windows(place, bins)
+def _explained(positions: Tensor, values: Tensor, weights: Tensor, bins: int) -> Tensor:
+    """The variance of the bins' means.
+
+    Args:
+        positions: (N,) of the fixed image's values on the axis of bins.
+        values: (N,) of the warped image, with mean zero.
+        weights: (N,) of the voxels.
+        bins: how many there are.
+    """
+    index, share = windows(positions, bins)
     share = share * weights[:, None]
     mass, moment = (
-        place.new_zeros(bins).index_add(0, index.reshape(-1), part.reshape(-1))
+        positions.new_zeros(bins).index_add(0, index.reshape(-1), part.reshape(-1))
         for part in (share, share * values[:, None])
     )
     filled = mass > 0

@@ -10,7 +10,7 @@ from autoseg.errors import ConfigurationError
 from autoseg.tasks.registration.similarities.neighbourhoods import differences
 from autoseg.tasks.registration.similarities.protocol import Similarity, average, visible
 
-_TINY = 1e-10  # squared intensity a voxel: an image without any edge has directions of length zero
+_TINY = 1e-10  # squared intensity per voxel: an image without any edge has directions of length zero
 
 
 def gradient_fields(*, noise: float = 1.0) -> Similarity:
@@ -21,7 +21,7 @@ def gradient_fields(*, noise: float = 1.0) -> Similarity:
         loss = mean(1 - (n_f . n_w)^2),
 
     from 0 (all gradients strong and parallel or opposite) to 1 (orthogonal, or none in one of the images). Gradients
-    are central differences a voxel, one-sided at the border of the grid and of the mask; on an anisotropic grid
+    are central differences per voxel, one-sided at the border of the grid and of the mask; on an anisotropic grid
     parallel edges stay parallel, so that the minimum does not move. A constant image gives 1, without a gradient.
 
     Args:
@@ -41,10 +41,10 @@ def gradient_fields(*, noise: float = 1.0) -> Similarity:
 def _gradient_fields(fixed: Tensor, warped: Tensor, mask: Tensor | None = None, *, noise: float) -> Tensor:
     fixed, warped, weights = visible(fixed, warped, mask)
     seen = weights > 0
-    one, other = differences(fixed, seen), differences(warped, seen)
-    squares = [gradient.square().sum(1) for gradient in (one, other)]
+    gradients = differences(fixed, seen), differences(warped, seen)
+    squares = [gradient.square().sum(1) for gradient in gradients]
     lengths = [square + noise**2 * _over_space(average(square, weights), square) + _TINY for square in squares]
-    return average(1 - (one * other).sum(1).square() / (lengths[0] * lengths[1]), weights).mean()
+    return average(1 - (gradients[0] * gradients[1]).sum(1).square() / (lengths[0] * lengths[1]), weights).mean()
 
 
 def _over_space(values: Tensor, like: Tensor) -> Tensor:

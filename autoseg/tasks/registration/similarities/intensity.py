@@ -55,8 +55,8 @@ def _sad(fixed: Tensor, warped: Tensor, mask: Tensor | None = None) -> Tensor:
 def _ncc(fixed: Tensor, warped: Tensor, mask: Tensor | None = None) -> Tensor:
     fixed, warped, weights = visible(fixed, warped, mask)
     fixed, warped = centred(fixed, weights), centred(warped, weights)
-    both = average(fixed * warped, weights)
-    own = average(fixed.square(), weights), average(warped.square(), weights)
-    contrast = (own[0] > FLAT) & (own[1] > FLAT)
-    spread = [torch.where(contrast, one, 1).sqrt() for one in own]
-    return -torch.where(contrast, both / (spread[0] * spread[1]), 0).mean()
+    covariance = average(fixed * warped, weights)
+    variances = average(fixed.square(), weights), average(warped.square(), weights)
+    contrast = (variances[0] > FLAT) & (variances[1] > FLAT)
+    spread = [torch.where(contrast, variance, 1).sqrt() for variance in variances]
+    return -torch.where(contrast, covariance / (spread[0] * spread[1]), 0).mean()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
 RADIUS = 2
-"""Window of 5 voxels a side, with which greedy is usually run."""
+"""Window of 5 voxels per side, with which greedy is usually run."""
 
 FLATNESS = 1e-5
 """Added to the variance of a window: a standard deviation of 0.3 % of the range of intensities counts as noise."""
@@ -110,7 +110,15 @@ class FixedWindows:
         flatness: float = FLATNESS,
         signed: bool = False,
     ) -> FixedWindows:
-        """The windows of a fixed image (C, *S) under a mask; arguments and errors as for `local_ncc_gradient`."""
+        """The windows of a fixed image under a mask.
+
+        Args:
+            fixed, mask: as for a `Similarity`.
+            radius, flatness, signed: as for `local_ncc`.
+
+        Raises:
+            ConfigurationError, RegistrationError: as for `local_ncc` and a `Similarity`.
+        """
         _check(radius, flatness)
         weights = weights_of(fixed, mask)
         image = centred(fixed, weights)

@@ -16,7 +16,7 @@ from autoseg.tasks.registration.similarities.protocol import Similarity, average
 
 Offset = tuple[int, ...]
 Layout = Callable[[int, int], list[tuple[Offset, Offset]]]
-"""(dimension, dilation) -> the pairs of places, relative to a voxel, whose patches are compared."""
+"""(dimension, dilation) -> the pairs of offsets from a voxel, whose patches are compared."""
 
 VARIANCE_LIMITS = (1e-3, 1e3)
 """Local variances are kept within these multiples of their mean, as in Heinrich's published code."""
@@ -74,8 +74,8 @@ class _PatchPairs:
 
     Attributes:
         offsets: of the patches' centres from the voxel.
-        seen: (*S) bool a pair, whether both places exist and count.
-        counts: (*S) a pair, how many voxels of the patches do, at least 1.
+        seen: (*S) bool per pair, whether both voxels exist and count.
+        counts: (*S) per pair, how many voxels of the patches do, at least 1.
     """
 
     offsets: list[tuple[Offset, Offset]]
@@ -86,15 +86,15 @@ class _PatchPairs:
     @classmethod
     def of(cls, offsets: list[tuple[Offset, Offset]], weights: Tensor, radius: int) -> _PatchPairs:
         counted = weights > 0
-        seen = [shifted(counted, one) & shifted(counted, other) for one, other in offsets]
+        seen = [shifted(counted, first) & shifted(counted, second) for first, second in offsets]
         counts = [box_sum(both.to(weights.dtype)[None], radius)[0].clamp_min(1) for both in seen]
         return cls(offsets, seen, counts, radius)
 
     def distances(self, image: Tensor) -> Tensor:
         """The mean squared difference of the patches of an image (*S): (pairs, *S); 0 where none is seen."""
         squares = [
-            torch.where(seen, shifted(image, one) - shifted(image, other), 0).square()
-            for (one, other), seen in zip(self.offsets, self.seen, strict=True)
+            torch.where(seen, shifted(image, first) - shifted(image, second), 0).square()
+            for (first, second), seen in zip(self.offsets, self.seen, strict=True)
         ]
         return box_sum(torch.stack(squares), self.radius) / torch.stack(self.counts)
 
@@ -125,8 +125,8 @@ def _difference(
     fixed, warped, weights = visible(fixed, warped, mask)
     pairs = _PatchPairs.of(layout(weights.ndim, dilation), weights, radius)
     losses = []
-    for one, other in zip(fixed, warped, strict=True):
-        entries = _descriptors(one, pairs, weights) - _descriptors(other, pairs, weights)
+    for f, w in zip(fixed, warped, strict=True):
+        entries = _descriptors(f, pairs, weights) - _descriptors(w, pairs, weights)
         losses.append(average(entries.square(), weights).mean())
     return torch.stack(losses).mean()
 
@@ -138,13 +138,13 @@ def _star(dimension: int, dilation: int) -> list[tuple[Offset, Offset]]:
 
 def _context(dimension: int, dilation: int) -> list[tuple[Offset, Offset]]:
     pairs = combinations(_neighbours(dimension, dilation), 2)
-    return [(one, other) for one, other in pairs if any(a + b for a, b in zip(one, other, strict=True))]
+    return [(first, second) for first, second in pairs if any(a + b for a, b in zip(first, second, strict=True))]
 
 
 def _neighbours(dimension: int, dilation: int) -> list[Offset]:
     """The two neighbours along each axis."""
     return [
-        tuple(sign * dilation * (axis == one) for one in range(dimension))
+        tuple(sign * dilation * (axis == other) for other in range(dimension))
         for axis in range(dimension)
         for sign in (-1, 1)
     ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
 SAMPLES = 4096
-"""Voxels drawn a call."""
+"""Voxels drawn per call."""
 
 HIDDEN = (100, 100)
 """Units of the hidden layers, as in DRMIME."""
@@ -25,7 +25,7 @@ HIDDEN = (100, 100)
 def mine(*, channels: int = 1, hidden: Sequence[int] = HIDDEN, samples: int = SAMPLES, seed: int = 0) -> Mine:
     """Minus a neural lower bound of the mutual information, in nats: for images of different modalities.
 
-    A statistics network T of both images' intensities at a place is trained to raise (Donsker and Varadhan)
+    A statistics network T of both images' intensities at a voxel is trained to raise (Donsker and Varadhan)
 
         E_joint[T(f, w)] - log E_shuffled[exp T(f, w')],
 
@@ -54,7 +54,7 @@ def mine(*, channels: int = 1, hidden: Sequence[int] = HIDDEN, samples: int = SA
         raise ConfigurationError(
             "the statistics network cannot be made",
             got=f"{channels} channels, hidden layers {tuple(hidden)}, {samples} samples",
-            expected="at least one channel, one unit a layer and two samples",
+            expected="at least one channel, one unit per layer and two samples",
         )
     return Mine(channels, tuple(hidden), samples, seed)
 
@@ -97,8 +97,8 @@ class Mine(nn.Module):
         """The bound of the mutual information, in nats.
 
         Args:
-            fixed, warped: (N, channels), intensities at the same places, which are in random order: shuffled pairs are
-                those of a place and the one before.
+            fixed, warped: (N, channels), intensities at the same voxels, which are in random order: shuffled pairs are
+                those of a voxel and the one before.
 
         Returns:
             A scalar, differentiable in images and network.

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from autoseg.tasks.registration.similarities.parzen import BINS, check_bins, joint_histogram, places
+from autoseg.tasks.registration.similarities.parzen import BINS, bin_positions, check_bins, joint_histogram
 from autoseg.tasks.registration.similarities.protocol import Similarity, visible
 
 UNIT = (0.0, 1.0)
@@ -21,7 +21,7 @@ def mutual_information(*, bins: int = BINS, value_range: tuple[float, float] = U
 
     `-(H(f) + H(w) - H(f, w))` over a joint histogram with cubic B-spline windows, at best minus the smaller entropy.
     An image that is constant has none and leaves no gradient. All voxels count, in chunks: the memory is that of a few
-    numbers a voxel, whatever the bins.
+    numbers per voxel, whatever the bins.
 
     Args:
         bins: of each image; four of them belong to the ends of the windows.
@@ -62,13 +62,13 @@ def _over_channels(
     losses = [
         -measure(
             joint_histogram(
-                places(one.reshape(-1), bins, value_range),
-                places(other.reshape(-1), bins, value_range),
+                bin_positions(f.reshape(-1), bins, value_range),
+                bin_positions(w.reshape(-1), bins, value_range),
                 weights.reshape(-1),
                 bins,
             )
         )
-        for one, other in zip(fixed, warped, strict=True)
+        for f, w in zip(fixed, warped, strict=True)
     ]
     return torch.stack(losses).mean()
 

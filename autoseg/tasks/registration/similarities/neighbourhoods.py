@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def box_sum(maps: Float[Tensor, " map *space"], radius: int) -> Float[Tensor, " map *space"]:
-    """Sums over the cube of 2 * radius + 1 voxels a side around each voxel, cut off at the border.
+    """Sums over the cube of 2 * radius + 1 voxels per side around each voxel, cut off at the border.
 
     The cost grows with the logarithm of the radius and the rounding error with the values in the cube: running totals,
     which are as cheap, lose digits along an axis.
@@ -33,8 +33,8 @@ def box_counts(shape: Sequence[int], radius: int, like: Float[Tensor, " ..."]) -
     """How many voxels of a grid lie in the cube around each: (*S), of the dtype and device of `like`."""
     counts = like.new_ones(())
     for axis, length in enumerate(shape):
-        place = torch.arange(length, device=like.device)
-        along = (place + radius).clamp_max(length - 1) - (place - radius).clamp_min(0) + 1
+        index = torch.arange(length, device=like.device)
+        along = (index + radius).clamp_max(length - 1) - (index - radius).clamp_min(0) + 1
         counts = counts * along.to(like.dtype).reshape(-1, *[1] * (len(shape) - 1 - axis))
     return counts
 
@@ -51,19 +51,19 @@ def shifted(maps: Shaped[Tensor, "*shape"], offset: Sequence[int]) -> Shaped[Ten
 def differences(
     image: Float[Tensor, " channel *space"], seen: Bool[Tensor, "*space"]
 ) -> Float[Tensor, "channel axis *space"]:
-    """Derivatives of an image a voxel: central, one-sided where one neighbour is not seen, else zero.
+    """Derivatives of an image per voxel: central, one-sided where one neighbour is not seen, else zero.
 
     Args:
         image: (C, *S).
         seen: (*S) bool; other voxels are not looked at.
 
     Returns:
-        (C, D, *S), intensity a voxel along each axis; zero at voxels that are not seen.
+        (C, D, *S), intensity per voxel along each axis; zero at voxels that are not seen.
     """
     along = []
     for axis in range(seen.ndim):
-        step = [int(one == axis) for one in range(seen.ndim)]
-        back = [-one for one in step]
+        step = [int(other == axis) for other in range(seen.ndim)]
+        back = [-length for length in step]
         ahead, behind = seen & shifted(seen, step), seen & shifted(seen, back)
         total = torch.where(ahead, shifted(image, step) - image, 0)
         total = total + torch.where(behind, image - shifted(image, back), 0)
@@ -91,17 +91,17 @@ def _box_sum(maps: Tensor, radius: int) -> Tensor:
     because one fits into the cache.
     """
     sums = torch.empty_like(maps, memory_format=torch.contiguous_format)
-    for one, total in zip(maps, sums, strict=True):
-        padded = functional.pad(one[None], (radius,) * (2 * one.ndim))[0]
+    for values, total in zip(maps, sums, strict=True):
+        padded = functional.pad(values[None], (radius,) * (2 * values.ndim))[0]
         flat = padded.flatten()
         for stride in padded.stride():
             flat = _run_sum(flat, stride, 2 * radius + 1)
-        total.copy_(flat.as_strided(one.shape, padded.stride()))
+        total.copy_(flat.as_strided(values.shape, padded.stride()))
     return sums
 
 
 def _run_sum(flat: Tensor, stride: int, width: int) -> Tensor:
-    """The sum of `width` values `stride` apart, from each place where they all exist, by doubling."""
+    """The sum of `width` values `stride` apart, from each index where they all exist, by doubling."""
     length = len(flat) - (width - 1) * stride
     total, done = None, 0
     block, size = flat, 1  # block: sums of `size` values

@@ -38,8 +38,10 @@ def check_bins(bins: int, value_range: tuple[float, float]) -> None:
         )
 
 
-def places(values: Float[Tensor, "*shape"], bins: int, value_range: tuple[float, float]) -> Float[Tensor, "*shape"]:
-    """Where values lie on the axis of bins; the range leaves a bin at either end for the windows.
+def bin_positions(
+    values: Float[Tensor, "*shape"], bins: int, value_range: tuple[float, float]
+) -> Float[Tensor, "*shape"]:
+    """Positions of values on the axis of bins; the range leaves a bin at either end for the windows.
 
     Values beyond the range count as its ends and have no gradient.
 
@@ -50,31 +52,32 @@ def places(values: Float[Tensor, "*shape"], bins: int, value_range: tuple[float,
     return 1 + (values.clamp(low, high) - low) * ((bins - REACH + 1) / (high - low))
 
 
-def windows(place: Float[Tensor, " value"], bins: int) -> tuple[Int64[Tensor, "value 4"], Float[Tensor, "value 4"]]:
+def windows(positions: Float[Tensor, " value"], bins: int) -> tuple[Int64[Tensor, "value 4"], Float[Tensor, "value 4"]]:
     """The bins that each value touches, and its share in each.
 
     Args:
-        place: (N,), as `places` returns.
+        positions: (N,), as `bin_positions` returns.
 
     Returns:
         (N, 4) int64 and (N, 4), rows of which sum to 1; the second is differentiable.
     """
-    first = place.detach().floor().clamp(1, bins - REACH + 1)
-    offsets = torch.arange(-1, REACH - 1, device=place.device)
-    return first.long()[:, None] + offsets, spline_weights(place - first)
+    first = positions.detach().floor().clamp(1, bins - REACH + 1)
+    offsets = torch.arange(-1, REACH - 1, device=positions.device)
+    return first.long()[:, None] + offsets, spline_weights(positions - first)
 
 
 def joint_histogram(
     fixed: Float[Tensor, " value"], warped: Float[Tensor, " value"], weights: Float[Tensor, " value"], bins: int
 ) -> Float[Tensor, "{bins} {bins}"]:
-    """Share of the weight in each pair of bins; differentiable once in both places.
+    """Share of the weight in each pair of bins; differentiable once in both images' positions.
 
     A pair of values touches 16 of the bins. The sum is taken as products of (values x bins) matrices, a chunk of
     values at a time, forward and backward: memory does not grow with values times bins.
 
     Args:
-        fixed, warped: (N,), as `places` returns.
+        fixed, warped: (N,), as `bin_positions` returns.
         weights: (N,), with a positive sum.
+        bins: of each image.
 
     Returns:
         (bins of fixed, bins of warped), which sums to 1.
@@ -89,8 +92,8 @@ class _JointHistogram(torch.autograd.Function):
         ctx.save_for_backward(fixed, warped, weights)
         ctx.bins = bins
         histogram = fixed.new_zeros((bins, bins))
-        for one, other, weight in zip(*(part.split(_CHUNK) for part in (fixed, warped, weights)), strict=True):
-            histogram += _spread(one, bins).T @ (_spread(other, bins) * weight[:, None])
+        for f, w, weight in zip(*(part.split(_CHUNK) for part in (fixed, warped, weights)), strict=True):
+            histogram += _spread(f, bins).T @ (_spread(w, bins) * weight[:, None])
         return histogram
 
     @staticmethod
@@ -100,25 +103,25 @@ class _JointHistogram(torch.autograd.Function):
         (gradient,) = gradients
         needed = ctx.needs_input_grad[:2]
         slopes: tuple[list[Tensor], list[Tensor]] = [], []
-        for one, other, weight in zip(*(part.split(_CHUNK) for part in (fixed, warped, weights)), strict=True):
+        for f, w, weight in zip(*(part.split(_CHUNK) for part in (fixed, warped, weights)), strict=True):
             if needed[0]:
-                slopes[0].append(weight * _pull(one, _spread(other, ctx.bins) @ gradient.T))
+                slopes[0].append(weight * _pull(f, _spread(w, ctx.bins) @ gradient.T))
             if needed[1]:
-                slopes[1].append(weight * _pull(other, _spread(one, ctx.bins) @ gradient))
+                slopes[1].append(weight * _pull(w, _spread(f, ctx.bins) @ gradient))
         by_fixed, by_warped = (torch.cat(parts) if parts else None for parts in slopes)
         return by_fixed, by_warped, None, None
 
 
-def _spread(place: Tensor, bins: int) -> Tensor:
+def _spread(positions: Tensor, bins: int) -> Tensor:
     """The windows of values (N,) as rows over all bins, (N, bins)."""
-    index, share = windows(place, bins)
-    return place.new_zeros((len(place), bins)).scatter_(1, index, share)
+    index, share = windows(positions, bins)
+    return positions.new_zeros((len(positions), bins)).scatter_(1, index, share)
 
 
-def _pull(place: Tensor, force: Tensor) -> Tensor:
-    """The derivative by each value's place of the sum of its window times a force on the bins, (N, bins)."""
-    index, _ = windows(place, force.shape[1])
-    return (force.gather(1, index) * _window_slopes(place - index[:, 1])).sum(1)
+def _pull(positions: Tensor, force: Tensor) -> Tensor:
+    """The derivative by each value's position of the sum of its window times a force on the bins, (N, bins)."""
+    index, _ = windows(positions, force.shape[1])
+    return (force.gather(1, index) * _window_slopes(positions - index[:, 1])).sum(1)
 
 
 def _window_slopes(t: Tensor) -> Tensor:

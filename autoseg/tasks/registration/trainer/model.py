@@ -15,14 +15,13 @@ from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.tasks.registration.deformable import DeformableFit, Updates, fit_composed
 from autoseg.tasks.registration.learned.fields import Flow, warp
 from autoseg.tasks.registration.learned.network import RegistrationNetwork
-from autoseg.tasks.registration.learned.objective import PairBatch
+from autoseg.tasks.registration.learned.pair_batch import PairBatch
 from autoseg.tasks.registration.learned.recognition import probabilities
 from autoseg.tasks.registration.learned.settings import LearnedPlan
 from autoseg.tasks.registration.methods import RegistrationResult, StageReport
 from autoseg.tasks.registration.pair import ImagePair, scaled
 from autoseg.tasks.registration.space import Grid, inside, sample
-from autoseg.tasks.registration.trainer.pairs import Pairs
-from autoseg.tasks.registration.trainer.placing import (
+from autoseg.tasks.registration.trainer.network_grid import (
     NetworkImage,
     centred,
     continued,
@@ -30,6 +29,7 @@ from autoseg.tasks.registration.trainer.placing import (
     first_voxel,
     prepare_image,
 )
+from autoseg.tasks.registration.trainer.pairs import Pairs
 from autoseg.tasks.registration.trainer.task import correlation
 from autoseg.tasks.registration.transforms import Affine, Displacement, as_displacement, compose
 from autoseg.training.runtime import Runtime
@@ -55,11 +55,11 @@ _MARGIN = 4
 """Voxels around labels that updates move: smoothing carries an update no further."""
 
 _MUCH_LARGER = 1.25
-"""An image that is longer than the network's grid by this factor is mostly moved by what was found at its border."""
+"""An image that is longer than the network's grid by this factor is mostly moved by the deformation at its border."""
 
 
 @dataclass(frozen=True)
-class OnGrid:
+class PairOnGrid:
     """A pair on a network's grid.
 
     Attributes:
@@ -138,20 +138,20 @@ class RegistrationModel:
             ImageError: other channels than the model's.
         """
         started = time.perf_counter()
-        pair = self.place(fixed, moving, linear)
+        pair = self.on_grid(fixed, moving, linear)
         batch = self._on_device(pair.batch)
         flow = self.flow(batch)
         before = float(correlation(batch, None))
         after, networked = float(correlation(batch, flow.forward)), time.perf_counter()
         stages = [StageReport("network", CORRELATION, -before, -after, 1, networked - started, "done")]
-        found = _in_world(flow.forward[0], pair.grid)
+        deformation = _in_world(flow.forward[0], pair.grid)
         updates = self._updates if instance_iterations is None else instance_iterations
         if updates:
-            compared, fit = self._refined(pair, flow, found, updates)
-            found, seconds = fit.transform, time.perf_counter() - networked
+            compared, fit = self._refined(pair, flow, deformation, updates)
+            deformation, seconds = fit.transform, time.perf_counter() - networked
             ends = fit.history[0], min(fit.history)
             stages.append(StageReport("instance", compared, *ends, fit.iterations, seconds, fit.stopped, fit.history))
-        displacement = as_displacement(found, Grid.of(fixed))
+        displacement = as_displacement(deformation, Grid.of(fixed))
         return RegistrationResult(compose(displacement, pair.linear), METHOD, tuple(stages), pair.warnings)
 
     @property
@@ -160,14 +160,25 @@ class RegistrationModel:
             return LABEL_UPDATES
         return 0 if self.learned.supervision == "labels" else UPDATES
 
-    def _refined(self, pair: OnGrid, flow: Flow, found: Displacement, iterations: int) -> tuple[str, DeformableFit]:
-        """The last level of the classical deformable stage, from where the network ended; and what it compares.
+    def _refined(
+        self, pair: PairOnGrid, flow: Flow, initial: Displacement, iterations: int
+    ) -> tuple[str, DeformableFit]:
+        """The last level of the classical deformable stage, from where the network ended.
+
+        Args:
+            pair: the images on the network's grid.
+            flow: what the network says of them.
+            initial: the same as displacements in the world.
+            iterations: updates.
+
+        Returns:
+            What is compared, in words or as the name of a similarity, and the fit.
 
         Source: the idea of optimising single pairs after the network is of Balakrishnan et al. 2019, IEEE TMI 38(8);
         by labels that a network has named: Siebert et al. 2021, MICCAI Learn2Reg.
         """
         if flow.recognized is not None:
-            return NAMED, _refined_by_labels(flow, pair.grid, found, iterations)
+            return NAMED, _refined_by_labels(flow, pair.grid, initial, iterations)
         name, (fixed, moving) = self.learned.similarity, pair.images
         both = ImagePair(
             scaled("fixed image", fixed.values.numpy()),
@@ -176,14 +187,14 @@ class RegistrationModel:
             moving.grid,
         ).to(self.runtime.device)
         similarity = plugins.resolve("similarity", name)(**self.learned.similarity_options)
-        return name, fit_composed(both, pair.linear, name, similarity, levels=1, iterations=iterations, initial=found)
+        return name, fit_composed(both, pair.linear, name, similarity, levels=1, iterations=iterations, initial=initial)
 
     @torch.no_grad()
     def flow(self, batch: PairBatch) -> Flow:
         """What the network says of pairs on its device, asked both ways round where it can be."""
         with self.runtime.autocast():
-            found: Flow = self.network(batch.fixed, batch.moving, batch.weight, both_ways=True)
-        return found
+            flow: Flow = self.network(batch.fixed, batch.moving, batch.weight, both_ways=True)
+        return flow
 
     def _on_device(self, batch: PairBatch) -> PairBatch:
         """The pairs where the network is, with the weight of its regulariser if it takes one."""
@@ -192,7 +203,7 @@ class RegistrationModel:
         layout = self.runtime.memory_format(self.learned.dimension)
         return Pairs(batch, (), 0).to(self.runtime.device, layout).data
 
-    def place(self, fixed: Image, moving: Image, linear: Affine | None = None) -> OnGrid:
+    def on_grid(self, fixed: Image, moving: Image, linear: Affine | None = None) -> PairOnGrid:
         """Both images normalised on the network's grid; see `register`."""
         for name, image in (("fixed", fixed), ("moving", moving)):
             if image.geometry.dimension != self.learned.dimension:
@@ -202,25 +213,25 @@ class RegistrationModel:
                     expected=f"{self.learned.dimension}D",
                     remedy="use a model that was trained on such images, or leave --model out",
                 )
-        one, other = (prepare_image(image, self.plan, self.configuration) for image in (fixed, moving))
-        grid = centred(one.grid, self.learned.shape)
-        values, mask = self._cut(one)
+        target, source = (prepare_image(image, self.plan, self.configuration) for image in (fixed, moving))
+        grid = centred(target.grid, self.learned.shape)
+        values, mask = self._cut(target)
         if linear is None:
-            linear = _middles(grid, centred(other.grid, self.learned.shape))
-            moved, moving_mask = self._cut(other)
+            linear = _middles(grid, centred(source.grid, self.learned.shape))
+            moved, moving_mask = self._cut(source)
         else:
             points = linear(grid.points(torch.zeros((), dtype=torch.float64)))
-            moved, moving_mask = sample(other.values, other.grid, points), inside(other.grid, points)
+            moved, moving_mask = sample(source.values, source.grid, points), inside(source.grid, points)
         batch = PairBatch(values[None], moved.float()[None], mask[None], moving_mask[None])
         warnings = tuple(
             warning
-            for name, prepared in (("fixed", one), ("moving", other))
+            for name, prepared in (("fixed", target), ("moving", source))
             if (warning := self._too_large(name, prepared)) is not None
         )
-        return OnGrid((one, other), batch, grid, linear, warnings)
+        return PairOnGrid((target, source), batch, grid, linear, warnings)
 
     def _cut(self, prepared: NetworkImage) -> tuple[Tensor, Tensor]:
-        """An image (C, *S) on the network's grid, and where it is known (*S)."""
+        """An image (C, *S) on the network's grid, and where it has values (*S)."""
         size, shape = self.learned.shape, prepared.grid.shape
         start = first_voxel(shape, size)
         values = torch.from_numpy(continued(prepared.values.numpy(), start, size))
@@ -228,18 +239,25 @@ class RegistrationModel:
 
     def _too_large(self, name: str, prepared: NetworkImage) -> str | None:
         lengths = zip(prepared.grid.shape, self.learned.shape, strict=True)
-        if all(length <= _MUCH_LARGER * known for length, known in lengths):
+        if all(length <= _MUCH_LARGER * seen for length, seen in lengths):
             return None
-        seen = " x ".join(f"{n * s:.0f}" for n, s in zip(self.learned.shape, self.learned.spacing, strict=True))
+        reach = " x ".join(f"{n * s:.0f}" for n, s in zip(self.learned.shape, self.learned.spacing, strict=True))
         own = " x ".join(f"{n * s:.0f}" for n, s in zip(prepared.grid.shape, prepared.grid.spacing, strict=True))
         return (
-            f"The {name} image shows {own} mm, and the network sees the {seen} mm in its middle; beyond, the "
+            f"The {name} image shows {own} mm, and the network sees the {reach} mm in its middle; beyond, the "
             "deformation at the border goes on. Crop the image to what the model was trained on."
         )
 
 
-def _refined_by_labels(flow: Flow, grid: Grid, found: Displacement, iterations: int) -> DeformableFit:
-    """Updates that lay the labels named in both images on each other, around them; the rest stays as it was found."""
+def _refined_by_labels(flow: Flow, grid: Grid, initial: Displacement, iterations: int) -> DeformableFit:
+    """Updates that lay the labels named in both images on each other, around them; the rest stays as it was.
+
+    Args:
+        flow: what the network says, with the labels that it has named.
+        grid: the network's.
+        initial: where the updates begin.
+        iterations: how many there are.
+    """
     assert flow.recognized is not None
     fixed, moving = probabilities(flow.recognized.float())
     seen = torch.maximum(fixed, warp(moving[None], flow.forward.to(moving))[0]).amax(dim=0) > _NAMED
@@ -249,7 +267,7 @@ def _refined_by_labels(flow: Flow, grid: Grid, found: Displacement, iterations: 
         grid.matrix,
         tuple(grid.to_world(torch.tensor([part.start for part in box], dtype=torch.float64)).tolist()),
     )
-    field = found.field.to(fixed)
+    field = initial.field.to(fixed)
     inside = (slice(None), *box)
     matrix, zeros = torch.eye(grid.dimension, dtype=torch.float64), torch.zeros(grid.dimension, dtype=torch.float64)
     fit = fit_composed(
@@ -267,8 +285,8 @@ def _around(seen: Tensor, margin: int) -> tuple[slice, ...]:
     box = []
     for axis, length in enumerate(seen.shape):
         others = [other for other in range(seen.ndim) if other != axis]
-        places = seen.any(dim=others).nonzero().flatten().tolist() or [0, length - 1]
-        box.append(slice(max(0, places[0] - margin), min(length, places[-1] + 1 + margin)))
+        index = seen.any(dim=others).nonzero().flatten().tolist() or [0, length - 1]
+        box.append(slice(max(0, index[0] - margin), min(length, index[-1] + 1 + margin)))
     return tuple(box)
 
 

@@ -15,10 +15,11 @@ from autoseg.batches.augment.policy import Policy
 from autoseg.batches.augment.transform import Sample
 from autoseg.errors import ConfigurationError, ImageError
 from autoseg.preprocessing.store import Store
+from autoseg.tasks.registration.learned.deformations import random_deformation
 from autoseg.tasks.registration.learned.fields import warp
-from autoseg.tasks.registration.learned.objective import PairBatch, random_deformation
+from autoseg.tasks.registration.learned.pair_batch import PairBatch
 from autoseg.tasks.registration.learned.settings import LearnedPlan
-from autoseg.tasks.registration.trainer.placing import Orientation, continued, covered, first_voxel
+from autoseg.tasks.registration.trainer.network_grid import Orientation, continued, covered, first_voxel
 from autoseg.training.task import TRAINING
 
 CasePair = tuple[str, str]
@@ -42,7 +43,7 @@ def validation_pairs(cases: Sequence[str], others: Sequence[str], atlas: str | N
     if len(cases) == 1:
         return tuple((cases[0], other) for other in others[:1])
     shift = _STRIDE % len(cases) or 1 if cases else 0
-    return tuple((case, cases[(place + shift) % len(cases)]) for place, case in enumerate(cases))
+    return tuple((case, cases[(position + shift) % len(cases)]) for position, case in enumerate(cases))
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class Pairs:
         return self._mapped(lambda _, values: values.pin_memory())
 
     def _mapped(self, change: Callable[[str, Tensor], Tensor]) -> Pairs:
-        found = {one.name: getattr(self.data, one.name) for one in fields(self.data)}
+        tensors = {column.name: getattr(self.data, column.name) for column in fields(self.data)}
         changed: dict[str, Any] = {
-            name: None if values is None else change(name, values) for name, values in found.items()
+            name: None if values is None else change(name, values) for name, values in tensors.items()
         }
         return replace(self, data=PairBatch(**changed))
 
@@ -139,15 +140,15 @@ class PairSource:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # sums depend on the number of threads, and samples must not
         try:
-            made = [self._make(step, index) for index in self._indices(samples)]
+            pairs = [self._make(step, index) for index in self._indices(samples)]
         finally:
             torch.set_num_threads(threads)
-        names = [one.name for one in fields(PairBatch)]
-        columns = {name: [getattr(data, name) for data, _ in made] for name in names}
+        names = [column.name for column in fields(PairBatch)]
+        columns = {name: [getattr(data, name) for data, _ in pairs] for name in names}
         stacked: dict[str, Any] = {
             name: None if parts[0] is None else torch.stack(parts) for name, parts in columns.items()
         }
-        return Pairs(PairBatch(**stacked), tuple(case for _, pair in made for case in pair), step)
+        return Pairs(PairBatch(**stacked), tuple(case for _, pair in pairs for case in pair), step)
 
     def snapshot(self) -> PairSource:
         """This source, which never changes."""
@@ -180,26 +181,26 @@ class PairSource:
         pair = self._pair(step, index, rng)
         mirrored = tuple(axis for axis in self.mirror_axes if rng.random() < 0.5)
         fixed, moving = (self._image(case, rng, mirrored) for case in pair)
-        known = None
+        flow = None
         if self.plan.supervision == "deformations" and self.fixed_pairs is None:
             # the fixed image is the moving one, deformed
-            known = random_deformation(self.plan.shape, rng, amplitude=self.plan.amplitude)
-            fixed = _warped(moving, known)
+            flow = random_deformation(self.plan.shape, rng, amplitude=self.plan.amplitude)
+            fixed = _warped(moving, flow)
         weight = None
         if self.plan.hyper_range is not None:
             low, high = np.log(self.plan.hyper_range)
             weight = torch.tensor(np.exp(rng.uniform(low, high)), dtype=torch.float32)
-        made = PairBatch(
+        data = PairBatch(
             fixed=fixed.image,
             moving=moving.image,
             fixed_mask=fixed.labels[1].bool(),
             moving_mask=moving.labels[1].bool(),
             fixed_labels=fixed.labels[0] if self.labelled else None,
             moving_labels=moving.labels[0] if self.labelled else None,
-            known_flow=known,
+            known_flow=flow,
             weight=weight,
         )
-        return made, pair
+        return data, pair
 
     def _image(self, case: str, rng: np.random.Generator, mirrored: tuple[int, ...]) -> Sample:
         """A case on the network's grid, augmented; its labels have a second channel, the field of view."""

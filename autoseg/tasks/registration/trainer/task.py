@@ -16,7 +16,8 @@ from autoseg.preprocessing.store import Store
 from autoseg.records import unknown_name
 from autoseg.tasks.registration.learned.fields import Flow, warp
 from autoseg.tasks.registration.learned.network import build
-from autoseg.tasks.registration.learned.objective import PairBatch, objective
+from autoseg.tasks.registration.learned.objective import objective
+from autoseg.tasks.registration.learned.pair_batch import PairBatch
 from autoseg.tasks.registration.learned.settings import LearnedPlan
 from autoseg.tasks.registration.trainer.pairs import Pairs, PairSource, validation_pairs
 from autoseg.training.context import FoldContext
@@ -62,8 +63,8 @@ class RegistrationTask:
         self.labels = tuple(self._foreground) or (AGREEMENT,)
         self._loss = objective(self.plan)
         # known deformations exist for pairs made of one case, and validation looks at two different ones
-        known = self.plan.supervision == "deformations"
-        self._judge = objective(self.plan.with_(supervision="none")) if known else self._loss
+        synthetic = self.plan.supervision == "deformations"
+        self._judge = objective(self.plan.with_(supervision="none")) if synthetic else self._loss
         self._samples = ranks().share_of_batch(self.plan.batch_size)
 
     def batches(self, steps: range, stream: int) -> AbstractContextManager[Batches]:
@@ -89,18 +90,18 @@ class RegistrationTask:
         flow, swapped = register_batch(network, self.plan, data)
         loss, _ = self._judge(flow, data, swapped=swapped)
         if not self._foreground or data.fixed_labels is None or data.moving_labels is None:
-            found = correlation(data, flow.forward).clamp(min=0)
-            return loss, torch.stack([found.sum(), found.new_tensor(float(len(found)))])[:, None]
+            agreement = correlation(data, flow.forward).clamp(min=0)
+            return loss, torch.stack([agreement.sum(), agreement.new_tensor(float(len(agreement)))])[:, None]
         warped = warp(data.moving_labels[:, None], flow.forward, "nearest")[:, 0]
         rows = []
         for values in self._foreground.values():
-            wanted = torch.tensor(values, dtype=data.fixed_labels.dtype, device=warped.device)
-            one, other = torch.isin(data.fixed_labels, wanted), torch.isin(warped, wanted)
-            rows.append(torch.stack([(one & other).sum(), one.sum(), other.sum()]))
+            label = torch.tensor(values, dtype=data.fixed_labels.dtype, device=warped.device)
+            fixed, moved = torch.isin(data.fixed_labels, label), torch.isin(warped, label)
+            rows.append(torch.stack([(fixed & moved).sum(), fixed.sum(), moved.sum()]))
         return loss, torch.stack(rows, dim=1)
 
     def scores(self, counts: Tensor) -> dict[str, float | None]:
-        """Dice a label over all pairs as one volume; the mean correlation without labels."""
+        """Dice per label over all pairs as one volume; the mean correlation without labels."""
         if not self._foreground:
             total, number = counts[:, 0].tolist()
             return {AGREEMENT: total / number if number else None}
@@ -156,13 +157,13 @@ def correlation(batch: PairBatch, flow: Tensor | None) -> Tensor:
     warped = (batch.moving if flow is None else warp(batch.moving, flow)).float()
     seen = torch.ones_like(warped[:, :1]) if batch.fixed_mask is None else batch.fixed_mask[:, None].to(warped)
     if batch.moving_mask is not None:
-        known = batch.moving_mask[:, None].to(warped)
-        seen = seen * (known if flow is None else warp(known, flow, "nearest"))
+        moving_mask = batch.moving_mask[:, None].to(warped)
+        seen = seen * (moving_mask if flow is None else warp(moving_mask, flow, "nearest"))
     axes = tuple(range(2, warped.ndim))
     count = seen.sum(axes, keepdim=True).clamp(min=1)
-    one, other = (
+    fixed, moved = (
         (image - (image * seen).sum(axes, keepdim=True) / count) * seen for image in (batch.fixed.float(), warped)
     )
-    product = (one * other).sum(axes)
-    lengths = (one.square().sum(axes) * other.square().sum(axes)).sqrt()
+    product = (fixed * moved).sum(axes)
+    lengths = (fixed.square().sum(axes) * moved.square().sum(axes)).sqrt()
     return torch.where(lengths > 0, product / lengths.clamp(min=1e-12), torch.zeros_like(product)).mean(1)

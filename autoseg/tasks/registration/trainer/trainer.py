@@ -14,7 +14,8 @@ from autoseg.log import logger
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.records import Record
 from autoseg.tasks.registration.learned.network import build
-from autoseg.tasks.registration.learned.objective import PairBatch, objective
+from autoseg.tasks.registration.learned.objective import objective
+from autoseg.tasks.registration.learned.pair_batch import PairBatch
 from autoseg.tasks.registration.learned.settings import LearnedPlan
 from autoseg.tasks.registration.trainer.model import RegistrationModel
 from autoseg.tasks.registration.trainer.pairs import CasePair, Pairs, validation_pairs
@@ -144,6 +145,12 @@ class RegistrationTrainer:
 def load_model(plan: Plan, name: str, fold: Fold, runtime: Runtime) -> RegistrationModel:
     """The network of a fold as it is after the last step, with the weight of its regulariser if one was chosen.
 
+    Args:
+        plan: of the run.
+        name: of the configuration.
+        fold: whose network.
+        runtime: where and how it computes.
+
     Raises:
         WorkspaceError: the fold is not trained, or its checkpoint cannot be read.
     """
@@ -155,8 +162,8 @@ def load_model(plan: Plan, name: str, fold: Fold, runtime: Runtime) -> Registrat
     network.load_state_dict(checkpoint["network"])
     weight = None
     if learned.hyper_range is not None:
-        known = fold.regularization.exists()
-        weight = ChosenWeight.load(fold.regularization).weight if known else learned.regularization
+        chosen = fold.regularization.exists()
+        weight = ChosenWeight.load(fold.regularization).weight if chosen else learned.regularization
         weight = min(max(weight, learned.hyper_range[0]), learned.hyper_range[1])
     placed = runtime.place(network.eval(), learned.dimension)
     return RegistrationModel(plan, configuration, learned, placed, runtime, weight)  # type: ignore[arg-type]
@@ -175,7 +182,7 @@ def choose_weight(model: RegistrationModel, pairs: Sequence[CasePair], cases: Ma
     else:
         chosen = next((weight for weight, (_, folded) in tried.items() if folded <= _FEW_FOLDS), weights[-1])
     logger.info("weight of the regulariser: %g, of %s", chosen, ", ".join(f"{weight:g}" for weight in weights))
-    return ChosenWeight(weight=chosen, tried={f"{weight:g}": found for weight, found in tried.items()})
+    return ChosenWeight(weight=chosen, tried={f"{weight:g}": outcome for weight, outcome in tried.items()})
 
 
 def _random_batch(shape: tuple[int, ...], pairs: int, channels: int, labels: int) -> PairBatch:

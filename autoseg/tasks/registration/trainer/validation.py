@@ -51,6 +51,7 @@ def validate_pairs(
     """Registers pairs and writes the warped labels, each named by its fixed case.
 
     Args:
+        model: the network.
         pairs: each fixed case once.
         cases: identifier -> case, of both sides.
         fold: to whose validation they are written, with `ValidatedPairs` and the images of the first pair.
@@ -65,10 +66,10 @@ def validate_pairs(
     files: dict[str, Path] = {}
     scores: dict[str, Scores] = {}
     scheme, channels = model.plan.labels, len(model.plan.channels)
-    for place, (fixed, moving) in enumerate(progress(pairs, "registering pairs", len(pairs))):
-        one, other = (read_case(cases[case], channels) for case in (fixed, moving))
+    for number, (fixed, moving) in enumerate(progress(pairs, "registering pairs", len(pairs))):
+        target, source = (read_case(cases[case], channels) for case in (fixed, moving))
         started = time.perf_counter()
-        result = model.register(one, other)
+        result = model.register(target, source)
         seconds = time.perf_counter() - started
         displacement, linear = _parts(result)
         whole = as_displacement(result.transform, displacement.grid)
@@ -77,11 +78,11 @@ def validate_pairs(
         if labels[0] is not None and labels[1] is not None:
             reference, own = (read_labels(file) for file in labels if file is not None)
             files[fixed] = folder / f"{fixed}{ending}"
-            onto = one.geometry, one.shape
-            write_labels(files[fixed], warp_labels(own, whole, *onto).array[0], one.geometry)
+            onto = target.geometry, target.shape
+            write_labels(files[fixed], warp_labels(own, whole, *onto).array[0], target.geometry)
             scores[fixed] |= _before(reference, warp_labels(own, linear, *onto), scheme)
-        if place == 0:
-            _write_example(fold.example, one, other, linear, whole)
+        if number == 0:
+            _write_example(fold.example, target, source, linear, whole)
     ValidatedPairs(
         moving=dict(pairs), example=pairs[0][0] if pairs else None, regularization=model.regularization
     ).save(fold.pairs)
@@ -100,13 +101,13 @@ def _parts(result: RegistrationResult) -> tuple[Displacement, Affine]:
 
 def _deformation(displacement: Displacement, result: RegistrationResult, seconds: float) -> dict[str, float | None]:
     """What the network's own part of the transform does; the linear one is the same for every network."""
-    found = deformation(displacement.field, displacement.grid)
+    measured = deformation(displacement.field, displacement.grid)
     network = result.stages[0]
     return {
-        "folded_percent": found.nonpositive_percent,
-        "log_jacobian_std": found.log_jacobian_std,
-        "displacement_mean": found.displacement_mean,
-        "displacement_max": found.displacement_max,
+        "folded_percent": measured.nonpositive_percent,
+        "log_jacobian_std": measured.log_jacobian_std,
+        "displacement_mean": measured.displacement_mean,
+        "displacement_max": measured.displacement_max,
         "correlation_before": -network.before,
         "correlation": -result.stages[-1].after,
         "seconds": seconds,
@@ -116,22 +117,29 @@ def _deformation(displacement: Displacement, result: RegistrationResult, seconds
 def _before(reference: Image, unregistered: Image, scheme: LabelScheme) -> Scores:
     """Dice and HD95 without the network, under names of their own."""
     ignore = scheme.training_ignore
-    fixed, moved = (scheme.encode(one.array[0]) for one in (reference, unregistered))
-    place = reference.geometry
-    found = score_labels(
+    fixed, moved = (scheme.encode(labels.array[0]) for labels in (reference, unregistered))
+    geometry = reference.geometry
+    scores = score_labels(
         np.where(moved == ignore, 0, moved),
         fixed,
         scheme.training_foreground,
-        place.spacing,
-        dimension=place.dimension,
+        geometry.spacing,
+        dimension=geometry.dimension,
         ignore=ignore,
         metrics=("dice", "hd95"),
     )
-    return {name: {"dice_before": row["dice"], "hd95_before": row["hd95"]} for name, row in found.items()}
+    return {name: {"dice_before": row["dice"], "hd95_before": row["hd95"]} for name, row in scores.items()}
 
 
 def _write_example(folder: Path, fixed: Image, moving: Image, linear: Affine, whole: Displacement) -> None:
-    """The first channel of a pair before and after, and the whole transform, for the report's picture."""
+    """The first channel of a pair before and after, and the whole transform, for the report's picture.
+
+    Args:
+        folder: to write to.
+        fixed, moving: the images.
+        linear: the map that lays the images' middles on each other.
+        whole: the transform.
+    """
     onto = fixed.geometry, fixed.shape
     first = moving.with_array(moving.array[:1])
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,15 +157,15 @@ def mean_dice(
     folded: list[float] = []
     scheme, channels = model.plan.labels, len(model.plan.channels)
     for fixed, moving in pairs:
-        one, other = (read_case(cases[case], channels) for case in (fixed, moving))
-        result = model.register(one, other)
+        target, source = (read_case(cases[case], channels) for case in (fixed, moving))
+        result = model.register(target, source)
         displacement, _ = _parts(result)
         folded.append(deformation(displacement.field, displacement.grid).nonpositive_percent)
         labels = [cases[case].label for case in (fixed, moving)]
         if labels[0] is None or labels[1] is None:
             continue
         reference, own = (read_labels(file) for file in labels if file is not None)
-        warped = warp_labels(own, as_displacement(result.transform, displacement.grid), one.geometry, one.shape)
+        warped = warp_labels(own, as_displacement(result.transform, displacement.grid), target.geometry, target.shape)
         rows = _before(reference, warped, scheme)
         dice += [row["dice_before"] for row in rows.values() if row["dice_before"] is not None]
     return (float(np.mean(dice)) if dice else None), (float(np.mean(folded)) if folded else 0.0)

@@ -56,7 +56,14 @@ class BSpline:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> BSpline:
-        """The free-form deformation that moves nothing."""
+        """The free-form deformation that moves nothing.
+
+        Args:
+            grid: the image's.
+            spacing: (D,) mm between control points.
+            dtype: of the coefficients.
+            device: where they lie.
+        """
         shape = (grid.dimension, *lattice(grid, spacing))
         return cls(grid, torch.zeros(shape, dtype=dtype, device=device), tuple(spacing))
 
@@ -66,7 +73,7 @@ class BSpline:
 
     @cached_property
     def displacement(self) -> Displacement:
-        """The displacements of the grid's voxels, one small matrix an axis; differentiable in the coefficients."""
+        """The displacements of the grid's voxels, one small matrix per axis; differentiable in the coefficients."""
         field = self.coefficients
         for axis, length in enumerate(self.grid.shape):
             index = torch.arange(length, dtype=field.dtype, device=field.device)
@@ -89,12 +96,12 @@ class BSpline:
         return self.displacement.inverse()
 
     def _support(self, index: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        """Lattice index of the control point at or before each place (..., 1), and the weights (..., 1, 4)."""
+        """Lattice index of the control point at or before each index (..., 1), and the weights (..., 1, 4)."""
         length = self.grid.shape[axis]
-        place = index.clamp(0, length - 1) * (self.grid.spacing[axis] / self.spacing[axis])
-        cells = self.coefficients.shape[axis + 1] - 3
-        base = place.detach().floor().clamp(max=cells - 1)  # the last place belongs to the last cell
-        return base.long() + 1, spline_weights(place - base)
+        position = index.clamp(0, length - 1) * (self.grid.spacing[axis] / self.spacing[axis])  # in control points
+        intervals = self.coefficients.shape[axis + 1] - 3
+        base = position.detach().floor().clamp(max=intervals - 1)  # the last voxel belongs to the last interval
+        return base.long() + 1, spline_weights(position - base)
 
 
 def lattice(grid: Grid, spacing: Sequence[float]) -> tuple[int, ...]:
@@ -112,5 +119,5 @@ def lattice(grid: Grid, spacing: Sequence[float]) -> tuple[int, ...]:
             expected=f"{grid.dimension} numbers above zero, in mm",
         )
     extents = ((n - 1) * step for n, step in zip(grid.shape, grid.spacing, strict=True))
-    cells = (max(1, math.ceil(extent / step - 1e-9)) for extent, step in zip(extents, spacing, strict=True))
-    return tuple(count + 3 for count in cells)
+    intervals = (max(1, math.ceil(extent / step - 1e-9)) for extent, step in zip(extents, spacing, strict=True))
+    return tuple(count + 3 for count in intervals)

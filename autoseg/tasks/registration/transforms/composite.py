@@ -69,7 +69,9 @@ def is_linear(transform: SpatialTransform) -> bool:
     return isinstance(compose(transform), Affine)
 
 
-def as_displacement(transform: SpatialTransform, grid: Grid, *, like: Float[Tensor, " ..."] | None = None) -> Displacement:
+def as_displacement(
+    transform: SpatialTransform, grid: Grid, *, like: Float[Tensor, " ..."] | None = None
+) -> Displacement:
     """Any transform as the displacements of a grid's voxels; differentiable.
 
     Args:

@@ -69,8 +69,8 @@ def exponential(
     steps_of_index = grid.steps_to_index(velocity.movedim(0, -1)) / 2**steps
     small = (2 * steps_of_index / lengths).flip(-1).movedim(-1, 0)
     for _ in range(steps):
-        where = home + small.movedim(0, -1)
-        small = small + functional.grid_sample(small[None], where[None], "bilinear", "border", align_corners=False)[0]
+        points = home + small.movedim(0, -1)
+        small = small + functional.grid_sample(small[None], points[None], "bilinear", "border", align_corners=False)[0]
     return (small.movedim(0, -1).flip(-1) * lengths / 2 @ matrix.T).movedim(-1, 0)
 
 
@@ -89,6 +89,7 @@ def invert_field(
 
     Args:
         field: u, (D, *S) in mm on `grid`.
+        grid: of u.
         onto: grid of v; `grid` by default.
         iterations: at most.
         tolerance: stops when no error is larger, mm; by default a thousandth of the finest spacing.

@@ -123,6 +123,6 @@ def _families(dimension: int) -> Iterator[list[Tensor]]:
 
 def _entries(size: int, values: dict[tuple[int, int], float]) -> Tensor:
     matrix = torch.zeros((size, size), dtype=torch.float64)
-    for place, value in values.items():
-        matrix[place] = value
+    for entry, value in values.items():
+        matrix[entry] = value
     return matrix

@@ -33,8 +33,8 @@ class Affine:
     def identity(cls, dimension: int, centre: Sequence[float] | None = None) -> Affine:
         """The map that moves nothing, around a centre (the world's origin by default)."""
         zero = torch.zeros(dimension, dtype=torch.float64)
-        place = zero if centre is None else torch.tensor(tuple(centre), dtype=torch.float64)
-        return cls(torch.eye(dimension, dtype=torch.float64), zero, place)
+        middle = zero if centre is None else torch.tensor(tuple(centre), dtype=torch.float64)
+        return cls(torch.eye(dimension, dtype=torch.float64), zero, middle)
 
     @property
     def dimension(self) -> int:

@@ -12,7 +12,8 @@ from torch import Tensor
 from autoseg.tasks.registration.learned.deformations import random_deformation
 from autoseg.tasks.registration.learned.fields import compose_flows, warp
 from autoseg.tasks.registration.learned.network import RegistrationNetwork, build
-from autoseg.tasks.registration.learned.objective import PairBatch, mismatch, objective
+from autoseg.tasks.registration.learned.objective import mismatch, objective
+from autoseg.tasks.registration.learned.pair_batch import PairBatch
 from autoseg.tasks.registration.learned.settings import LearnedPlan
 
 SHAPES = [(24, 24), (12, 16, 12)]

@@ -14,7 +14,8 @@ from autoseg import plugins
 from autoseg.errors import ConfigurationError
 from autoseg.tasks.registration.learned.deformations import random_deformation
 from autoseg.tasks.registration.learned.fields import Flow, flow_of, resize_flow, warp
-from autoseg.tasks.registration.learned.objective import PairBatch, mismatch, objective
+from autoseg.tasks.registration.learned.objective import mismatch, objective
+from autoseg.tasks.registration.learned.pair_batch import PairBatch
 from autoseg.tasks.registration.learned.settings import LearnedPlan
 from autoseg.tasks.registration.regularizers import bending_energy, diffusion
 

@@ -62,7 +62,7 @@ def test_voxels_of_the_flow_are_mm_along_each_images_own_axes(flipped: bool) -> 
     moving, _ = ball(1, turned, (14, 17, 18))
     result = model_of(learned(), Constant()).register(fixed, moving, instance_iterations=0)
     found = result.transform(middle(fixed)) - middle(moving)
-    nothing = model_of(learned()).place(fixed, moving).linear(middle(fixed)) - middle(moving)
+    nothing = model_of(learned()).on_grid(fixed, moving).linear(middle(fixed)) - middle(moving)
     assert (found - nothing).tolist() == pytest.approx(FLOW, abs=1e-4)
 
 
@@ -73,7 +73,7 @@ def test_a_given_linear_map_is_where_the_network_starts() -> None:
         torch.eye(3, dtype=torch.float64), torch.tensor([3.0, -4.0, 5.0], dtype=torch.float64), torch.zeros(3)
     )
     model = model_of(learned(), Constant())
-    on_grid = model.place(fixed, moving, shift)
+    on_grid = model.on_grid(fixed, moving, shift)
     assert torch.allclose(on_grid.batch.fixed, on_grid.batch.moving, atol=1e-5)
     points = torch.tensor([[4.0, 5.0, 6.0]], dtype=torch.float64)
     expected = points + torch.tensor([3.0, -4.0, 5.0]) + torch.tensor(FLOW)
@@ -89,7 +89,7 @@ def test_the_way_back_is_the_inverse_of_the_way_there() -> None:
             head.normal_(std=0.05, generator=torch.Generator().manual_seed(0))
     model = model_of(network, module)
     (fixed, _), (moving, _) = ball(0), ball(1)
-    there, back = (model.flow(model.place(*pair).batch) for pair in ((fixed, moving), (moving, fixed)))
+    there, back = (model.flow(model.on_grid(*pair).batch) for pair in ((fixed, moving), (moving, fixed)))
     assert there.backward is not None
     assert float(there.forward.abs().max()) > 0.1
     torch.testing.assert_close(there.backward, back.forward)
@@ -99,7 +99,7 @@ def test_planes() -> None:
     fixed, _ = ball(0, Geometry.plane((0.5, 2.0)), (1, 40, 9))
     moving, _ = ball(1, Geometry.plane(), (1, 17, 18))
     model = model_of(learned(2), Constant())
-    start = model.place(fixed, moving).linear(middle(fixed))
+    start = model.on_grid(fixed, moving).linear(middle(fixed))
     found = model.register(fixed, moving, instance_iterations=0).transform(middle(fixed))
     assert (found - start).tolist() == pytest.approx(FLOW[-2:], abs=1e-4)
 

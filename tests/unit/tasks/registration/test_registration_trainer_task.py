@@ -11,7 +11,7 @@ import torch
 from registration_runs import learned, plan_of
 
 from autoseg.errors import ConfigurationError
-from autoseg.tasks.registration.learned.pairs import PairBatch
+from autoseg.tasks.registration.learned.pair_batch import PairBatch
 from autoseg.tasks.registration.trainer import trainer as room
 from autoseg.tasks.registration.trainer.task import AGREEMENT, RegistrationTask, correlation, learned_plan
 from autoseg.tasks.registration.trainer.trainer import RegistrationTrainer, choose_weight, method

@@ -49,7 +49,7 @@ class Orientation:
         return np.flip(turned, tuple(lead + axis for axis, back in enumerate(self.reversed) if back))
 
     def turn_image(self, image: Image) -> Image:
-        """The image with its array turned, in the same place of the world."""
+        """The image with its array turned; its voxels stay where they are in the world."""
         geometry = image.geometry
         direction, spacing = np.asarray(geometry.direction), np.asarray(geometry.spacing)
         first = np.zeros(3)  # the old index of the new first voxel
@@ -59,13 +59,13 @@ class Orientation:
         signs = np.where(self.reversed, -1.0, 1.0)
         turned = direction[:, list(self.order)] * signs
         z, y, x = (tuple(float(value) for value in row) for row in turned)
-        place = Geometry(
+        turned_geometry = Geometry(
             spacing=tuple(float(spacing[axis]) for axis in self.order),  # type: ignore[arg-type]
             origin=tuple(float(value) for value in origin),  # type: ignore[arg-type]
             direction=(z, y, x),  # type: ignore[arg-type]
             dimension=geometry.dimension,
         )
-        return Image(self.turn(image.array), place)
+        return Image(self.turn(image.array), turned_geometry)
 
 
 @dataclass(frozen=True)
@@ -120,15 +120,15 @@ def continued(array: np.ndarray, start: Sequence[int], size: Sequence[int]) -> n
     Args:
         array: (..., *S).
         start: index of the first voxel; may lie outside.
-        size: voxels an axis.
+        size: voxels per axis.
 
     Returns:
         (..., *size), in memory of its own.
     """
     lead = array.ndim - len(size)
     for axis, (first, length) in enumerate(zip(start, size, strict=True), start=lead):
-        places = np.clip(np.arange(first, first + length), 0, array.shape[axis] - 1)
-        array = array.take(places, axis=axis)
+        index = np.clip(np.arange(first, first + length), 0, array.shape[axis] - 1)
+        array = array.take(index, axis=axis)
     return np.ascontiguousarray(array)
 
 
@@ -136,7 +136,7 @@ def covered(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> 
     """(*size) bool: which voxels of a box lie in an image of that shape."""
     mask = np.ones(tuple(size), dtype=bool)
     for axis, (length, first, n) in enumerate(zip(shape, start, size, strict=True)):
-        places = np.arange(first, first + n)
-        inside = (places >= 0) & (places < length)
+        index = np.arange(first, first + n)
+        inside = (index >= 0) & (index < length)
         mask &= inside.reshape(-1, *[1] * (len(shape) - axis - 1))
     return mask
