@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autoseg.tasks.registration.forces import LOCAL_NCC, Force, emphasised, force_of, slope
 from autoseg.tasks.registration.levels import Level, levels_of
-from autoseg.tasks.registration.optimize import FitHistory, OptimizationResult, Stopped, Watch
+from autoseg.tasks.registration.optimize import FitHistory, OptimizationResult, TransformFit, Watch
 from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.pyramid import resampled
 from autoseg.tasks.registration.similarities.protocol import Similarity
@@ -66,28 +66,6 @@ class Updates:
         return cls(STEP, FLUID, ELASTIC[dimension])
 
 
-@dataclass(frozen=True)
-class DeformableFit:
-    """A deformation and how it was found.
-
-    Attributes:
-        transform: from the fixed image's world to where the start takes points from; on the pair's fixed grid.
-        iterations: of all levels.
-        history: of the loss, level after level.
-        stopped: why the last level ended, or "diverged" if any did.
-    """
-
-    transform: Displacement
-    iterations: int
-    history: tuple[float, ...]
-    stopped: Stopped
-
-    @classmethod
-    def of(cls, transform: Displacement, history: FitHistory) -> DeformableFit:
-        """A deformation and the history of its fit."""
-        return cls(transform, len(history.losses), history.losses, history.stopped)
-
-
 def fit_composed(
     pair: ImagePair,
     start: Affine,
@@ -98,7 +76,7 @@ def fit_composed(
     iterations: int | None = None,
     initial: Displacement | None = None,
     updates: Updates | None = None,
-) -> DeformableFit:
+) -> TransformFit[Displacement]:
     """Fits p -> start(p + u(p)) by u <- smooth(d + u(. + d)), d being the smoothed downhill direction, scaled.
 
     An update that is smooth and shorter than half a voxel does not fold, nor does a composition of such updates: the
@@ -113,6 +91,10 @@ def fit_composed(
         iterations: at most at each level; `ITERATIONS` if None.
         initial: u to begin with, on any grid; zero if None.
         updates: how far and how smooth they are; those of images if None.
+
+    Returns:
+        The deformation u, from the fixed image's world to where the start takes points from; on the pair's fixed grid,
+        or a coarser one where that has more than `MANY` voxels.
 
     Source: the greedy algorithm of Joshi et al. 2004, NeuroImage 23, with the smoothing of update (fluid) and of the
     whole (elastic) of Yushkevich et al. 2016, Alzheimers Dement. 12(7), "greedy"; compositive updates and their
@@ -133,7 +115,7 @@ def fit_composed(
         fit = _fit_level(level, start, field, force_of(name, similarity, level), most, updates)
         field = fit.best[0]
         history = history.then(fit)
-    return DeformableFit.of(Displacement(grid, _in_mm(field, grid)), history)
+    return history.with_transform(Displacement(grid, _in_mm(field, grid)))
 
 
 def default_levels(grid: Grid) -> int:

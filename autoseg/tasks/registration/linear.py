@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from autoseg.errors import RegistrationError
 from autoseg.tasks.registration.levels import Level, level_count, levels_of
-from autoseg.tasks.registration.optimize import FitHistory, FitSettings, Stopped, learnt, minimise
+from autoseg.tasks.registration.optimize import FitHistory, FitSettings, TransformFit, learnt, minimise
 from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.similarities.protocol import Similarity
 from autoseg.tasks.registration.space import Grid
@@ -46,23 +46,6 @@ _LEAST_OVERLAP = 0.3  # of the overlap at the start: on less, any two images can
 _SETTLED = 2e-3
 
 
-@dataclass(frozen=True)
-class LinearFit:
-    """A linear map and how it was found.
-
-    Attributes:
-        transform: the whole map, start included; float64.
-        iterations: of all levels.
-        history: of the loss, level after level.
-        stopped: why the last level ended, or "diverged" if any did.
-    """
-
-    transform: Affine
-    iterations: int
-    history: tuple[float, ...]
-    stopped: Stopped
-
-
 def centred(pair: ImagePair, similarity: Similarity) -> Affine:
     """The shift that lays the images' centres on each other: those of the fields of view, or of the intensities.
 
@@ -90,7 +73,7 @@ def fit_linear(
     settings: FitSettings | None = None,
     simultaneous: bool = False,
     turns: int = 1,
-) -> LinearFit:
+) -> TransformFit[Affine]:
     """Fits p -> start(exp(c)(p)), with the coefficients c of a Lie algebra (`transforms.lie`), by Adam.
 
     Coarse to fine, each level from where the one before ended; or all levels in one objective, the mean of their
@@ -107,6 +90,9 @@ def fit_linear(
             of the level.
         simultaneous: whether all levels are fitted in one objective.
         turns: angles from which a plane is tried at a coarse level; the best is where the fit starts.
+
+    Returns:
+        The whole map, start included, in float64 on the CPU.
 
     Raises:
         RegistrationError: the images do not overlap at the start.
@@ -134,7 +120,7 @@ def fit_linear(
         )
         history = history.then(fit)
     with torch.no_grad():
-        return LinearFit(_on_cpu(whole()), len(history.losses), history.losses, history.stopped)
+        return history.with_transform(_on_cpu(whole()))
 
 
 def judged(level: Level, transform: Affine, similarity: Similarity) -> float:

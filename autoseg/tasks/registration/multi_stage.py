@@ -40,7 +40,6 @@ class _Proposal:
 
     linear: Affine
     deformation: Displacement | None = None
-    iterations: int = 0
     history: tuple[float, ...] = ()
     stopped: str = "converged"
 
@@ -87,7 +86,9 @@ def multi_stage(
             stopped = DROPPED
             warnings.append(f"The stage {stage} did not lower its similarity ({name}) and was dropped.")
         seconds = time.perf_counter() - started
-        reports.append(StageReport(stage, name, before, after, proposal.iterations, seconds, stopped, proposal.history))
+        reports.append(
+            StageReport(stage, name, before, after, len(proposal.history), seconds, stopped, proposal.history)
+        )
     return RegistrationResult(now.transform, METHOD, tuple(reports), tuple(warnings))
 
 
@@ -131,7 +132,7 @@ def _propose(
             simultaneous=options.simultaneous,
             turns=turns,
         )
-        return _Proposal(linear.transform, None, linear.iterations, linear.history, linear.stopped)
+        return _Proposal(linear.transform, None, linear.history, linear.stopped)
     if options.parameterisation == "diffeomorphic":
         fit = fit_composed(pair, start, name, similarity, levels=options.levels, iterations=options.iterations)
     else:
@@ -144,7 +145,7 @@ def _propose(
         )
     deformation = as_displacement(fit.transform, pair.whole_grid)
     deformation = Displacement(deformation.grid, deformation.field.cpu())
-    return _Proposal(start, deformation, fit.iterations, fit.history, fit.stopped)
+    return _Proposal(start, deformation, fit.history, fit.stopped)
 
 
 def _compare(

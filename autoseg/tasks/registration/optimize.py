@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from autoseg.errors import RegistrationError
 from autoseg.tasks.registration.similarities.protocol import Similarity
 
 Stopped = Literal["converged", "iterations", "diverged"]
+Transform = TypeVar("Transform")
 
 WINDOW = 10
 """Iterations between looks at the loss; only then is a number read back from the device."""
@@ -75,6 +76,30 @@ class FitHistory:
         """This history with the fit of one more level."""
         stopped: Stopped = "diverged" if "diverged" in (self.stopped, fit.stopped) else fit.stopped
         return FitHistory((*self.losses, *fit.history), stopped)
+
+    def with_transform(self, transform: Transform) -> TransformFit[Transform]:
+        """The transform that these fits led to, with their history."""
+        return TransformFit(transform, self.losses, self.stopped)
+
+
+@dataclass(frozen=True)
+class TransformFit(Generic[Transform]):
+    """A transform and how it was fitted.
+
+    Attributes:
+        transform: the result.
+        history: of the loss, level after level.
+        stopped: why the last level ended, or "diverged" if any did.
+    """
+
+    transform: Transform
+    history: tuple[float, ...]
+    stopped: Stopped
+
+    @property
+    def iterations(self) -> int:
+        """Of all levels."""
+        return len(self.history)
 
 
 def learnt(similarity: Similarity) -> list[Tensor]:

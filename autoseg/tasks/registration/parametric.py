@@ -9,9 +9,16 @@ import torch
 from torch import Tensor
 
 from autoseg import plugins
-from autoseg.tasks.registration.deformable import LEAST, MANY, DeformableFit, default_levels
+from autoseg.tasks.registration.deformable import LEAST, MANY, default_levels
 from autoseg.tasks.registration.levels import Level, levels_of
-from autoseg.tasks.registration.optimize import FitHistory, FitSettings, OptimizationResult, learnt, minimise
+from autoseg.tasks.registration.optimize import (
+    FitHistory,
+    FitSettings,
+    OptimizationResult,
+    TransformFit,
+    learnt,
+    minimise,
+)
 from autoseg.tasks.registration.pair import ImagePair
 from autoseg.tasks.registration.pyramid import resampled
 from autoseg.tasks.registration.regularizers import Regularizer
@@ -43,7 +50,7 @@ def fit_velocity(
     *,
     settings: FitSettings | None = None,
     regularizers: Mapping[str, float] | None = None,
-) -> DeformableFit:
+) -> TransformFit[Displacement]:
     """Fits p -> start(exp(v)(p)), v a stationary velocity field: similarity plus weighted regularisers of v.
 
     Args:
@@ -53,6 +60,9 @@ def fit_velocity(
         settings: where they leave it open, levels as of `deformable.fit_composed`, at most `ITERATIONS` at each, and a
             learning rate of `STEP` voxels of the level.
         regularizers: plug-in -> weight; `VELOCITY_WEIGHTS` if None.
+
+    Returns:
+        The deformation exp(v), on the grid of the finest level.
 
     Source: Ashburner 2007, NeuroImage 38(1), with Adam in place of Gauss-Newton.
     """
@@ -69,7 +79,7 @@ def fit_velocity(
 
         history = history.then(_minimise(loss, velocity, level, objective, settings))
     grid = levels[-1].fixed_grid
-    return DeformableFit.of(Displacement(grid, exponential(velocity.detach(), grid, _SQUARINGS)), history)
+    return history.with_transform(Displacement(grid, exponential(velocity.detach(), grid, _SQUARINGS)))
 
 
 def fit_spline(
@@ -79,7 +89,7 @@ def fit_spline(
     *,
     settings: FitSettings | None = None,
     regularizers: Mapping[str, float] | None = None,
-) -> DeformableFit:
+) -> TransformFit[Displacement]:
     """Fits p -> start(p + u(p)), u a cubic B-spline on one lattice, to images from coarse to fine.
 
     Nothing but the regulariser keeps the map from folding.
@@ -87,6 +97,9 @@ def fit_spline(
     Args:
         pair, start, similarity, settings: as of `fit_velocity`.
         regularizers: plug-in -> weight; `SPLINE_WEIGHTS` if None.
+
+    Returns:
+        The deformation p + u(p), on the pair's fixed grid.
 
     Source: Rueckert et al. 1999, IEEE TMI 18(8).
     """
@@ -103,7 +116,7 @@ def fit_spline(
             return objective(level, field, regularised=field)
 
         history = history.then(_minimise(loss, coefficients, level, objective, settings))
-    return DeformableFit.of(BSpline(grid, coefficients.detach(), spacing).displacement, history)
+    return history.with_transform(BSpline(grid, coefficients.detach(), spacing).displacement)
 
 
 @dataclass(frozen=True)

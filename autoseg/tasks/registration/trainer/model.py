@@ -12,13 +12,14 @@ from autoseg import plugins
 from autoseg.data.image import Image
 from autoseg.errors import ConfigurationError, RegistrationError
 from autoseg.plan.record import ConfigurationPlan, Plan
-from autoseg.tasks.registration.deformable import DeformableFit, Updates, fit_composed
+from autoseg.tasks.registration.deformable import Updates, fit_composed
 from autoseg.tasks.registration.learned.fields import Flow, warp
 from autoseg.tasks.registration.learned.network import RegistrationNetwork
 from autoseg.tasks.registration.learned.pair_batch import PairBatch
 from autoseg.tasks.registration.learned.recognition import probabilities
 from autoseg.tasks.registration.learned.settings import LearnedPlan
 from autoseg.tasks.registration.methods import RegistrationResult, StageReport
+from autoseg.tasks.registration.optimize import TransformFit
 from autoseg.tasks.registration.pair import ImagePair, scaled
 from autoseg.tasks.registration.space import Grid, inside, sample
 from autoseg.tasks.registration.trainer.network_grid import (
@@ -162,7 +163,7 @@ class RegistrationModel:
 
     def _refined(
         self, pair: PairOnGrid, flow: Flow, initial: Displacement, iterations: int
-    ) -> tuple[str, DeformableFit]:
+    ) -> tuple[str, TransformFit[Displacement]]:
         """The last level of the classical deformable stage, from where the network ended.
 
         Args:
@@ -249,7 +250,7 @@ class RegistrationModel:
         )
 
 
-def _refined_by_labels(flow: Flow, grid: Grid, initial: Displacement, iterations: int) -> DeformableFit:
+def _refined_by_labels(flow: Flow, grid: Grid, initial: Displacement, iterations: int) -> TransformFit[Displacement]:
     """Updates that lay the labels named in both images on each other, around them; the rest stays as it was.
 
     Args:

@@ -12,10 +12,11 @@ from autoseg import plugins
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import ConfigurationError
 from autoseg.tasks.registration import deformable
-from autoseg.tasks.registration.deformable import DeformableFit, fit_composed
+from autoseg.tasks.registration.deformable import fit_composed
 from autoseg.tasks.registration.forces import LOCAL_NCC, edges, emphasised, force_of, sharpened
 from autoseg.tasks.registration.levels import levels_of
 from autoseg.tasks.registration.methods import RegistrationOptions, register
+from autoseg.tasks.registration.optimize import TransformFit
 from autoseg.tasks.registration.pair import ImagePair, prepare
 from autoseg.tasks.registration.space import Grid
 from autoseg.tasks.registration.transforms import Affine, Displacement, as_displacement, jacobian_determinant
@@ -40,7 +41,7 @@ def still(pair: ImagePair) -> Affine:
     return Affine.identity(pair.dimension, pair.fixed_grid.centre)
 
 
-def fit(pair: ImagePair, name: str = LOCAL_NCC, **options: object) -> DeformableFit:
+def fit(pair: ImagePair, name: str = LOCAL_NCC, **options: object) -> TransformFit[Displacement]:
     return fit_composed(pair, still(pair), name, plugins.resolve("similarity", name)(), **options)  # type: ignore[arg-type]
 
 
