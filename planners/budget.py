@@ -40,7 +40,7 @@ Work = Callable[[ConfigurationPlan], int]
 
 
 @dataclass(frozen=True)
-class Choice:
+class BudgetChoice:
     """The candidate chosen for a configuration.
 
     Attributes:
@@ -96,7 +96,7 @@ def choose(
     measure: Callable[[ConfigurationPlan], float] | None,
     throughput: float,
     work: Work,
-) -> Choice:
+) -> BudgetChoice:
     """The largest reduction of a configuration that gets enough steps; the smallest where none does.
 
     Args:
@@ -129,7 +129,7 @@ def choose(
         first, best = (first, index) if seconds <= limits[index] else (index + 1, best)
     affordable = best if best < len(works) else first_affordable(first, best)
     index = len(works) - 1 if affordable is None else affordable
-    return Choice(candidates[index], timed.get(index, works[index] / throughput), measured=index in timed)
+    return BudgetChoice(candidates[index], timed.get(index, works[index] / throughput), measured=index in timed)
 
 
 def target_steps(seconds: float) -> int:
@@ -146,7 +146,7 @@ def _steps_needed(candidate: ConfigurationPlan, seconds: float) -> int:
     return target_steps(seconds) if small else max(BATCH_STEPS, target_steps(seconds))
 
 
-def _notes(name: str, full: ConfigurationPlan, choice: Choice, budget: float) -> list[str]:
+def _notes(name: str, full: ConfigurationPlan, choice: BudgetChoice, budget: float) -> list[str]:
     """What was reduced and why, in words; nothing where nothing was."""
     small = choice.configuration
     changes = []

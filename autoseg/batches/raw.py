@@ -13,7 +13,7 @@ from torch import Tensor
 from autoseg.batches.augment.batched_spatial import crop
 from autoseg.batches.augment.on_device import Boxes, Division, Packed, moved, stack_boxes
 from autoseg.batches.augment.spatial import SpatialParameters
-from autoseg.batches.augment.transform import Box, Sample, Shape
+from autoseg.batches.augment.transform import PatchBox, Sample, Shape
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int16, Int64
@@ -34,7 +34,7 @@ class Read:
     start: tuple[int, ...]
     sample: Sample
     parameters: Sequence[Any | None]
-    box: Box
+    box: PatchBox
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class RawBatch:
 def raw_batch(read: Sequence[Read], division: Division, patch_size: Shape, step: int) -> RawBatch:
     """Applies the workers' part of the policy to at least one sample, and gathers what the device needs."""
     patches: list[Sample] = []
-    boxes: list[tuple[Sample, SpatialParameters, Box]] = []
+    boxes: list[tuple[Sample, SpatialParameters, PatchBox]] = []
     order = np.empty(len(read), np.int64)
     for index, one in enumerate(read):
         if division.crops and one.parameters[0] is not None:

@@ -15,7 +15,7 @@ from autoseg.inference.choice import Choice
 from autoseg.inference.estimate import CaseEstimate, CaseEstimates, judgement
 from autoseg.log import counted
 from autoseg.plan.record import Plan
-from autoseg.plan.table import Row, describe
+from autoseg.plan.table import PlanRow, describe
 from autoseg.workspace import Run
 
 SCORES = {"dice": "Dice", "nsd": "NSD", "hd95": "HD95 [mm]", "assd": "ASSD [mm]"}
@@ -144,9 +144,9 @@ def show_plan(plan: Plan) -> None:
             typer.echo(f"{row.name}: the receptive field is smaller than the patch")
 
 
-def plan_rows(rows: Sequence[Row]) -> list[list[str]]:
+def plan_rows(rows: Sequence[PlanRow]) -> list[list[str]]:
     """The lines of the plan's table as text: a heading, then a value a configuration."""
-    lines: dict[str, Callable[[Row], str | None]] = {
+    lines: dict[str, Callable[[PlanRow], str | None]] = {
         "network": lambda row: row.network,
         "spacing [mm]": lambda row: _axes(row.spacing),
         "median image": lambda row: _axes(row.median_shape),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cc3d
 import numpy as np
 
-Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+CropBox = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 def nonzero_mask(array: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ def nonzero_mask(array: np.ndarray) -> np.ndarray:
     return mask
 
 
-def bounding_box(mask: np.ndarray) -> Box:
+def bounding_box(mask: np.ndarray) -> CropBox:
     """The smallest box ((z0, z1), (y0, y1), (x0, x1)) around the True voxels of a (Z, Y, X) mask, stops exclusive.
 
     An empty mask gives the whole image.
@@ -50,7 +50,7 @@ def bounding_box(mask: np.ndarray) -> Box:
     return (z0, z1), (y0, y1), (x0, x1)
 
 
-def as_slices(box: Box) -> tuple[slice, slice, slice]:
+def as_slices(box: CropBox) -> tuple[slice, slice, slice]:
     """The box as an index into a (Z, Y, X) array."""
     (z0, z1), (y0, y1), (x0, x1) = box
     return slice(z0, z1), slice(y0, y1), slice(x0, x1)

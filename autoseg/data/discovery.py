@@ -14,7 +14,7 @@ from autoseg.data.description import discovered_labels, parse_channels, parse_la
 from autoseg.data.files import ending_of, is_dicom_folder, stem_of
 from autoseg.data.labels import LabelScheme
 from autoseg.data.listing import (
-    Listing,
+    FileListing,
     group_channels,
     list_images,
     missing_channels,
@@ -185,7 +185,7 @@ def _described(
 
 
 def _from_folders(folder: Path, image_folder: Path, label_folder: Path | None, labelled: bool) -> Dataset:
-    images, masks = list_images(image_folder), Listing() if label_folder is None else list_images(label_folder)
+    images, masks = list_images(image_folder), FileListing() if label_folder is None else list_images(label_folder)
     labels = {stem_of(path): path for path in masks.images}
     suffixed = suffix_fits_labels(images.images, labels) if labels else suffix_repeats(images.images)
     others = [path for path in sorted(folder.iterdir()) if path not in (image_folder, label_folder)]
@@ -211,7 +211,7 @@ def _from_side_by_side(folder: Path, labelled: bool) -> Dataset | None:
             labels[match["case"]] = path
     if not images.keys() & labels.keys():
         return None
-    return _undescribed(folder, dict(sorted(images.items())), labels, Listing(), ignored, labelled)
+    return _undescribed(folder, dict(sorted(images.items())), labels, FileListing(), ignored, labelled)
 
 
 def _from_images_alone(folder: Path) -> Dataset | None:
@@ -223,14 +223,14 @@ def _from_images_alone(folder: Path) -> Dataset | None:
     if not images:
         return None
     groups = group_channels(images, suffixed=suffix_repeats(images))
-    return _undescribed(folder, groups, {}, Listing(), [*listing.ignored, *labels], labelled=False)
+    return _undescribed(folder, groups, {}, FileListing(), [*listing.ignored, *labels], labelled=False)
 
 
 def _undescribed(
     folder: Path,
     images: Mapping[str, tuple[Path, ...]],
     labels: Mapping[str, Path],
-    test: Listing,
+    test: FileListing,
     ignored: Iterable[Path],
     labelled: bool,
 ) -> Dataset:
@@ -279,7 +279,7 @@ class _Files:
 
     images: Mapping[str, tuple[Path, ...]]
     labels: Mapping[str, Path]
-    test: Listing
+    test: FileListing
     ignored: tuple[Path, ...]
 
 
@@ -342,9 +342,9 @@ def _first_folder(folder: Path, names: Iterable[str]) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_dir()), None)
 
 
-def _test_listing(folder: Path) -> Listing:
+def _test_listing(folder: Path) -> FileListing:
     found = (list_images(folder / name) for name in _TEST_FOLDERS)
-    return next((listing for listing in found if listing.images), Listing())
+    return next((listing for listing in found if listing.images), FileListing())
 
 
 def _listed_files(folder: Path, name: str) -> list[Path]:

@@ -15,14 +15,14 @@ _CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
 
 
 @dataclass(frozen=True)
-class Listing:
+class FileListing:
     """The images of one folder (files, or folders of DICOM slices), sorted by name, and what was passed over."""
 
     images: tuple[Path, ...] = ()
     ignored: tuple[Path, ...] = field(default=())
 
 
-def list_images(folder: Path) -> Listing:
+def list_images(folder: Path) -> FileListing:
     """The images directly in a folder; a folder that does not exist has none."""
     images, ignored = [], []
     sidecars: set[Path] = set()
@@ -35,7 +35,7 @@ def list_images(folder: Path) -> Listing:
                 sidecars.update(raster.sidecars(path))
         elif not _is_data_file(path):
             ignored.append(path)
-    return Listing(tuple(images), tuple(path for path in ignored if path not in sidecars))
+    return FileListing(tuple(images), tuple(path for path in ignored if path not in sidecars))
 
 
 def is_junk(path: Path) -> bool:

@@ -82,7 +82,7 @@ def _make(
     targets = {case: folder.validation / f"{case}{plan.file_ending}" for case in sources}
     for stale in set(folder.validation.glob(f"*{plan.file_ending}")) - set(targets.values()):
         stale.unlink()
-    jobs = [_Job(case, paths, targets[case], plan.labels) for case, paths in sources.items()]
+    jobs = [_EnsembleJob(case, paths, targets[case], plan.labels) for case, paths in sources.items()]
     results = unordered(_average, jobs, f"ensemble {name}", workers=workers, patience=_PATIENCE)
     expected = dict(results)
     write_json(folder.expected_dice, {case: expected[case] for case in sources})
@@ -90,7 +90,7 @@ def _make(
 
 
 @dataclass(frozen=True)
-class _Job:
+class _EnsembleJob:
     """One case, with everything a process needs."""
 
     case: str
@@ -99,7 +99,7 @@ class _Job:
     scheme: LabelScheme
 
 
-def _average(job: _Job) -> tuple[str, dict[str, float | None]]:
+def _average(job: _EnsembleJob) -> tuple[str, dict[str, float | None]]:
     """Writes the labels of the mean probabilities of a case, slab by slab; gives its expected Dice."""
     files = [SavedProbabilities.open(path) for path in job.sources]
     first = files[0]

@@ -30,7 +30,7 @@ PATIENCE = 0.5
 _ABSENT = ""
 """Row of a label that a case has in neither file, where the labels are not known before."""
 
-Pair = tuple[Path, Path]
+FilePair = tuple[Path, Path]
 """A prediction's file and its reference's."""
 
 
@@ -78,7 +78,7 @@ def evaluate(
 
 
 def evaluate_files(
-    pairs: Mapping[str, Pair],
+    pairs: Mapping[str, FilePair],
     labels: LabelScheme | None,
     *,
     metrics: Iterable[str] | None = None,
@@ -101,7 +101,7 @@ def evaluate_files(
 
 
 def _scored(
-    pairs: Mapping[str, Pair],
+    pairs: Mapping[str, FilePair],
     labels: LabelScheme | None,
     metrics: Iterable[str],
     tolerance_mm: float,
@@ -109,7 +109,7 @@ def _scored(
 ) -> tuple[dict[str, ScoreRows], dict[str, str]]:
     """Scores of the cases that can be compared, and the messages of the others; one at least can be."""
     names = tuple(metrics)
-    jobs = {case: _Job(*pair, labels, names, tolerance_mm) for case, pair in pairs.items()}
+    jobs = {case: _PairJob(*pair, labels, names, tolerance_mm) for case, pair in pairs.items()}
     scores: dict[str, ScoreRows] = {}
     errors: dict[str, AutosegError] = {}
     count = usable_cores() if workers is None else workers
@@ -127,7 +127,7 @@ def _scored(
 
 
 @dataclass(frozen=True)
-class _Job:
+class _PairJob:
     """One comparison, with everything a process needs."""
 
     prediction: Path
@@ -137,7 +137,7 @@ class _Job:
     tolerance_mm: float
 
 
-def _score(item: tuple[str, _Job]) -> tuple[str, ScoreRows | AutosegError]:
+def _score(item: tuple[str, _PairJob]) -> tuple[str, ScoreRows | AutosegError]:
     case, job = item
     try:
         prediction, reference = read_labels(job.prediction), read_labels(job.reference)

@@ -30,14 +30,14 @@ def decide_postprocessing(
         ImageError: a file cannot be read, or the two of a case have different shapes.
         ConfigurationError: a file holds a value that the scheme does not know.
     """
-    jobs = [_Job(case, *pair, labels) for case, pair in pairs.items()]
+    jobs = [_PostprocessingJob(case, *pair, labels) for case, pair in pairs.items()]
     count = usable_cores() if workers is None else workers
     graphs = dict(unordered(_graph, jobs, "post-processing", workers=count, patience=_PATIENCE))
     return choose_from_graphs([graphs[case] for case in sorted(graphs)], labels.training_foreground)
 
 
 @dataclass(frozen=True)
-class _Job:
+class _PostprocessingJob:
     """One case, with everything a process needs."""
 
     case: str
@@ -46,6 +46,6 @@ class _Job:
     labels: LabelScheme
 
 
-def _graph(job: _Job) -> tuple[str, ComponentGraph]:
+def _graph(job: _PostprocessingJob) -> tuple[str, ComponentGraph]:
     prediction, reference = (job.labels.encode(read_labels(path).array[0]) for path in (job.prediction, job.reference))
     return job.case, component_graph(prediction, reference, job.labels.training_ignore)

@@ -12,7 +12,7 @@ from autoseg.data.crop import as_slices, bounding_box, nonzero_mask
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import Geometry, Image
 from autoseg.data.labels import LabelScheme
-from autoseg.fingerprint.pooling import Sample, draw, exact_statistics
+from autoseg.fingerprint.pooling import IntensitySample, draw, exact_statistics
 from autoseg.fingerprint.record import CaseFingerprint
 
 
@@ -29,7 +29,7 @@ class Measurement:
     """
 
     fingerprint: CaseFingerprint
-    samples: tuple[Sample, ...]
+    samples: tuple[IntensitySample, ...]
     ranges: tuple[tuple[float, float], ...]
     whole_numbers: tuple[bool, ...]
     at_border: bool

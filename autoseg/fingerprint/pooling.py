@@ -23,17 +23,17 @@ _MOST_OF_CASE = 1 << 20  # the same for one case, so that a worker sends little
 
 
 @dataclass(frozen=True)
-class Sample:
+class IntensitySample:
     """A weighted sample: `values` float32, ascending and distinct, `counts` int64, how often each was drawn."""
 
     values: np.ndarray
     counts: np.ndarray
 
 
-EMPTY = Sample(np.empty(0, np.float32), np.empty(0, np.int64))
+EMPTY = IntensitySample(np.empty(0, np.float32), np.empty(0, np.int64))
 
 
-def draw(channels: Iterable[np.ndarray], size: int) -> tuple[Sample, ...]:
+def draw(channels: Iterable[np.ndarray], size: int) -> tuple[IntensitySample, ...]:
     """Draws `size` voxels with replacement from each channel of one case, as nnU-Net v2 does.
 
     The generator is seeded anew for every case and runs on from channel to channel.
@@ -53,9 +53,9 @@ class Pool:
     """Adds up the samples of all cases, channel by channel, in bounded memory."""
 
     def __init__(self, channels: int) -> None:
-        self._samples: list[list[Sample]] = [[] for _ in range(channels)]
+        self._samples: list[list[IntensitySample]] = [[] for _ in range(channels)]
 
-    def add(self, samples: Iterable[Sample]) -> None:
+    def add(self, samples: Iterable[IntensitySample]) -> None:
         """Takes in one case: a sample a channel."""
         for held, sample in zip(self._samples, samples, strict=True):
             held.append(sample)
@@ -72,7 +72,7 @@ class Pool:
         return tuple(statistics(_merge(held)) for held in self._samples)
 
 
-def statistics(sample: Sample) -> IntensityStatistics:
+def statistics(sample: IntensitySample) -> IntensityStatistics:
     """Mean, deviation, range and percentiles (linear between order statistics, as `numpy.percentile`).
 
     An empty sample gives NaN throughout.
@@ -100,24 +100,24 @@ def exact_statistics(values: np.ndarray) -> IntensityStatistics | None:
     return statistics(_distinct(values.astype(np.float32, copy=False), np.ones(len(values), np.int64)))
 
 
-def _merge(samples: Iterable[Sample]) -> Sample:
+def _merge(samples: Iterable[IntensitySample]) -> IntensitySample:
     samples = [EMPTY, *samples]
     values = np.concatenate([sample.values for sample in samples])
     counts = np.concatenate([sample.counts for sample in samples])
     return _coarsen(_distinct(values, counts), _MOST_VALUES)
 
 
-def _distinct(values: np.ndarray, counts: np.ndarray) -> Sample:
+def _distinct(values: np.ndarray, counts: np.ndarray) -> IntensitySample:
     """Sorts, drops what was never drawn and adds up the counts of equal values."""
     drawn = counts > 0
     values, counts = values[drawn], counts[drawn]
     order = np.argsort(values)
     values, counts = values[order], counts[order]
     first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))[: len(values)]
-    return Sample(values[first], np.add.reduceat(counts, first) if len(first) else EMPTY.counts)
+    return IntensitySample(values[first], np.add.reduceat(counts, first) if len(first) else EMPTY.counts)
 
 
-def _coarsen(sample: Sample, most: int) -> Sample:
+def _coarsen(sample: IntensitySample, most: int) -> IntensitySample:
     """At most about `most` groups of equal total count, each at its median value; the extremes stay.
 
     A sample with fewer distinct values is unchanged.
@@ -129,10 +129,10 @@ def _coarsen(sample: Sample, most: int) -> Sample:
     group[0], group[-1] = -1, most  # the least and the greatest value remain groups of their own
     first = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
     last = np.append(first[1:], len(group))
-    return Sample(sample.values[(first + last - 1) // 2], np.add.reduceat(sample.counts, first))
+    return IntensitySample(sample.values[(first + last - 1) // 2], np.add.reduceat(sample.counts, first))
 
 
-def _percentiles(sample: Sample, percentiles: tuple[float, ...]) -> list[float]:
+def _percentiles(sample: IntensitySample, percentiles: tuple[float, ...]) -> list[float]:
     ranks = np.cumsum(sample.counts)
     place = (ranks[-1] - 1) * np.asarray(percentiles) / 100
     below = np.floor(place)

@@ -9,17 +9,17 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Bool, Integer, Shaped
 
-Box = tuple[slice, ...]
+BoundingBox = tuple[slice, ...]
 
 _BITS = 64  # of the widest machine word: labels whose places are gathered in one look
 
 
-def joint_box(prediction: Shaped[np.ndarray, "*space"], reference: Shaped[np.ndarray, "*space"]) -> Box | None:
+def joint_box(prediction: Shaped[np.ndarray, "*space"], reference: Shaped[np.ndarray, "*space"]) -> BoundingBox | None:
     """The smallest box that holds the non-zero voxels of both arrays, of one shape; None if there are none."""
     return mask_box((prediction != 0) | (reference != 0))
 
 
-def mask_box(mask: Bool[np.ndarray, "_ ..."]) -> Box | None:
+def mask_box(mask: Bool[np.ndarray, "_ ..."]) -> BoundingBox | None:
     """The smallest box that holds the True voxels of a mask with one or more axes; None if there are none."""
     places = np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1)) if mask.size else np.zeros(0)
     if not len(places):
@@ -55,7 +55,7 @@ class Extents:
         for group in self._groups:
             group.add(prediction, reference, start)
 
-    def boxes(self) -> dict[int, Box]:
+    def boxes(self) -> dict[int, BoundingBox]:
         """Label -> box of all its voxels so far; labels that were not seen are left out."""
         return {label: box for group in self._groups for label, box in group.boxes().items()}
 
@@ -77,7 +77,7 @@ class _Group:
         self._rows[start : start + len(sets)] = np.bitwise_or.reduce(sets.reshape(len(sets), -1), axis=1)
         self._plane |= np.bitwise_or.reduce(sets, axis=0)
 
-    def boxes(self) -> dict[int, Box]:
+    def boxes(self) -> dict[int, BoundingBox]:
         axes = range(self._plane.ndim)
         others = [tuple(other for other in axes if other != axis) for axis in axes]
         lines = [self._rows, *(np.bitwise_or.reduce(self._plane, axis=other) for other in others)]

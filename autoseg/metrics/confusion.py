@@ -10,7 +10,7 @@ import numpy as np
 
 from autoseg.data.labels import OUTSIDE
 from autoseg.errors import ImageError
-from autoseg.metrics.bounding_boxes import Box, Extents, joint_box
+from autoseg.metrics.bounding_boxes import BoundingBox, Extents, joint_box
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int64, Integer
@@ -81,7 +81,7 @@ class Confusion:
     """
 
     matrix: Int64[np.ndarray, "value value"]
-    boxes: dict[int, Box]
+    boxes: dict[int, BoundingBox]
 
 
 def confusion(
@@ -139,6 +139,6 @@ def _non_negative(labels: np.ndarray, name: str) -> np.ndarray:
     return np.maximum(labels, 0) if lowest < 0 else labels
 
 
-def _moved(box: Box, outer: Box) -> Box:
+def _moved(box: BoundingBox, outer: BoundingBox) -> BoundingBox:
     """A box inside another one, as a box of the image."""
     return tuple(slice(o.start + b.start, o.start + b.stop) for b, o in zip(box, outer, strict=True))

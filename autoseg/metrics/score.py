@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoseg.errors import ImageError
-from autoseg.metrics.bounding_boxes import Box
+from autoseg.metrics.bounding_boxes import BoundingBox
 from autoseg.metrics.confusion import comparable, confusion, count
 from autoseg.metrics.shape import centroid_shift, hole_voxels
 from autoseg.metrics.surface import TOLERANCE_MM
-from autoseg.metrics.table import Pair, select
+from autoseg.metrics.table import LabelPair, select
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Integer
@@ -78,7 +78,7 @@ def score_labels(
         counts = count(confused, values)
         labels = prediction[box], reference[box]
         masks = _mask(labels[0], values), _mask(labels[1], values)
-        pair = Pair(counts, *masks, spacing, tolerance_mm)
+        pair = LabelPair(counts, *masks, spacing, tolerance_mm)
         scores[name] = {
             **{metric.name: metric.compute(pair) for metric in chosen},
             **{key: getattr(counts, key) for key in COUNTS},
@@ -100,7 +100,7 @@ def _shape(
     return *holes, hypot(*shift), *(None,) * (3 - len(shift)), *shift
 
 
-def _union(boxes: Iterable[Box]) -> Box:
+def _union(boxes: Iterable[BoundingBox]) -> BoundingBox:
     """The smallest box that holds all; no boxes give an empty one."""
     sides = zip(*boxes, strict=True)
     joined = tuple(slice(min(s.start for s in side), max(s.stop for s in side)) for side in sides)

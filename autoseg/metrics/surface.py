@@ -18,7 +18,7 @@ import edt
 import numpy as np
 
 from autoseg.errors import ImageError
-from autoseg.metrics.bounding_boxes import Box, joint_box, mask_box
+from autoseg.metrics.bounding_boxes import BoundingBox, joint_box, mask_box
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32
@@ -142,7 +142,7 @@ def _distances_at(places: np.ndarray, surface: np.ndarray, spacing: Sequence[flo
     return np.sqrt(squared)
 
 
-def _far_points(prediction: np.ndarray, reference: np.ndarray, core: Box) -> np.ndarray | None:
+def _far_points(prediction: np.ndarray, reference: np.ndarray, core: BoundingBox) -> np.ndarray | None:
     """Places (n, axes) of the prediction's border voxels outside the reference's box, where they are few.
 
     Small false islands far away would make the box that is transformed many times larger, in time and memory. None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pair:
+class LabelPair:
     """One label of one case, prediction beside reference: what a metric may look at.
 
     Attributes:
@@ -65,7 +65,7 @@ class Metric:
     range: tuple[float, float]
     definition: str
     source: str
-    compute: Callable[[Pair], float | None]
+    compute: Callable[[LabelPair], float | None]
 
 
 def select(names: Iterable[str] | None = None) -> tuple[Metric, ...]:
@@ -87,13 +87,13 @@ def _ratio(name: str, title: str, compute: Callable[[Counts], float | None], def
 def _distance(
     name: str, title: str, compute: Callable[[SurfaceDistances], float], definition: str, source: str
 ) -> Metric:
-    def value(pair: Pair) -> float | None:
+    def value(pair: LabelPair) -> float | None:
         return None if pair.distances is None else compute(pair.distances)
 
     return Metric(name, title, "mm", "lower", (0.0, float("inf")), definition, source, value)
 
 
-def _nsd(pair: Pair) -> float | None:
+def _nsd(pair: LabelPair) -> float | None:
     if pair.distances is None:
         # Infinitely far apart is a value here, unlike for distances: nothing of the one surface is near the other.
         return 0.0 if pair.counts.n_pred or pair.counts.n_ref else None

@@ -54,7 +54,7 @@ class Moved:
     why: str = ""
 
 
-class Row(NamedTuple):
+class TransferRow(NamedTuple):
     """One line of the table of a transfer: tensors of a part of the network by what became of them, and why."""
 
     group: str
@@ -90,13 +90,13 @@ class Transfer:
         """Names in the weights that the network has no place for."""
         return self._named("unused")
 
-    def table(self) -> list[Row]:
+    def table(self) -> list[TransferRow]:
         """A row for each part of the network in its order, then for the parts that only the weights have."""
         groups: dict[tuple[str, bool], list[Moved]] = defaultdict(list)
         for tensor in self.tensors:
             groups[tensor.group, tensor.fate == "unused"].append(tensor)
         return [
-            Row(
+            TransferRow(
                 group=group + (" of the weights" if unused else ""),
                 loaded=sum(tensor.fate == "loaded" for tensor in tensors),
                 adapted=sum(tensor.fate == "adapted" for tensor in tensors),

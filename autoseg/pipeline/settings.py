@@ -31,7 +31,7 @@ class Settings(Record):
     splits: SplitRule = SplitRule()
 
 
-class Setting(NamedTuple):
+class SettingLine(NamedTuple):
     """One line of the settings' help: its key, the values it takes, its default, and what it means."""
 
     key: str
@@ -83,7 +83,7 @@ def read_settings(
     return settings
 
 
-def describe_settings() -> list[Setting]:
+def describe_settings() -> list[SettingLine]:
     """Every key that a file or an assignment may set, in the order of the records."""
     return [*_describe(TrainingConfig, "training."), *_describe(SplitRule, "splits.")]
 
@@ -169,15 +169,15 @@ def _two_lengths(values: Mapping[str, Any]) -> list[AutosegError]:
     ]
 
 
-def _describe(record: type[Record], prefix: str) -> list[Setting]:
+def _describe(record: type[Record], prefix: str) -> list[SettingLine]:
     meanings = _meanings(record)
-    lines: list[Setting] = []
+    lines: list[SettingLine] = []
     for name, field in record.model_fields.items():
         key = prefix + name
         inner = next((part for part in _alternatives(field.annotation) if _is_record(part)), None)
         values = _values(key, field) if inner is None else _values(f"{key}.name", inner.model_fields["name"])
         default = getattr(field.default, "name", field.default)
-        lines.append(Setting(key, values, _show(default), meanings.get(name, "")))
+        lines.append(SettingLine(key, values, _show(default), meanings.get(name, "")))
         if inner is not None:
             lines += _describe(inner, key + ".")
     return lines

@@ -131,7 +131,7 @@ def _check(planned: PlannedRun, job: FoldJob, request: TrainingRequest) -> None:
 
 
 @dataclass(frozen=True)
-class _Begun:
+class _BegunTraining:
     """What an unfinished training began with, so that it ends as it began, and the seconds it has had."""
 
     runtime: Runtime
@@ -139,7 +139,7 @@ class _Begun:
     seconds: float
 
 
-def _begun(folder: Fold) -> _Begun | None:
+def _begun(folder: Fold) -> _BegunTraining | None:
     if not fold_state(folder).resumable:
         return None
     state = load_checkpoint(folder.last)
@@ -151,10 +151,10 @@ def _begun(folder: Fold) -> _Begun | None:
             where=folder.last,
             remedy=f"remove {folder.root} to train the fold anew",
         ) from error
-    return _Begun(runtime, config, state["seconds"])
+    return _BegunTraining(runtime, config, state["seconds"])
 
 
-def _method(chosen: TrainingConfig, begun: _Begun | None, budget: float | None, device: str) -> TrainingConfig:
+def _method(chosen: TrainingConfig, begun: _BegunTraining | None, budget: float | None, device: str) -> TrainingConfig:
     """How to train: as asked, or as it began; with the length, as far as it is known without measuring."""
     if begun is not None:
         changed = [
@@ -171,7 +171,7 @@ def _method(chosen: TrainingConfig, begun: _Begun | None, budget: float | None, 
     return method.with_(steps=steps, seconds=seconds, stop_after=chosen.stop_after)
 
 
-def _with_length(context: FoldContext, job: FoldJob, started: float, begun: _Begun | None) -> FoldContext:
+def _with_length(context: FoldContext, job: FoldJob, started: float, begun: _BegunTraining | None) -> FoldContext:
     """The context with the fastest runtime, the seconds that the budget leaves, and a method that suits both."""
     expected_steps = float(context.config.steps or 0)
     if context.config.steps is None:
@@ -182,7 +182,9 @@ def _with_length(context: FoldContext, job: FoldJob, started: float, begun: _Beg
     return replace(context, config=method)
 
 
-def _fit_to_time(context: FoldContext, job: FoldJob, started: float, begun: _Begun | None) -> tuple[FoldContext, float]:
+def _fit_to_time(
+    context: FoldContext, job: FoldJob, started: float, begun: _BegunTraining | None
+) -> tuple[FoldContext, float]:
     """The fastest runtime for the network, found by timing it, and with a budget what it leaves for training.
 
     Returns:

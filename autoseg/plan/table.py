@@ -11,7 +11,7 @@ from autoseg.plan.record import SEGMENTATION, Plan
 
 
 @dataclass(frozen=True)
-class Row:
+class PlanRow:
     """One configuration of a plan. Axes in plan order. What the network does not tell of itself is None.
 
     Attributes:
@@ -52,7 +52,7 @@ class Row:
         return all(field >= edge for field, edge in zip(self.receptive_field, self.patch_size, strict=True))
 
 
-def describe(plan: Plan, *, mixed_precision: bool = True) -> tuple[Row, ...]:
+def describe(plan: Plan, *, mixed_precision: bool = True) -> tuple[PlanRow, ...]:
     """A row per configuration, in the plan's order; empty for a plan without configurations.
 
     Args:
@@ -67,7 +67,7 @@ def describe(plan: Plan, *, mixed_precision: bool = True) -> tuple[Row, ...]:
         staged = not segments or topology_of(configuration.network) is not None
         channels = input_channels(configuration, len(plan.channels), plan.labels)
         rows.append(
-            Row(
+            PlanRow(
                 name=name,
                 network=configuration.network,
                 segments=segments,

@@ -24,7 +24,7 @@ from autoseg.plan.record import STORED, ConfigurationPlan, Plan
 from autoseg.plugins import resolve
 from autoseg.preprocessing.class_locations import class_places
 from autoseg.preprocessing.normalize import Normalization
-from autoseg.preprocessing.record import Box, CaseProperties, PreparedCase
+from autoseg.preprocessing.record import CaseProperties, CropBox, PreparedCase
 from autoseg.preprocessing.resample import resampled_shape, resize
 from autoseg.preprocessing.resample_labels import resize_labels
 from autoseg.preprocessing.store import (
@@ -49,7 +49,7 @@ class MeasuredCase(Protocol):
     def id(self) -> str: ...
 
     @property
-    def crop_box(self) -> Box: ...
+    def crop_box(self) -> CropBox: ...
 
 
 class Measured(Protocol):
@@ -65,7 +65,7 @@ def preprocess_case(
     plan: Plan,
     configuration: ConfigurationPlan,
     *,
-    crop_box: Box | None = None,
+    crop_box: CropBox | None = None,
 ) -> PreparedCase:
     """Brings a case to plan space in nnU-Net v2's order: transpose, crop, normalise, resample.
 
@@ -141,7 +141,7 @@ def preprocess_dataset(
         raise unknown_name("configuration", configuration_name, plan.configurations, where="plan")
     claim(folder, StoreInfo(digest=_digest(plan, configuration_name)))
     boxes = {case.id: case.crop_box for case in fingerprint.cases} if fingerprint else {}
-    jobs = [_Job(case, boxes.get(case.id), _source(case)) for case in dataset.training]
+    jobs = [_PreparationJob(case, boxes.get(case.id), _source(case)) for case in dataset.training]
     wanted = {job.case.id: job.source for job in jobs}
     kept = set()
     for case in finished_cases(folder):
@@ -159,13 +159,13 @@ def preprocess_dataset(
 
 
 @dataclass(frozen=True)
-class _Job:
+class _PreparationJob:
     case: Case
-    crop_box: Box | None
+    crop_box: CropBox | None
     source: str
 
 
-def _preprocess_into(job: _Job, plan: Plan, configuration_name: str, folder: Path) -> None:
+def _preprocess_into(job: _PreparationJob, plan: Plan, configuration_name: str, folder: Path) -> None:
     """Reads, preprocesses and stores one case."""
     configuration = plan.configurations[configuration_name]
     try:

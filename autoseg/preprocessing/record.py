@@ -11,7 +11,7 @@ from autoseg.records import Record
 
 Shape = tuple[int, int, int]
 Vector = tuple[float, float, float]
-Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+CropBox = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 """(start, stop) an axis."""
 
 
@@ -32,7 +32,7 @@ class CaseProperties(Record):
     geometry: Geometry
     transpose: Shape
     shape_before_crop: Shape
-    crop_box: Box
+    crop_box: CropBox
     shape: Shape
     spacing: Vector
 

@@ -30,7 +30,7 @@ from autoseg.workspace import Run
 
 
 @dataclass(frozen=True)
-class Curves:
+class FoldCurves:
     """Learning curves of one fold, with where its training stands."""
 
     configuration: str
@@ -106,7 +106,7 @@ def render(records: RunRecords) -> str:
     )
 
 
-def _curves(records: RunRecords) -> tuple[Curves, ...]:
+def _curves(records: RunRecords) -> tuple[FoldCurves, ...]:
     found = []
     for configuration, folds in records.folds.items():
         for fold, content in folds.items():
@@ -115,7 +115,7 @@ def _curves(records: RunRecords) -> tuple[Curves, ...]:
                 what = f"Learning curves of {configuration}, fold {fold}"
                 picture = inline_svg(learning_curves(content.metrics), f"curves-{configuration}-{fold}", what)
                 time = duration(last.get("seconds") or 0)
-                found.append(Curves(configuration, fold, last["step"], last.get("steps"), time, picture))
+                found.append(FoldCurves(configuration, fold, last["step"], last.get("steps"), time, picture))
     return tuple(sorted(found, key=lambda one: one.configuration not in records.chosen))
 
 

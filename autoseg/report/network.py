@@ -18,7 +18,7 @@ _TOP, _SIDE = 44, 6
 
 
 @dataclass(frozen=True)
-class Box:
+class StageBox:
     """One stage of one arm; `x`, `y` is its upper left corner, in the drawing's units.
 
     Attributes:
@@ -54,8 +54,8 @@ class Drawing:
 
     width: float
     height: float
-    encoder: tuple[Box, ...]
-    decoder: tuple[Box, ...]
+    encoder: tuple[StageBox, ...]
+    decoder: tuple[StageBox, ...]
     down: tuple[Arrow, ...]
     up: tuple[Arrow, ...]
     input: str
@@ -87,10 +87,10 @@ def draw(plan: ConfigurationPlan, channels: int, outputs: int) -> Drawing:
     width = 2 * _SIDE + BOX_WIDTH + 2 * _SLANT * max(stages - 1, 1)
     of_encoder = "conv" if _blocks_are_convolutions(plan) else "block"
 
-    def box(depth: int, blocks: int, decoder: bool) -> Box:
+    def box(depth: int, blocks: int, decoder: bool) -> StageBox:
         offset = _SIDE + _SLANT * depth
         count = f"{blocks} {'conv' if decoder else of_encoder}{'s' if blocks > 1 else ''}"
-        return Box(
+        return StageBox(
             x=width - offset - BOX_WIDTH if decoder else offset,
             y=_TOP + _ROW * depth,
             depth=depth,

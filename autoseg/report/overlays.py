@@ -22,7 +22,7 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ImageError, WorkspaceError
 from autoseg.plan.record import Plan
 from autoseg.report.gather import CaseScores, RunRecords
-from autoseg.report.slices import View, field_of_view, telling_slice, turn
+from autoseg.report.slices import SliceView, field_of_view, telling_slice, turn
 
 REFERENCE, PREDICTION = "#4cc3ff", "#ff9d2e"
 """Contours, bright enough for dark and light images; blue and orange are told apart by colour-blind eyes."""
@@ -132,7 +132,7 @@ def _prediction(records: RunRecords, dataset: Dataset, model: tuple[str, ...], s
     raise WorkspaceError("its prediction is gone", where=folder, expected=f"{scores.id}{next(iter(endings))}")
 
 
-def _view(case: Case, label: Path, prediction: Path, channels: int) -> View:
+def _view(case: Case, label: Path, prediction: Path, channels: int) -> SliceView:
     image = read_case(case, channels)
     reference, predicted = read_labels(label), read_labels(prediction)
     for other in (reference, predicted):
@@ -142,7 +142,7 @@ def _view(case: Case, label: Path, prediction: Path, channels: int) -> View:
 
 
 def _panel(
-    view: View,
+    view: SliceView,
     axis: int,
     dataset: Dataset,
     ignored: np.ndarray | None,

@@ -22,7 +22,7 @@ _FEW_LABELS = 6
 
 
 @dataclass(frozen=True)
-class Statistics:
+class ScoreStatistics:
     """One metric of one class over the cases: `defined` of them have a value, `undefined` have none.
 
     The numbers are None where no case has a value. `std` is the sample standard deviation (n - 1), None below
@@ -70,7 +70,7 @@ class ModelResults:
     labels: tuple[str, ...]
     metrics: tuple[Metric, ...]
     case_metrics: tuple[Metric, ...]
-    cells: dict[str, dict[str, Statistics]]
+    cells: dict[str, dict[str, ScoreStatistics]]
     folds: tuple[FoldResults, ...]
     cases: tuple[CaseScores, ...]
 
@@ -101,14 +101,14 @@ def results(records: RunRecords) -> Results | None:
     return Results(found, labels, _choice(records, found), tuple(plot for plot in plots if plot is not None))
 
 
-def statistics(cases: Sequence[CaseScores], label: str, key: str) -> Statistics:
+def statistics(cases: Sequence[CaseScores], label: str, key: str) -> ScoreStatistics:
     """Statistics of one metric of one class; a case that does not list the class is not counted at all."""
     values = [case.scores[label].get(key) for case in cases if label in case.scores]
     known = np.array([value for value in values if value is not None], dtype=float)
     counts = (known.size, len(values) - known.size)
     if not known.size:
-        return Statistics(*counts, None, None, None, None, None)
-    return Statistics(
+        return ScoreStatistics(*counts, None, None, None, None, None)
+    return ScoreStatistics(
         *counts,
         mean=float(known.mean()),
         median=float(np.median(known)),

@@ -13,7 +13,7 @@ _PLANES = ("axial", "coronal", "sagittal")
 
 
 @dataclass(frozen=True)
-class View:
+class SliceView:
     """One case, turned so that slices stand as radiologists look at them, where the geometry allows.
 
     Attributes:
@@ -57,7 +57,7 @@ def telling_slice(
     return (int(areas.argmax()), 0) if areas.any() else (reference.shape[axis] // 2, 0)
 
 
-def turn(image: np.ndarray, reference: np.ndarray, prediction: np.ndarray, geometry: Geometry) -> View:
+def turn(image: np.ndarray, reference: np.ndarray, prediction: np.ndarray, geometry: Geometry) -> SliceView:
     """The arrays with axes along the patient's (z, y, x), head up and the patient's left on the right.
 
     An oblique volume is turned to the nearest of these positions. Plane images are left as they are.
@@ -70,7 +70,7 @@ def turn(image: np.ndarray, reference: np.ndarray, prediction: np.ndarray, geome
         array = np.transpose(array, [*range(lead), *(axis + lead for axis in order)])
         return np.flip(array, tuple(axis + lead for axis in range(3) if flipped[axis]))
 
-    return View(
+    return SliceView(
         image=turned(image),
         reference=turned(reference),
         prediction=turned(prediction),
@@ -81,7 +81,7 @@ def turn(image: np.ndarray, reference: np.ndarray, prediction: np.ndarray, geome
     )
 
 
-def field_of_view(view: View, axis: int, margin: float = 0.5) -> tuple[slice, slice]:
+def field_of_view(view: SliceView, axis: int, margin: float = 0.5) -> tuple[slice, slice]:
     """The part of the slices across `axis` to show: the box around both segmentations in all slices, widened.
 
     Small structures in large scans would be specks otherwise. The box grows by `margin` of its size on each side, and

@@ -20,7 +20,7 @@ from autoseg.training.curves import GRID, INK, MUTED, SERIES, plain_axes
 FEW = 6
 """Up to this many classes have a colour in the picture and a column among the flagged cases."""
 
-Pair = tuple[float | None, float | None]
+ExpectedAndTrue = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class FlaggedCase:
     id: str
     fold: str
     worst: bool
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ExpectedAndTrue, ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def flag_words(check: FlagCheck | None) -> str:
     )
 
 
-def _bias(points: Iterable[tuple[Pair, ...]]) -> str:
+def _bias(points: Iterable[tuple[ExpectedAndTrue, ...]]) -> str:
     gaps = [expected - true for row in points for expected, true in row if expected is not None and true is not None]
     if not gaps:
         return "No validated case has both an expected and a true Dice."
@@ -109,7 +109,7 @@ def _rows(found: Reliability) -> tuple[tuple[str, LabelReliability], ...]:
     return (("foreground", found.foreground), *labels) if len(labels) > 1 else labels
 
 
-def _pairs(pairs: Mapping[str, Pair], classes: Sequence[str]) -> tuple[Pair, ...]:
+def _pairs(pairs: Mapping[str, ExpectedAndTrue], classes: Sequence[str]) -> tuple[ExpectedAndTrue, ...]:
     if all(name in pairs for name in classes):
         return tuple(pairs[name] for name in classes)
     if classes == ("foreground",):
@@ -117,7 +117,9 @@ def _pairs(pairs: Mapping[str, Pair], classes: Sequence[str]) -> tuple[Pair, ...
     return tuple(pairs.get(name, (None, None)) for name in classes)
 
 
-def _flagged(check: FlagCheck | None, cases: Cases, points: dict[str, tuple[Pair, ...]]) -> tuple[FlaggedCase, ...]:
+def _flagged(
+    check: FlagCheck | None, cases: Cases, points: dict[str, tuple[ExpectedAndTrue, ...]]
+) -> tuple[FlaggedCase, ...]:
     if check is None:
         return ()
     worst = {case: rank for rank, case in enumerate(check.worst)}
@@ -126,7 +128,7 @@ def _flagged(check: FlagCheck | None, cases: Cases, points: dict[str, tuple[Pair
 
 
 def _scatter(
-    classes: Sequence[str], curves: Sequence[LabelReliability], points: Sequence[tuple[Pair, ...]]
+    classes: Sequence[str], curves: Sequence[LabelReliability], points: Sequence[tuple[ExpectedAndTrue, ...]]
 ) -> Markup | None:
     """Expected against true Dice, a colour a class, with each class's calibration as a line."""
     columns = [

@@ -108,7 +108,7 @@ class JsonLines:
         """Every line is on disk already."""
 
 
-class Curves:
+class ProgressPicture:
     """Draws `progress.png` from the metrics, seldom enough not to cost time."""
 
     def __init__(self, fold: Fold, *, every: int = 10) -> None:
@@ -159,7 +159,7 @@ def default_hooks(fold: Fold, first_step: int, *, names: Sequence[str] = ()) -> 
         first_step: steps that are done already, of a training that is resumed.
         names: plug-ins of kind "hook", which come last; each is a function of (fold, first_step).
     """
-    hooks: list[Hook] = [Console(), JsonLines(fold, first_step), Curves(fold)]
+    hooks: list[Hook] = [Console(), JsonLines(fold, first_step), ProgressPicture(fold)]
     if tensorboard_installed():
         hooks.append(TensorBoard(fold.root / "tensorboard"))
     return (*hooks, *(plugins.resolve("hook", name)(fold, first_step) for name in names))

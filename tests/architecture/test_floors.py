@@ -5,9 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from source_rules import Source, floor_of, imports, read_sources, violations
+from source_rules import (
+    PLANNED_RECORDS,
+    SIBLINGS,
+    Source,
+    circles,
+    dead_errors,
+    dead_exceptions,
+    floor_of,
+    imports,
+    modules_without_a_user,
+    read_sources,
+    repeated_names,
+    violations,
+)
 
-from autoseg import plugins
+import autoseg
+from autoseg import pipeline, plugins
 
 ROOT = Path(__file__).parents[2]
 SOURCES = read_sources(ROOT)
@@ -19,6 +33,39 @@ def test_the_source_keeps_every_rule() -> None:
     assert not found, "\n" + "\n".join(found)
 
 
+def test_no_modules_import_each_other() -> None:
+    assert circles(SOURCES) == []
+    there = Source("autoseg.a.x", "def f():\n    from autoseg.a import y")
+    back = Source("autoseg.a.y", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from autoseg.a.x import X")
+    assert circles([there, back, Source("autoseg.a.z", "from autoseg.a import x")]) == [("autoseg.a.x", "autoseg.a.y")]
+
+
+def test_a_record_has_a_name_of_its_own() -> None:
+    assert repeated_names(SOURCES) == {}
+    twice = [Source("autoseg.a", "class Pair: ..."), Source("autoseg.b", "class Pair: ...\nclass Box: ...")]
+    assert repeated_names(twice) == {"Pair": ["autoseg.a", "autoseg.b"]}
+
+
+def test_no_error_is_dead() -> None:
+    assert dead_errors(SOURCES) == []
+    tree = Source("autoseg.errors", "class AutosegError(Exception): ...\nclass LostError(AutosegError): ...")
+    assert dead_errors([tree]) == ["autoseg.errors.LostError"]
+
+
+def test_no_exception_from_the_rules_is_dead() -> None:
+    assert dead_exceptions(SOURCES) == []
+    assert len(dead_exceptions([])) == len(SIBLINGS) + len(PLANNED_RECORDS)
+
+
+def test_every_module_has_a_user() -> None:
+    addresses = [address for kind in plugins.BUILT_IN.values() for address in kind.values()]
+    addresses += [f"autoseg.pipeline.{module}" for module in pipeline._HOMES.values()]
+    addresses += [*autoseg._PUBLIC.values()]
+    assert modules_without_a_user(SOURCES, addresses) == []
+    lost = Source("autoseg.data.attic", "import autoseg.data.attic")
+    assert modules_without_a_user([lost], []) == ["autoseg.data.attic"]
+
+
 def test_no_module_imports_a_verb() -> None:
     modules = {source.module for source in SOURCES}
     verbs = {address.partition(":")[0] for address in plugins.BUILT_IN["command"].values()}
@@ -28,6 +75,30 @@ def test_no_module_imports_a_verb() -> None:
 
 
 BAD = {
+    "the spine imports a guest": (
+        "autoseg.report.build",
+        "from autoseg.tasks.registration import warp",
+        "the spine reaches a guest by the name of a plug-in only",
+    ),
+    "a guest imports another": (
+        "autoseg.studies.raters.agreement",
+        "def f():\n    from autoseg.tasks.registration import warp",
+        "a guest reaches a guest by the name of a plug-in only",
+    ),
+    "a trainer imports a pipeline": (
+        "autoseg.tasks.registration.trainer.task",
+        "from autoseg.tasks.registration.pipeline import pair",
+        "of a guest's rooms the lower imports the higher",
+    ),
+    "methods import a trainer": (
+        "autoseg.tasks.registration.warp",
+        "import autoseg.tasks.registration.trainer.task",
+        "of a guest's rooms the lower imports the higher",
+    ),
+    "a planner imports a task": ("planners.default", "import autoseg.tasks.registration.warp", "a guest"),
+    "a long function": ("autoseg.log", "def f():\n" + "    x = 1\n" * 60, "f has 61 lines, more than 60"),
+    "many parameters": ("autoseg.log", "def f(a, b, c, d, e, *, f, g, h, i): ...", "f has 9 parameters, more than 8"),
+    "a name that says nothing": ("autoseg.data.utils", "", "does not say its subject"),
     "a lower floor imports a higher one": ("autoseg.data.files", "import autoseg.training.loop", "floor 1 imports"),
     "inside a function": ("autoseg.records", "def f():\n    from autoseg.data import image", "floor 0 imports floor 1"),
     "under TYPE_CHECKING": (
@@ -73,6 +144,14 @@ def test_a_violation_is_found(module: str, text: str, message: str) -> None:
 
 
 GOOD = {
+    "a guest imports the spine": ("autoseg.tasks.registration.commands.register", "from autoseg.cli import options"),
+    "a higher room of a guest": (
+        "autoseg.tasks.registration.pipeline.pair",
+        "from autoseg.tasks.registration.report import page",
+    ),
+    "a record that planners fill": ("planners.registration", f"import {PLANNED_RECORDS[0]}"),
+    "many options of a command": ("autoseg.studies.a.commands.b", "def f(a, b, c, d, e, f, g, h, i): ..."),
+    "methods have self": ("autoseg.log", "class A:\n    def f(self, a, b, c, d, e, f, g, h): ..."),
     "a lower floor": ("autoseg.cli.main", "from autoseg.errors import AutosegError"),
     "the same room": ("autoseg.batches.augment.spatial", "from autoseg.batches import sampling"),
     "the allowed door of a sibling": ("autoseg.inference.model", "from autoseg.training.runtime import Runtime"),

@@ -22,7 +22,7 @@ from autoseg.batches.augment.batched_intensity import Packed
 from autoseg.batches.augment.intensity import Brightness, Contrast, Gamma, GaussianBlur, GaussianNoise, LowResolution
 from autoseg.batches.augment.policy import Policy, Step
 from autoseg.batches.augment.spatial import Mirror, Spatial, SpatialParameters
-from autoseg.batches.augment.transform import Box, Sample, Shape
+from autoseg.batches.augment.transform import PatchBox, Sample, Shape
 from autoseg.data.labels import OUTSIDE
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Boxes:
     centres: Float32[np.ndarray | Tensor, "box axis"]
 
 
-def stack_boxes(boxes: Sequence[tuple[Sample, SpatialParameters, Box]]) -> Boxes:
+def stack_boxes(boxes: Sequence[tuple[Sample, SpatialParameters, PatchBox]]) -> Boxes:
     """Boxes of at least one sample, as they were read, in tensors that hold the largest; what may not be seen blank."""
     largest = np.max([box.size for _, _, box in boxes], axis=0).tolist()
     sample, parameters, _ = boxes[0]

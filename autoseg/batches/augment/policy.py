@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autoseg.batches.augment.interop import FromBatchgenerators
-from autoseg.batches.augment.transform import Box, Cropping, Sample, Shape, Transform, patch_box
+from autoseg.batches.augment.transform import Cropping, PatchBox, Sample, Shape, Transform, patch_box
 from autoseg.errors import ConfigurationError, PluginError
 from autoseg.plan.record import TransformPlan
 from autoseg.plugins import resolve
@@ -45,11 +45,11 @@ class Policy:
         """The part of the image around the drawn centre that a patch may show."""
         return patch_size if self._cropping is None else self._cropping.window(patch_size)
 
-    def box(self, parameters: Sequence[Any | None], patch_size: Shape) -> Box:
+    def box(self, parameters: Sequence[Any | None], patch_size: Shape) -> PatchBox:
         """What must be read to make the patch."""
         return patch_box(patch_size) if self._cropping is None else self._cropping.box(parameters[0], patch_size)
 
-    def apply(self, sample: Sample, parameters: Sequence[Any | None], box: Box, patch_size: Shape) -> Sample:
+    def apply(self, sample: Sample, parameters: Sequence[Any | None], box: PatchBox, patch_size: Shape) -> Sample:
         """The augmented patch, from a sample that holds the box."""
         steps = list(zip(self.steps, parameters, strict=True))
         if self._cropping is not None:

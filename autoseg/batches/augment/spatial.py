@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 
 from autoseg.batches.augment.affine import sample_affine
-from autoseg.batches.augment.transform import Box, Sample, Shape, patch_box
+from autoseg.batches.augment.transform import PatchBox, Sample, Shape, patch_box
 from autoseg.data.labels import OUTSIDE
 from autoseg.records import Record
 
@@ -77,7 +77,7 @@ class Spatial(Record):
             torch.nn.functional.pad(sample.image, padding),
             torch.nn.functional.pad(sample.labels, padding, value=OUTSIDE),
         )
-        box = Box(
+        box = PatchBox(
             start=(0,) * len(shape),
             size=tuple(bordered.image.shape[1:]),
             centre=tuple((n - 1) / 2 + m for n, m in zip(shape, margin, strict=True)),
@@ -89,7 +89,7 @@ class Spatial(Record):
         """nnU-Net's enlarged patch: what a rotated patch of this size covers, over 0.85, rounded down."""
         return window_size(patch_size, self.rotation_degrees, dummy_2d=self.dummy_2d)
 
-    def box(self, parameters: SpatialParameters | None, patch_size: Shape) -> Box:
+    def box(self, parameters: SpatialParameters | None, patch_size: Shape) -> PatchBox:
         """The part of the window that the drawn map needs; without a map exactly the patch."""
         if parameters is None:
             return patch_box(patch_size)
@@ -105,9 +105,9 @@ class Spatial(Record):
             size.append(high - low + 1)
             centre.append(middle - low)
             beyond.append((low < 0, high >= length))
-        return Box((*lead.start, *start), (*lead.size, *size), (*lead.centre, *centre), (*lead.beyond, *beyond))
+        return PatchBox((*lead.start, *start), (*lead.size, *size), (*lead.centre, *centre), (*lead.beyond, *beyond))
 
-    def crop(self, sample: Sample, parameters: SpatialParameters | None, box: Box, patch_size: Shape) -> Sample:
+    def crop(self, sample: Sample, parameters: SpatialParameters | None, box: PatchBox, patch_size: Shape) -> Sample:
         """The patch from the part of the image that `box` asked for; without parameters the sample itself."""
         if parameters is None:
             return sample

@@ -45,7 +45,7 @@ class Transform(Protocol):
 
 
 @dataclass(frozen=True)
-class Box:
+class PatchBox:
     """The part of an image that a patch is made of, in voxels, relative to the drawn centre voxel.
 
     Attributes:
@@ -69,18 +69,18 @@ class Cropping(Transform, Protocol):
         """The largest part of the image, centred on the drawn voxel, that may reach a patch of this size."""
         ...
 
-    def box(self, parameters: Any | None, patch_size: Shape) -> Box:
+    def box(self, parameters: Any | None, patch_size: Shape) -> PatchBox:
         """What must be read for these parameters (None: the patch itself)."""
         ...
 
-    def crop(self, sample: Sample, parameters: Any | None, box: Box, patch_size: Shape) -> Sample:
+    def crop(self, sample: Sample, parameters: Any | None, box: PatchBox, patch_size: Shape) -> Sample:
         """The patch, from a sample that holds exactly the box."""
         ...
 
 
-def patch_box(patch_size: Shape) -> Box:
+def patch_box(patch_size: Shape) -> PatchBox:
     """The box of a patch that is only cut out: nnU-Net's rule, the centre voxel has `size // 2` voxels before it."""
-    return Box(
+    return PatchBox(
         start=tuple(-(n // 2) for n in patch_size),
         size=patch_size,
         centre=tuple((n - 1) / 2 for n in patch_size),

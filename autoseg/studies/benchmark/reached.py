@@ -102,7 +102,7 @@ def _fewest_steps(folds: Iterable[Fold]) -> int | None:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _ScoringJob:
     """A case whose surface distances are scored anew."""
 
     case: str
@@ -121,7 +121,7 @@ def _with_own_nsd(
 ) -> dict[str, ScoreRows]:
     """The scores with another NSD of the labels that have a tolerance of their own."""
     jobs = [
-        _Job(case.id, predictions[case.id], case.label, dataset.labels, tolerances_mm)
+        _ScoringJob(case.id, predictions[case.id], case.label, dataset.labels, tolerances_mm)
         for case in dataset.training
         if case.id in predictions and case.label is not None
     ]
@@ -132,7 +132,7 @@ def _with_own_nsd(
     return changed
 
 
-def _nsd(job: _Job) -> tuple[str, dict[str, float | None]]:
+def _nsd(job: _ScoringJob) -> tuple[str, dict[str, float | None]]:
     prediction, reference = read_labels(job.prediction), read_labels(job.reference)
     found = {}
     for label, tolerance in job.tolerances_mm.items():

@@ -16,11 +16,11 @@ from autoseg.errors import DatasetError, ErrorGroup
 from autoseg.log import logger
 from autoseg.metrics.table import METRICS
 from autoseg.records import Record
-from autoseg.studies.benchmark.sections import Result, Source
+from autoseg.studies.benchmark.sections import Publication, Result
 from autoseg.studies.benchmark.specification import Specification
 from autoseg.studies.benchmark.verdict import (
+    BenchmarkVerdict,
     Interval,
-    Verdict,
     bootstrap_intervals,
     few_of,
     give_verdict,
@@ -40,7 +40,7 @@ _OTHER_FOLDS = ("missing-case", "extra-case", "case-count", "incomplete")
 """Kinds of differences with which folds hold other cases than the published ones."""
 
 
-class Row(Record):
+class ReproductionRow(Record):
     """One line of the comparison.
 
     Attributes:
@@ -57,7 +57,7 @@ class Row(Record):
     interval: Interval | None = None
 
 
-class Comparison(Record):
+class PublishedComparison(Record):
     """Published beside reproduced in one metric.
 
     Attributes:
@@ -70,9 +70,9 @@ class Comparison(Record):
 
     metric: str
     published_on: str
-    labels: tuple[Row, ...]
-    mean: Row
-    folds: tuple[Row, ...]
+    labels: tuple[ReproductionRow, ...]
+    mean: ReproductionRow
+    folds: tuple[ReproductionRow, ...]
 
 
 class Reproduction(Record):
@@ -105,13 +105,13 @@ class Reproduction(Record):
     steps: int | None
     cases: int
     published: Result | None
-    source: Source | None
-    comparisons: tuple[Comparison, ...]
-    verdict: Verdict
+    source: Publication | None
+    comparisons: tuple[PublishedComparison, ...]
+    verdict: BenchmarkVerdict
 
 
 @dataclass(frozen=True)
-class Target:
+class PublishedTarget:
     """What to train, and what to compare it with.
 
     Attributes:
@@ -152,7 +152,7 @@ def check_data(
     return found
 
 
-def choose_target(specification: Specification, configurations: str | None = None) -> Target:
+def choose_target(specification: Specification, configurations: str | None = None) -> PublishedTarget:
     """The first published result of the named configurations, else the first of all; and what to train for it.
 
     Args:
@@ -166,7 +166,7 @@ def choose_target(specification: Specification, configurations: str | None = Non
     published = next(iter([*fitting, *results]), None)
     own = usual if published is None else published.configuration or usual
     compared = own if not named or own in named else named[0]
-    return Target(configurations=configurations or compared, compared=compared, published=published)
+    return PublishedTarget(configurations=configurations or compared, compared=compared, published=published)
 
 
 def compare(
@@ -254,7 +254,7 @@ def _same_setting(specification: Specification, published: Result | None, metric
 
 def _comparison(
     metric: str, scored: Sequence[str], published: Result | None, reached: Reached, same_folds: bool
-) -> Comparison:
+) -> PublishedComparison:
     """The rows of one metric. The mean is over the labels that the published mean is of: all, if it does not say."""
     per_label, mean, on = _published_values(published, reached, same_folds)
     averaged = [name for name in scored if name in per_label] if mean is None and per_label else list(scored)
@@ -264,7 +264,7 @@ def _comparison(
     intervals, _ = bootstrap_intervals(values)
     columns = [scored.index(name) for name in averaged]
     labels = tuple(
-        Row(
+        ReproductionRow(
             name=name,
             cases=int((~np.isnan(values[:, i])).sum()),
             published=per_label.get(name),
@@ -274,17 +274,19 @@ def _comparison(
         for i, name in enumerate(scored)
     )
     part = values[:, columns]
-    row = Row(
+    row = ReproductionRow(
         name="mean", cases=len(part), published=mean, reproduced=mean_of_labels(part),
         interval=bootstrap_intervals(part)[1],
     )  # fmt: skip
     told = {} if published is None or not same_folds else {str(one.fold): one.mean for one in published.folds}
     folds = tuple(
-        Row(name=fold, cases=len(part), published=told.get(fold), reproduced=mean_of_labels(part[:, columns]))
+        ReproductionRow(
+            name=fold, cases=len(part), published=told.get(fold), reproduced=mean_of_labels(part[:, columns])
+        )
         for fold in reached.folds
         for part in [reached.values(metric, scored, fold)]
     )
-    return Comparison(metric=metric, published_on=on, labels=labels, mean=row, folds=folds)
+    return PublishedComparison(metric=metric, published_on=on, labels=labels, mean=row, folds=folds)
 
 
 def _published_values(

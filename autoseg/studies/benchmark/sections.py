@@ -18,7 +18,7 @@ RATIOS = ("dice", "iou", "nsd", "accuracy", "sensitivity", "specificity", "f1")
 """Metrics between 0 and 1, which publications often give in percent."""
 
 
-class Source(Record):
+class Publication(Record):
     """Where a fact or number was read.
 
     Attributes:

@@ -14,7 +14,7 @@ from autoseg.errors import ConfigurationError
 from autoseg.log import counted
 from autoseg.records import Record, read_mapping
 from autoseg.studies.benchmark.files import Layout
-from autoseg.studies.benchmark.sections import Cases, Channel, Evaluation, Labels, Licence, Result, Source, Splits
+from autoseg.studies.benchmark.sections import Cases, Channel, Evaluation, Labels, Licence, Publication, Result, Splits
 
 _FILES = (".toml", ".json")
 
@@ -55,7 +55,7 @@ class Specification(Record):
     home: str
     paper: str
     download: str
-    sources: dict[str, Source]
+    sources: dict[str, Publication]
     channels: tuple[Channel, ...] = Field(min_length=1)
     labels: Labels
     layout: Layout

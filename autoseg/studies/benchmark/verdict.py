@@ -33,7 +33,7 @@ class Interval(Record):
     high: float
 
 
-class Verdict(Record):
+class BenchmarkVerdict(Record):
     """What can be said about a reproduced number.
 
     Attributes:
@@ -128,7 +128,7 @@ def give_verdict(
     where: str = "",
     reasons: Sequence[str] = (),
     remarks: Sequence[str] = (),
-) -> Verdict:
+) -> BenchmarkVerdict:
     """The verdict about one number.
 
     Args:
@@ -147,9 +147,9 @@ def give_verdict(
     figures = _figures(metric, published, reproduced, interval, where)
     if reasons or published is None or reproduced is None:
         text = f"not comparable: {'; '.join(reasons)}. {figures}"
-        return Verdict(outcome="not comparable", reasons=tuple(reasons), text=" ".join([text, *remarks]))
+        return BenchmarkVerdict(outcome="not comparable", reasons=tuple(reasons), text=" ".join([text, *remarks]))
     outcome = judge(metric, published, reproduced, interval)
-    return Verdict(outcome=outcome, text=" ".join([f"{outcome}: {figures}", *remarks]))
+    return BenchmarkVerdict(outcome=outcome, text=" ".join([f"{outcome}: {figures}", *remarks]))
 
 
 def _figures(

@@ -9,7 +9,7 @@ import numpy as np
 
 from autoseg.data.fusion import majority_vote
 from autoseg.data.staple import multi_label_staple
-from autoseg.metrics.bounding_boxes import Box, mask_box
+from autoseg.metrics.bounding_boxes import BoundingBox, mask_box
 
 ConsensusKind = Literal["majority", "soft", "staple"]
 
@@ -78,7 +78,7 @@ def staple(votes: Sequence[np.ndarray], labels: int) -> np.ndarray:
     return fused
 
 
-def foreground_box(votes: Sequence[np.ndarray]) -> Box | None:
+def foreground_box(votes: Sequence[np.ndarray]) -> BoundingBox | None:
     """The smallest box that holds what any of the arrays of one shape labels; None if there is nothing."""
     drawn = votes[0] != 0
     for array in votes[1:]:

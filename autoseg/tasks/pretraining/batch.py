@@ -14,7 +14,7 @@ from autoseg.tasks.pretraining.views import Crop, View
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnExample:
     """All that is random about one example, before a voxel is read.
 
     Attributes:
@@ -31,7 +31,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Example:
+class ViewExample:
     """One example: views float32 (C, *size), and what the loss needs beside them, by name."""
 
     views: tuple[Tensor, ...]
@@ -65,7 +65,7 @@ class ViewBatch:
         return replace(self, views=views, extra={name: values.pin_memory() for name, values in self.extra.items()})
 
 
-def collate(examples: Sequence[Example], cases: Sequence[str], step: int = 0) -> ViewBatch:
+def collate(examples: Sequence[ViewExample], cases: Sequence[str], step: int = 0) -> ViewBatch:
     """Examples of one method as a batch.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from autoseg.tasks.pretraining.batch import Drawn
+from autoseg.tasks.pretraining.batch import DrawnExample
 from autoseg.tasks.pretraining.cutting import region_of
 from autoseg.tasks.pretraining.presets import ViewPreset
 from autoseg.tasks.pretraining.views import (
@@ -26,9 +26,11 @@ from autoseg.tasks.pretraining.views import (
 FULL_SIZE = (1.0, 1.0)
 
 
-def drawn(rng: np.random.Generator, views: Sequence[View], extra: Mapping[str, np.ndarray] | None = None) -> Drawn:
+def drawn(
+    rng: np.random.Generator, views: Sequence[View], extra: Mapping[str, np.ndarray] | None = None
+) -> DrawnExample:
     """An example of these views, with a seed of its own."""
-    return Drawn(region_of(views), tuple(views), dict(extra or {}), int(rng.integers(2**63)))
+    return DrawnExample(region_of(views), tuple(views), dict(extra or {}), int(rng.integers(2**63)))
 
 
 def one_view(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.records import Record
-from autoseg.tasks.pretraining.batch import Drawn, Example, ViewBatch
+from autoseg.tasks.pretraining.batch import DrawnExample, ViewBatch, ViewExample
 from autoseg.tasks.pretraining.cutting import cut
 from autoseg.tasks.pretraining.network import PretrainingNetwork
 from autoseg.tasks.pretraining.presets import PRESETS, ViewPreset
@@ -26,8 +26,8 @@ the encoder's vectors of V views of each image, for `watch.look`. A method that 
 (V, B, K) without gradient, the probabilities of its K prototypes as a target."""
 
 
-class Method(Protocol):
-    """A plug-in of kind "pretraining" makes one, from a `Setting` and options by name.
+class PretrainingMethod(Protocol):
+    """A plug-in of kind "pretraining" makes one, from a `PretrainingSetting` and options by name.
 
     A method has no state: what changes stands in the network's parameters and buffers, so that checkpoints have it.
     One step of a trainer:
@@ -53,10 +53,10 @@ class Method(Protocol):
     @property
     def decodes(self) -> bool: ...
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
+    def draw(self, rng: np.random.Generator, shape: Shape) -> DrawnExample:
         """Draws an example from an image of that spatial shape, (Z, Y, X) or (Y, X)."""
 
-    def make(self, region: np.ndarray, drawn: Drawn) -> Example:
+    def make(self, region: np.ndarray, drawn: DrawnExample) -> ViewExample:
         """The example from the voxels (C, *drawn.region.size) float32 of its region."""
 
     def heads(self) -> nn.ModuleDict:
@@ -75,7 +75,7 @@ class Method(Protocol):
         """Called after the optimiser's step with the student's network, to change its buffers."""
 
 
-class Setting(Record):
+class PretrainingSetting(Record):
     """What every method is made for.
 
     Attributes:
@@ -143,7 +143,7 @@ class ViewMethod(Record, ABC):
     compares: ClassVar[bool] = False
     """Whether images of a batch are compared with each other, so that more of them teach more."""
 
-    setting: Setting
+    setting: PretrainingSetting
 
     @property
     def momentum(self) -> float | None:
@@ -156,13 +156,13 @@ class ViewMethod(Record, ABC):
         return False
 
     @abstractmethod
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
+    def draw(self, rng: np.random.Generator, shape: Shape) -> DrawnExample:
         """Draws an example from an image of that spatial shape."""
 
-    def make(self, region: np.ndarray, drawn: Drawn) -> Example:
+    def make(self, region: np.ndarray, drawn: DrawnExample) -> ViewExample:
         """The views that were drawn, and `extra` as it was drawn."""
         views = tuple(cut(region, drawn.region, view, self.setting.views.policy) for view in drawn.views)
-        return Example(views, {name: torch.from_numpy(np.array(values)) for name, values in drawn.extra.items()})
+        return ViewExample(views, {name: torch.from_numpy(np.array(values)) for name, values in drawn.extra.items()})
 
     @abstractmethod
     def heads(self) -> nn.ModuleDict:

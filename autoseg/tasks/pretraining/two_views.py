@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from autoseg.tasks.pretraining.batch import Drawn
+from autoseg.tasks.pretraining.batch import DrawnExample
 from autoseg.tasks.pretraining.drawing import drawn, two_views
 from autoseg.tasks.pretraining.protocol import ViewMethod
 from autoseg.tasks.pretraining.views import Shape
@@ -32,7 +32,7 @@ class PairMethod(ViewMethod, ABC):
         """Voxels of a view."""
         return self.setting.smaller(self.view_share)
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
+    def draw(self, rng: np.random.Generator, shape: Shape) -> DrawnExample:
         """Two views that overlap."""
         setting = self.setting
         return drawn(rng, two_views(rng, shape, setting.framed(self.view_size), setting.views, setting.channels))

@@ -17,7 +17,7 @@ from autoseg.batches.augment.intensity import Brightness, Contrast, Gamma, Gauss
 from autoseg.batches.augment.on_device import TWINS, moved, stack_boxes
 from autoseg.batches.augment.policy import Policy, Step
 from autoseg.batches.augment.spatial import Mirror, MirrorParameters, Spatial, SpatialParameters
-from autoseg.batches.augment.transform import Box, Sample, Shape, patch_box
+from autoseg.batches.augment.transform import PatchBox, Sample, Shape, patch_box
 from autoseg.data.labels import OUTSIDE
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -147,7 +147,7 @@ def test_a_batch_is_changed_as_its_samples_are(transform: Any, seed: int, shape:
 def test_boxes_of_a_batch_are_cropped_as_single_ones(seed: int, patch: Shape, planar: bool) -> None:
     spatial = Spatial(rotation_probability=1, scaling_probability=1, rotation_degrees=90, dummy_2d=planar)
     rng = np.random.default_rng(seed)
-    read: list[tuple[Sample, SpatialParameters, Box]] = []
+    read: list[tuple[Sample, SpatialParameters, PatchBox]] = []
     for number in range(SAMPLES):
         drawn = spatial.draw(rng, (2, *patch))
         assert drawn is not None
@@ -167,7 +167,9 @@ def test_boxes_of_a_batch_are_cropped_as_single_ones(seed: int, patch: Shape, pl
             assert abs(share[one[voxel] + 1] - share[other[voxel] + 1]) < 1e-3
 
 
-def _shares(labels: np.ndarray, drawn: SpatialParameters, box: Box, voxels: np.ndarray, patch: Shape) -> np.ndarray:
+def _shares(
+    labels: np.ndarray, drawn: SpatialParameters, box: PatchBox, voxels: np.ndarray, patch: Shape
+) -> np.ndarray:
     """(n, 5) linear shares of the labels -1 to 3 at voxels (n, d) of a patch, in double precision."""
     matrix = np.eye(len(patch))
     matrix[-len(drawn.matrix) :, -len(drawn.matrix) :] = drawn.matrix

@@ -131,7 +131,7 @@ def test_exact_statistics_of_nothing():
 
 
 def test_counts_weigh_values():
-    sample = pooling.Sample(np.array([1, 10], np.float32), np.array([3, 1]))
+    sample = pooling.IntensitySample(np.array([1, 10], np.float32), np.array([3, 1]))
 
     assert statistics(sample).mean == pytest.approx(3.25)
     assert statistics(sample).median == 1

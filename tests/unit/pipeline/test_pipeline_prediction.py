@@ -13,7 +13,8 @@ from random_runs import LABELS, configuration, random_run
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.splits import k_fold, save_splits
 from autoseg.inference.formats import write_model
-from autoseg.pipeline.prediction import networks_in_words, predict
+from autoseg.pipeline.prediction import predict
+from autoseg.tasks.segmentation.trainer.application import networks_in_words
 from autoseg.workspace import Run
 
 

@@ -13,7 +13,7 @@ from autoseg.workspace import Run
 
 if TYPE_CHECKING:
     from autoseg.metrics.table import Metric
-    from autoseg.studies.benchmark.reproduce import Comparison, Reproduction, Row, Target
+    from autoseg.studies.benchmark.reproduce import PublishedComparison, PublishedTarget, Reproduction, ReproductionRow
     from autoseg.studies.benchmark.specification import Specification
     from autoseg.studies.benchmark.verify import Difference
 
@@ -120,7 +120,7 @@ def _verified_and_converted(source: _Source) -> tuple[Difference, ...]:
     return differences
 
 
-def _conclude(run: Run, source: _Source, target: Target, differences: tuple[Difference, ...]) -> None:
+def _conclude(run: Run, source: _Source, target: PublishedTarget, differences: tuple[Difference, ...]) -> None:
     """Compares what the run has reached with what was published, and writes and prints it."""
     from autoseg.report.build import write_report
     from autoseg.studies.benchmark.reached import read_reached
@@ -159,7 +159,7 @@ def show_reproduction(made: Reproduction) -> None:
     typer.echo(f"verdict: {made.verdict.text}")
 
 
-def _show_folds(metric: Metric, comparison: Comparison) -> None:
+def _show_folds(metric: Metric, comparison: PublishedComparison) -> None:
     """The means fold by fold, where there are several or published ones beside them."""
     from autoseg.cli import tables
 
@@ -168,7 +168,7 @@ def _show_folds(metric: Metric, comparison: Comparison) -> None:
         tables.show(f"{metric.title}, mean a fold", ("fold", "published", "reproduced", "cases"), rows)
 
 
-def _cells(metric: Metric, row: Row, *, interval: bool = True) -> list[str]:
+def _cells(metric: Metric, row: ReproductionRow, *, interval: bool = True) -> list[str]:
     from autoseg.studies.benchmark.verdict import value_text
 
     ends = None if row.interval is None else [value_text(metric, end) for end in (row.interval.low, row.interval.high)]

@@ -16,14 +16,14 @@ from autoseg.studies.comparison.baselines.protocol import BaselineContext
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainingExample:
     """A case with a label: `image` (C, Z, Y, X), `labels` int16 (Z, Y, X), 0 background, 1..K, K + 1 ignored."""
 
     image: Image
     labels: np.ndarray
 
 
-def read_example(case: Case, dataset: Dataset) -> Example:
+def read_example(case: Case, dataset: Dataset) -> TrainingExample:
     """Reads a labelled case.
 
     Raises:
@@ -38,10 +38,10 @@ def read_example(case: Case, dataset: Dataset) -> Example:
         raise ImageError(
             "image and label have different shapes", where=case.label, got=values.shape, expected=image.shape
         )
-    return Example(image, dataset.labels.encode(values))
+    return TrainingExample(image, dataset.labels.encode(values))
 
 
-def examples(context: BaselineContext) -> Iterator[Example]:
+def examples(context: BaselineContext) -> Iterator[TrainingExample]:
     """The training cases, one in memory at a time, with a progress bar; the errors of `read_example`."""
     with Progress("training cases", len(context.training)) as bar:
         for case in context.training:

@@ -54,7 +54,7 @@ class FeaturePlan:
 
 
 @dataclass(frozen=True)
-class Slab:
+class FeatureSlab:
     """A part of a volume: from `start` to below `stop` along one axis, whole along the others."""
 
     axis: int
@@ -78,7 +78,7 @@ def plan_features(geometries: Sequence[Geometry], channels: int) -> FeaturePlan:
     return FeaturePlan(channels, tuple(scale * finest for scale in SCALES), planar)
 
 
-def slabs(shape: tuple[int, int, int], plan: FeaturePlan) -> Iterator[Slab]:
+def slabs(shape: tuple[int, int, int], plan: FeaturePlan) -> Iterator[FeatureSlab]:
     """Slabs that cover a volume (Z, Y, X) in turn, thin enough that their features fit into memory.
 
     They are cut along z, a single slice along y. The features do not depend on where the cuts are.
@@ -87,10 +87,10 @@ def slabs(shape: tuple[int, int, int], plan: FeaturePlan) -> Iterator[Slab]:
     plane = math.prod(shape) // shape[axis]
     thickness = max(1, _SLAB_FLOATS // (plane * plan.count))
     for start in range(0, shape[axis], thickness):
-        yield Slab(axis, start, min(shape[axis], start + thickness))
+        yield FeatureSlab(axis, start, min(shape[axis], start + thickness))
 
 
-def slab_features(image: Normalized, plan: FeaturePlan, slab: Slab, mask: np.ndarray) -> np.ndarray:
+def slab_features(image: Normalized, plan: FeaturePlan, slab: FeatureSlab, mask: np.ndarray) -> np.ndarray:
     """Features of voxels of a slab.
 
     Args:
@@ -120,7 +120,7 @@ def slab_features(image: Normalized, plan: FeaturePlan, slab: Slab, mask: np.nda
 
 
 def _fields(
-    channel: np.ndarray, spacing: tuple[float, float, float], plan: FeaturePlan, slab: Slab, scale: float
+    channel: np.ndarray, spacing: tuple[float, float, float], plan: FeaturePlan, slab: FeatureSlab, scale: float
 ) -> Iterator[np.ndarray]:
     """Smoothed intensity, gradient magnitude and Hessian eigenvalues of a slab, each with its shape."""
     sigmas = [scale / spacing[axis] if axis in plan.axes else 0.0 for axis in range(3)]

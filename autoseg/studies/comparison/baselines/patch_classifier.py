@@ -14,7 +14,7 @@ from torch.nn import functional
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.files import read_case
 from autoseg.errors import ConfigurationError
-from autoseg.studies.comparison.baselines.examples import Example, examples
+from autoseg.studies.comparison.baselines.examples import TrainingExample, examples
 from autoseg.studies.comparison.baselines.protocol import BaselineContext, Segmentation
 from autoseg.studies.comparison.baselines.time_box import timed_steps
 from autoseg.studies.comparison.baselines.training_patches import Shape, cut, in_half_precision, standardised, windows
@@ -170,7 +170,7 @@ def _places(labels: np.ndarray, value: int, count: int, generator: np.random.Gen
     return np.stack(np.unravel_index(chosen, labels.shape), axis=1)
 
 
-def _patches(example: Example, places: np.ndarray, dimension: int) -> np.ndarray:
+def _patches(example: TrainingExample, places: np.ndarray, dimension: int) -> np.ndarray:
     """(n, C, *patch) float16 around places."""
     array = in_half_precision(example.image.array)
     reach = _reach(dimension)

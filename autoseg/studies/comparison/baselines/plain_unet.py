@@ -18,8 +18,8 @@ from autoseg.plan.record import ConfigurationPlan
 from autoseg.studies.comparison.baselines.protocol import BaselineContext, Segmentation
 from autoseg.studies.comparison.baselines.time_box import timed_steps
 from autoseg.studies.comparison.baselines.training_patches import (
+    PatchCase,
     Shape,
-    StoredCase,
     are_planes,
     around,
     cut,
@@ -116,7 +116,7 @@ def _plan(dimension: int, channels: int) -> ConfigurationPlan:
     )
 
 
-def _batch(cases: list[StoredCase], plan: ConfigurationPlan, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _batch(cases: list[PatchCase], plan: ConfigurationPlan, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Patches (B, C, *patch) float32 and their labels (B, 1, *patch) int64."""
     y, x = plan.patch_size[-2:]
     size: Shape = (1 if plan.dimension == 2 else plan.patch_size[0], y, x)

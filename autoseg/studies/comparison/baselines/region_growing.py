@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from autoseg.data.dataset import Case
 from autoseg.data.files import read_case
 from autoseg.data.image import Image
-from autoseg.studies.comparison.baselines.examples import Example, examples, read_example
+from autoseg.studies.comparison.baselines.examples import TrainingExample, examples, read_example
 from autoseg.studies.comparison.baselines.intensities import normalize
 from autoseg.studies.comparison.baselines.protocol import BaselineContext, Segmentation
 
@@ -224,7 +224,7 @@ def _smoothed(image: Image, channels: tuple[str, ...]) -> tuple[np.ndarray, np.n
     return np.stack([gaussian_filter(channel, sigmas) for channel in ready.array]), ready.inside
 
 
-def _labels(example: Example, context: BaselineContext) -> list[int]:
+def _labels(example: TrainingExample, context: BaselineContext) -> list[int]:
     """Foreground labels that a case has."""
     found = np.unique(example.labels)
     return [int(label) for label in found if 0 < label < len(context.labels.values)]

@@ -12,7 +12,7 @@ from autoseg.studies.comparison.baselines.intensities import Normalized
 
 
 @dataclass(frozen=True)
-class Sample:
+class VoxelSample:
     """Some voxels.
 
     Attributes:
@@ -28,7 +28,7 @@ class Sample:
 
 def draw(
     image: Normalized, labels: np.ndarray, plan: FeaturePlan, known: int, quota: int, rng: np.random.Generator
-) -> Sample:
+) -> VoxelSample:
     """A class-balanced sample of a case, without replacement.
 
     Each label of the case has the same share of the quota; what rare labels do not use is not given to others.
@@ -54,12 +54,12 @@ def draw(
             features.append(slab_features(image, plan, slab, mask))
             values.append(labels[slab.index][mask])
     drawn = np.concatenate(values)
-    return Sample(np.concatenate(features), drawn, weight[drawn])
+    return VoxelSample(np.concatenate(features), drawn, weight[drawn])
 
 
-def join(samples: Sequence[Sample]) -> Sample:
+def join(samples: Sequence[VoxelSample]) -> VoxelSample:
     """Samples of several cases as one; at least one."""
-    return Sample(
+    return VoxelSample(
         np.concatenate([sample.features for sample in samples]),
         np.concatenate([sample.labels for sample in samples]),
         np.concatenate([sample.weights for sample in samples]),

@@ -18,7 +18,7 @@ _LARGEST = 60_000.0  # that half precision holds
 
 
 @dataclass(frozen=True)
-class StoredCase:
+class PatchCase:
     """A training case, mapped from files: only the parts that are read take memory.
 
     Attributes:
@@ -46,7 +46,7 @@ def in_half_precision(array: np.ndarray) -> np.ndarray:
     return np.clip(standardised(array), -_LARGEST, _LARGEST).astype(np.float16)
 
 
-def store_training_cases(context: BaselineContext) -> list[StoredCase]:
+def store_training_cases(context: BaselineContext) -> list[PatchCase]:
     """Writes the training cases into the context's folder and maps them."""
     values = len(context.labels.values)
     stored = []
@@ -61,11 +61,11 @@ def store_training_cases(context: BaselineContext) -> list[StoredCase]:
             _mapped(folder / "image.npy", in_half_precision(example.image.array)),
             _mapped(folder / "labels.npy", example.labels),
         )
-        stored.append(StoredCase(image, labels, places.astype(np.int32)))
+        stored.append(PatchCase(image, labels, places.astype(np.int32)))
     return stored
 
 
-def are_planes(cases: Sequence[StoredCase]) -> bool:
+def are_planes(cases: Sequence[PatchCase]) -> bool:
     """Whether all images have one slice."""
     return all(case.labels.shape[0] == 1 for case in cases)
 

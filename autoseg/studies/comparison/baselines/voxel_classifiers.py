@@ -17,10 +17,10 @@ from autoseg.data.dataset import Case
 from autoseg.data.files import read_case
 from autoseg.log import counted
 from autoseg.studies.comparison.baselines.examples import examples
-from autoseg.studies.comparison.baselines.features import FeaturePlan, Slab, plan_features, slab_features, slabs
+from autoseg.studies.comparison.baselines.features import FeaturePlan, FeatureSlab, plan_features, slab_features, slabs
 from autoseg.studies.comparison.baselines.intensities import normalize
 from autoseg.studies.comparison.baselines.protocol import BaselineContext, Segmentation
-from autoseg.studies.comparison.baselines.sampling import Sample, draw, join
+from autoseg.studies.comparison.baselines.sampling import VoxelSample, draw, join
 
 SAMPLE = 200_000
 """Voxels of all training cases together that are learned from."""
@@ -73,7 +73,7 @@ class VoxelClassifier:
         labels: np.ndarray = np.zeros(image.inside.shape, np.int16)
         unsure: np.ndarray = np.zeros(image.inside.shape, np.float32)
 
-        def fill(slab: Slab) -> None:
+        def fill(slab: FeatureSlab) -> None:
             mask = image.inside[slab.index]
             rows = slab_features(image, self.plan, slab, mask)
             if len(rows):
@@ -123,7 +123,7 @@ def log_probabilities(model: Any, rows: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(model.predict_proba(rows), _SMALLEST_PROBABILITY))
 
 
-def best_share(scores: np.ndarray, prior: np.ndarray, classes: np.ndarray, sample: Sample) -> float:
+def best_share(scores: np.ndarray, prior: np.ndarray, classes: np.ndarray, sample: VoxelSample) -> float:
     """The share of the prior with the largest Dice over the foreground, estimated from weighted voxels.
 
     Args:
@@ -172,12 +172,12 @@ def _fit(context: BaselineContext, model: Any) -> VoxelClassifier:
     return VoxelClassifier(channels, plan, model, classes, share * prior, context.workers)
 
 
-def _samples(context: BaselineContext, plan: FeaturePlan) -> tuple[Sample, Sample | None]:
+def _samples(context: BaselineContext, plan: FeaturePlan) -> tuple[VoxelSample, VoxelSample | None]:
     """The voxels that are learned from and those that the prior's share is chosen on, from different cases."""
     quota = max(1, SAMPLE // len(context.training))
     labels = len(context.labels.values)
-    learned: list[Sample] = []
-    held_out: list[Sample] = []
+    learned: list[VoxelSample] = []
+    held_out: list[VoxelSample] = []
     for index, example in enumerate(examples(context)):
         image = normalize(example.image, context.dataset.channels)
         sample = draw(image, example.labels, plan, labels, quota, np.random.default_rng((context.seed, index)))

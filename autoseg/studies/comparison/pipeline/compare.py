@@ -18,8 +18,8 @@ from autoseg.evaluation.evaluate import evaluate_files
 from autoseg.evaluation.scores import Scores
 from autoseg.log import counted, logger
 from autoseg.processes import usable_cores
-from autoseg.studies.comparison.pipeline.methods import OWN, ComparisonRequest, Method, choose_methods
-from autoseg.studies.comparison.pipeline.process import FoldJob, run_fold, written_options
+from autoseg.studies.comparison.pipeline.methods import OWN, ComparedMethod, ComparisonRequest, choose_methods
+from autoseg.studies.comparison.pipeline.process import MethodJob, run_fold, written_options
 from autoseg.studies.comparison.report.page import write_comparison_report
 from autoseg.studies.comparison.statistics import comparison as statistics
 from autoseg.studies.comparison.statistics.findings import exclusions, findings
@@ -128,7 +128,7 @@ def _open(out: Path, data: Dataset, splits: tuple[Split, ...], resume: bool) -> 
     save_splits(place.splits, splits)
 
 
-def _fold(work: _Work, method: Method, fold: str, resume: bool) -> MethodFold:
+def _fold(work: _Work, method: ComparedMethod, fold: str, resume: bool) -> MethodFold:
     """What the method does on the fold; one that could be fit before is kept."""
     folder = work.out / method.name
     path = folder / f"fold_{fold}.json"
@@ -141,7 +141,7 @@ def _fold(work: _Work, method: Method, fold: str, resume: bool) -> MethodFold:
             logger.info("%s, fold %s: is there already", method.name, fold)
             return kept
     by_id = {case.id: case for case in work.dataset.training}
-    job = FoldJob(
+    job = MethodJob(
         method=method,
         fold=fold,
         dataset=work.dataset,
@@ -168,7 +168,7 @@ def chosen_cases(cases: Sequence[str], most: int | None, seed: int) -> tuple[str
     return tuple(cases[index] for index in sorted(drawn.tolist()))
 
 
-def _check_kept(kept: MethodFold, method: Method, training: set[str], seed: int, folder: Path) -> None:
+def _check_kept(kept: MethodFold, method: ComparedMethod, training: set[str], seed: int, folder: Path) -> None:
     """Refuses a result that was made with other choices than are wanted now."""
     wanted = (method.plugin, seed, written_options(method.options), training)
     if (kept.plugin, kept.seed, kept.options, set(kept.training)) != wanted:

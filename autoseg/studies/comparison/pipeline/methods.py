@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
 @dataclass(frozen=True)
-class Method:
+class ComparedMethod:
     """One of the compared methods.
 
     Attributes:
@@ -92,7 +92,7 @@ class ComparisonRequest:
     command: tuple[str, ...] = ()
 
 
-def choose_methods(chosen: MethodChoice) -> tuple[Method, ...]:
+def choose_methods(chosen: MethodChoice) -> tuple[ComparedMethod, ...]:
     """The methods in the order named; a given run and given predictions take part without being named.
 
     Raises:
@@ -120,8 +120,11 @@ def choose_methods(chosen: MethodChoice) -> tuple[Method, ...]:
         if name and name not in baselines:
             raise unknown_name("method", name, baselines, where="--training-cases")
     return (
-        *(Method(name, name, _options(name, chosen), _limit(name, chosen)) for name in names),
-        *(Method(name, "folder", {"predictions": folder.resolve()}) for name, folder in chosen.predictions.items()),
+        *(ComparedMethod(name, name, _options(name, chosen), _limit(name, chosen)) for name in names),
+        *(
+            ComparedMethod(name, "folder", {"predictions": folder.resolve()})
+            for name, folder in chosen.predictions.items()
+        ),
     )
 
 

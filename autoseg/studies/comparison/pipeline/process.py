@@ -32,7 +32,7 @@ from autoseg.studies.comparison.baselines.protocol import (
     check_segmentation,
 )
 from autoseg.studies.comparison.pipeline.memory import peak_gb, reset_peak
-from autoseg.studies.comparison.pipeline.methods import OWN, Method
+from autoseg.studies.comparison.pipeline.methods import OWN, ComparedMethod
 from autoseg.studies.comparison.statistics.method_run import CaseRun, MethodFold
 
 Result = TypeVar("Result")
@@ -45,7 +45,7 @@ _PATIENCE = 20.0
 
 
 @dataclass(frozen=True)
-class FoldJob:
+class MethodJob:
     """A method on a fold, with everything that its process needs.
 
     Attributes:
@@ -57,7 +57,7 @@ class FoldJob:
         plugin_files: Python files that register plug-ins.
     """
 
-    method: Method
+    method: ComparedMethod
     fold: str
     dataset: Dataset
     training: tuple[Case, ...]
@@ -82,7 +82,7 @@ class _Fit:
 
 
 @dataclass(frozen=True)
-class _Begun:
+class _BegunProcess:
     """Message: the method is at this case."""
 
     case: str
@@ -105,7 +105,7 @@ class _State:
     at: str | None = None
 
 
-def run_fold(job: FoldJob) -> MethodFold:
+def run_fold(job: MethodJob) -> MethodFold:
     """Fits a method and predicts the fold's validation cases, whatever becomes of it.
 
     Writes `<case><ending>` a predicted case into the job's folder, and the map of disagreement, where the method has
@@ -129,7 +129,7 @@ def run_fold(job: FoldJob) -> MethodFold:
     return _result(job, state)
 
 
-def _result(job: FoldJob, state: _State) -> MethodFold:
+def _result(job: MethodJob, state: _State) -> MethodFold:
     fit = state.fit or _Fit(description="", failure="there was no case to predict")
     reason = fit.failure or f"not tried after the process had died {_DEATHS} times"
     if fit.failure is not None:
@@ -156,7 +156,7 @@ def written_options(options: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in sorted(options.items())}
 
 
-def _run_process(job: FoldJob, cases: Sequence[Case], state: _State, title: str) -> int | None:
+def _run_process(job: MethodJob, cases: Sequence[Case], state: _State, title: str) -> int | None:
     """Runs one process to its end and notes what it tells; returns its exit code."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -173,7 +173,7 @@ def _run_process(job: FoldJob, cases: Sequence[Case], state: _State, title: str)
                     if message.failure is None:
                         logger.info("%s: has learned in %s", title, duration(message.seconds or 0.0))
                         bar = stack.enter_context(Progress(title, len(cases)))
-                elif isinstance(message, _Begun):
+                elif isinstance(message, _BegunProcess):
                     state.at = message.case
                 elif isinstance(message, _Done):
                     state.at, state.cases[message.case] = None, message.run
@@ -191,13 +191,13 @@ def _run_process(job: FoldJob, cases: Sequence[Case], state: _State, title: str)
     return process.exitcode
 
 
-def _next(receiver: Connection) -> _Fit | _Begun | _Done | None:
+def _next(receiver: Connection) -> _Fit | _BegunProcess | _Done | None:
     """The next message; None after the last one."""
     try:
         message = receiver.recv()
     except (EOFError, OSError):
         return None
-    assert isinstance(message, (_Fit, _Begun, _Done))
+    assert isinstance(message, (_Fit, _BegunProcess, _Done))
     return message
 
 
@@ -207,7 +207,7 @@ def _death(code: int | None) -> str:
     return f"the process ended without an answer (exit code {code})"
 
 
-def _work(job: FoldJob, cases: tuple[Case, ...], sender: Connection, console: bool, run_log: str | None) -> None:
+def _work(job: MethodJob, cases: tuple[Case, ...], sender: Connection, console: bool, run_log: str | None) -> None:
     """What the process does; Ctrl-C, which the parent gets too, ends it without a word."""
     if console:
         log.configure(run_log=run_log)
@@ -215,7 +215,7 @@ def _work(job: FoldJob, cases: tuple[Case, ...], sender: Connection, console: bo
         _fit_and_predict(job, cases, sender)
 
 
-def _fit_and_predict(job: FoldJob, cases: tuple[Case, ...], sender: Connection) -> None:
+def _fit_and_predict(job: MethodJob, cases: tuple[Case, ...], sender: Connection) -> None:
     description = ""
     try:
         for file in job.plugin_files:
@@ -239,11 +239,11 @@ def _fit_and_predict(job: FoldJob, cases: tuple[Case, ...], sender: Connection) 
         return
     sender.send(_Fit(description, str(getattr(fitted, "note", "")), seconds, peak_gb()))
     for case in cases:
-        sender.send(_Begun(case.id))
+        sender.send(_BegunProcess(case.id))
         sender.send(_Done(case.id, _predict(job, fitted, case)))
 
 
-def _baseline(method: Method) -> Baseline:
+def _baseline(method: ComparedMethod) -> Baseline:
     if method.plugin == OWN:
         from autoseg.studies.comparison.pipeline import own  # imports PyTorch
 
@@ -252,7 +252,7 @@ def _baseline(method: Method) -> Baseline:
     return found
 
 
-def _predict(job: FoldJob, fitted: Fitted, case: Case) -> CaseRun:
+def _predict(job: MethodJob, fitted: Fitted, case: Case) -> CaseRun:
     """Predicts a case and writes it; a failure is noted, with the size of the image if that could be read."""
     place: dict[str, Any] = {}
     try:
@@ -278,7 +278,7 @@ def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
     return result, time.perf_counter() - start
 
 
-def _write(job: FoldJob, case: Case, segmentation: Segmentation, geometry: Geometry) -> None:
+def _write(job: MethodJob, case: Case, segmentation: Segmentation, geometry: Geometry) -> None:
     labels = job.dataset.labels.decode(segmentation.labels)
     if segmentation.disagreement is not None:
         ending = ".tif" if geometry.dimension == 2 else ".nii.gz"

@@ -113,7 +113,7 @@ def name_raters(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _RaterJob:
     """One case, with everything a process needs."""
 
     case: str
@@ -125,14 +125,14 @@ class _Job:
 
 def _jobs(
     files: Mapping[str, Mapping[str, Path]], scheme: LabelScheme | None, out: Path, kind: ConsensusKind | None
-) -> tuple[list[_Job], dict[str, AutosegError]]:
+) -> tuple[list[_RaterJob], dict[str, AutosegError]]:
     """The cases of several raters, and an error for each of the others."""
-    jobs: list[_Job] = []
+    jobs: list[_RaterJob] = []
     errors: dict[str, AutosegError] = {}
     for case in sorted({case for own in files.values() for case in own}):
         of_case = {name: own[case] for name, own in files.items() if case in own}
         if len(of_case) > 1:
-            jobs.append(_Job(case, of_case, scheme, kind, out / CONSENSUS / f"{case}.nii.gz"))
+            jobs.append(_RaterJob(case, of_case, scheme, kind, out / CONSENSUS / f"{case}.nii.gz"))
         else:
             errors[case] = ConfigurationError(
                 "only one rater labelled the case",
@@ -152,7 +152,7 @@ def _jobs(
     return jobs, errors
 
 
-def _compare(job: _Job) -> tuple[str, CaseAgreement | AutosegError]:
+def _compare(job: _RaterJob) -> tuple[str, CaseAgreement | AutosegError]:
     try:
         images = {name: read_labels(path) for name, path in job.files.items()}
         first, *rest = images

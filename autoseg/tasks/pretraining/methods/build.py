@@ -14,7 +14,7 @@ from autoseg.networks.build import build_network
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.records import Record
 from autoseg.tasks.pretraining.network import PretrainingNetwork
-from autoseg.tasks.pretraining.protocol import Method, Setting
+from autoseg.tasks.pretraining.protocol import PretrainingMethod, PretrainingSetting
 
 MANY = 16
 """Images of a batch that are compared with each other, where their voxels allow it."""
@@ -23,7 +23,7 @@ MOST_VOXELS = 2**22
 """Of the views of such a batch: an encoder's memory of them is about that of training the default plan for 8 GB."""
 
 
-def planned_images(method: Method, configuration: ConfigurationPlan) -> int:
+def planned_images(method: PretrainingMethod, configuration: ConfigurationPlan) -> int:
     """Images a step where the user names none: the plan's, or as many more as a method that compares them can use.
 
     Args:
@@ -38,7 +38,7 @@ def planned_images(method: Method, configuration: ConfigurationPlan) -> int:
     return max(planned, min(MANY, MOST_VOXELS // (2 * voxels)))
 
 
-def build_method(name: str, setting: Setting, options: Mapping[str, Any] | None = None) -> Method:
+def build_method(name: str, setting: PretrainingSetting, options: Mapping[str, Any] | None = None) -> PretrainingMethod:
     """A method of pretraining for a setting.
 
     Args:
@@ -53,7 +53,9 @@ def build_method(name: str, setting: Setting, options: Mapping[str, Any] | None 
     plugin = plugins.resolve("pretraining", name)
     options = dict(options or {})
     if isinstance(plugin, type) and issubclass(plugin, Record):
-        made: Method = plugin.from_mapping({"setting": setting, **options}, where=f"pretraining method {name}")  # type: ignore[assignment]
+        made: PretrainingMethod = plugin.from_mapping(
+            {"setting": setting, **options}, where=f"pretraining method {name}"
+        )  # type: ignore[assignment]
         return made
     try:
         made = plugin(setting, **options)
@@ -62,7 +64,9 @@ def build_method(name: str, setting: Setting, options: Mapping[str, Any] | None 
     return made
 
 
-def build_pretraining_network(setting: Setting, method: Method, *, seed: int | None = None) -> PretrainingNetwork:
+def build_pretraining_network(
+    setting: PretrainingSetting, method: PretrainingMethod, *, seed: int | None = None
+) -> PretrainingNetwork:
     """The network of a setting with fresh weights.
 
     Args:

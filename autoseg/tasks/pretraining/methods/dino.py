@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autoseg.tasks.pretraining.batch import Drawn, ViewBatch
+from autoseg.tasks.pretraining.batch import DrawnExample, ViewBatch
 from autoseg.tasks.pretraining.drawing import drawn, multi_crop
 from autoseg.tasks.pretraining.heads import DinoHead, Norm, norm_for
 from autoseg.tasks.pretraining.losses.distillation import dino, next_centre
@@ -53,7 +53,7 @@ class DINO(ViewMethod):
         """Of the teacher."""
         return self.teacher_momentum
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
+    def draw(self, rng: np.random.Generator, shape: Shape) -> DrawnExample:
         """Two large views that overlap, then the small ones."""
         setting = self.setting
         frames = (setting.frame, setting.framed(setting.smaller(self.local_share)))

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autoseg.tasks.pretraining.batch import Drawn, ViewBatch
+from autoseg.tasks.pretraining.batch import DrawnExample, ViewBatch
 from autoseg.tasks.pretraining.drawing import drawn, one_view
 from autoseg.tasks.pretraining.features import pooled_visible
 from autoseg.tasks.pretraining.heads import ContextPredictor
@@ -40,7 +40,7 @@ class JEPA(ViewMethod):
         """Of the teacher."""
         return self.teacher_momentum
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
+    def draw(self, rng: np.random.Generator, shape: Shape) -> DrawnExample:
         """One view, "hidden" bool (*grid), all but the context, and "targets" bool (M, *grid)."""
         setting = self.setting
         view = one_view(rng, shape, setting.frame, setting.views, setting.channels)

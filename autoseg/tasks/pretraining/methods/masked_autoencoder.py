@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from autoseg.tasks.pretraining.batch import Drawn, ViewBatch
+from autoseg.tasks.pretraining.batch import DrawnExample, ViewBatch
 from autoseg.tasks.pretraining.drawing import drawn, one_view
 from autoseg.tasks.pretraining.features import pooled_visible
 from autoseg.tasks.pretraining.losses.reconstruction import masked_reconstruction
@@ -35,7 +35,7 @@ class MaskedAutoencoder(RestoringMethod):
     share: float = Field(default=0.6, gt=0, lt=1)
     normalise: bool = False
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
+    def draw(self, rng: np.random.Generator, shape: Shape) -> DrawnExample:
         """One view, its values unchanged, and the mask "hidden", bool (*grid)."""
         setting = self.setting
         view = one_view(rng, shape, setting.frame, setting.views, setting.channels)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoseg.tasks.pretraining.batch import Drawn, Example, ViewBatch
+from autoseg.tasks.pretraining.batch import DrawnExample, ViewBatch, ViewExample
 from autoseg.tasks.pretraining.cutting import cut
 from autoseg.tasks.pretraining.drawing import drawn, one_view
 from autoseg.tasks.pretraining.features import pooled
@@ -31,16 +31,16 @@ class Restoration(RestoringMethod):
 
     corruption: Corruption = Corruption()
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
+    def draw(self, rng: np.random.Generator, shape: Shape) -> DrawnExample:
         """One view, its values unchanged."""
         setting = self.setting
         return drawn(rng, [one_view(rng, shape, setting.frame, setting.views, setting.channels)])
 
-    def make(self, region: np.ndarray, drawn: Drawn) -> Example:
+    def make(self, region: np.ndarray, drawn: DrawnExample) -> ViewExample:
         """The corrupted view, and "image", the original."""
         image = cut(region, drawn.region, drawn.views[0])
         corrupted = corrupt(image.numpy(), np.random.default_rng(drawn.seed), self.corruption)
-        return Example((torch.from_numpy(corrupted),), {"image": image})
+        return ViewExample((torch.from_numpy(corrupted),), {"image": image})
 
     def online(self, network: PretrainingNetwork, batch: ViewBatch) -> Outputs:
         """The image "restored", (B, C, *patch)."""

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autoseg.tasks.pretraining.batch import Drawn, Example, ViewBatch
+from autoseg.tasks.pretraining.batch import DrawnExample, ViewBatch, ViewExample
 from autoseg.tasks.pretraining.cutting import cut
 from autoseg.tasks.pretraining.drawing import drawn, turned_view
 from autoseg.tasks.pretraining.heads import mlp
@@ -55,17 +55,17 @@ class Rotation(ViewMethod):
             lengths.append(max(shortest // step, least) * step)
         return tuple(lengths)
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
+    def draw(self, rng: np.random.Generator, shape: Shape) -> DrawnExample:
         """One view as it lies, and "turn", the number of the rotation."""
         view = turned_view(rng, shape, self.size, self.setting.frame)
         turn = np.array(rng.integers(len(self.turns)), dtype=np.int64)
         return drawn(rng, [view], {"turn": turn})
 
-    def make(self, region: np.ndarray, drawn: Drawn) -> Example:
+    def make(self, region: np.ndarray, drawn: DrawnExample) -> ViewExample:
         """The view after its rotation."""
         turn = int(drawn.extra["turn"])
         image = self.turns[turn].apply(cut(region, drawn.region, drawn.views[0]))
-        return Example((image.contiguous(),), {"turn": torch.tensor(turn)})
+        return ViewExample((image.contiguous(),), {"turn": torch.tensor(turn)})
 
     def heads(self) -> nn.ModuleDict:
         """The classifier."""

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autoseg.tasks.pretraining.batch import Drawn, ViewBatch
+from autoseg.tasks.pretraining.batch import DrawnExample, ViewBatch
 from autoseg.tasks.pretraining.drawing import drawn, grid_and_crop
 from autoseg.tasks.pretraining.heads import Norm, byol_mlp, norm_for
 from autoseg.tasks.pretraining.losses.position import volume_contrast
@@ -47,7 +47,7 @@ class VolumeContrast(ViewMethod):
             counts[grid.index(max(grid))] = self.divisions
         return tuple(counts)
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Drawn:
+    def draw(self, rng: np.random.Generator, shape: Shape) -> DrawnExample:
         """The base crops, then a crop among them, and its "shares" (bases,)."""
         setting, counts = self.setting, self.counts
         small = tuple(

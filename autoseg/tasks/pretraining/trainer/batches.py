@@ -11,8 +11,8 @@ import torch
 
 from autoseg.errors import ConfigurationError
 from autoseg.preprocessing.store import Store
-from autoseg.tasks.pretraining.batch import Drawn, Example, ViewBatch, collate
-from autoseg.tasks.pretraining.protocol import Method
+from autoseg.tasks.pretraining.batch import DrawnExample, ViewBatch, ViewExample, collate
+from autoseg.tasks.pretraining.protocol import PretrainingMethod
 from autoseg.training.task import TRAINING
 
 
@@ -28,7 +28,7 @@ class CaseDraw:
 
     case: str
     place: int | None
-    drawn: Drawn
+    drawn: DrawnExample
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ViewSource:
 
     store: Store
     weights: Mapping[str, float]
-    method: Method
+    method: PretrainingMethod
     dimension: int
     batch_size: int
     in_turn: bool = False
@@ -101,7 +101,7 @@ class ViewSource:
             return CaseDraw(case, place, self.method.draw(rng, tuple(shape)))
         return CaseDraw(case, None, self.method.draw(rng, (depth, *shape)))
 
-    def _make(self, draw: CaseDraw) -> Example:
+    def _make(self, draw: CaseDraw) -> ViewExample:
         region = draw.drawn.region
         start, size = region.start, region.size
         if draw.place is None:

@@ -11,7 +11,7 @@ from autoseg.plan.record import PRETRAINING, ConfigurationPlan
 from autoseg.records import Record
 from autoseg.tasks.pretraining.methods.build import build_method, planned_images
 from autoseg.tasks.pretraining.presets import kind_of_image, preset
-from autoseg.tasks.pretraining.protocol import Method, Setting
+from autoseg.tasks.pretraining.protocol import PretrainingMethod, PretrainingSetting
 
 TASK = PRETRAINING
 
@@ -41,7 +41,9 @@ def options_of(configuration: ConfigurationPlan) -> PretrainingOptions:
     return PretrainingOptions.from_mapping(configuration.options, where="training.options")
 
 
-def chosen_method(configuration: ConfigurationPlan, channels: Sequence[str]) -> tuple[Setting, Method]:
+def chosen_method(
+    configuration: ConfigurationPlan, channels: Sequence[str]
+) -> tuple[PretrainingSetting, PretrainingMethod]:
     """The method for a configuration with its options, and the setting that it is made for.
 
     Args:
@@ -52,7 +54,7 @@ def chosen_method(configuration: ConfigurationPlan, channels: Sequence[str]) -> 
         ConfigurationError, ErrorGroup: an unknown method, kind of image, option or parameter.
     """
     options = options_of(configuration)
-    setting = Setting(
+    setting = PretrainingSetting(
         configuration=configuration,
         channels=len(channels),
         views=preset(options.views or kind_of_image(channels)),

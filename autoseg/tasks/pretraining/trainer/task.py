@@ -17,7 +17,7 @@ from autoseg.preprocessing.store import Store
 from autoseg.tasks.pretraining.batch import ViewBatch
 from autoseg.tasks.pretraining.methods.build import build_pretraining_network
 from autoseg.tasks.pretraining.network import PretrainingNetwork
-from autoseg.tasks.pretraining.protocol import Method, Outputs
+from autoseg.tasks.pretraining.protocol import Outputs, PretrainingMethod
 from autoseg.tasks.pretraining.teacher import MomentumTeacher
 from autoseg.tasks.pretraining.trainer.batches import ViewSource
 from autoseg.tasks.pretraining.trainer.options import chosen_method
@@ -45,7 +45,7 @@ _WATCHED = 32  # images looked at after a round
 _VIEWS = 2
 
 
-class Follower:
+class TeacherFollower:
     """What follows the student after each step: the method's buffers, then the teacher, if the method has one.
 
     Args:
@@ -53,7 +53,7 @@ class Follower:
         method: of pretraining.
     """
 
-    def __init__(self, network: PretrainingNetwork, method: Method) -> None:
+    def __init__(self, network: PretrainingNetwork, method: PretrainingMethod) -> None:
         self._network, self._method = network, method
         self.teacher = None if method.momentum is None else MomentumTeacher(network, method.momentum)
         self._target: Outputs = {}
@@ -101,15 +101,15 @@ class PretrainingTask:
         self.context = context
         self.setting, self.method = chosen_method(context.configuration, context.plan.channels)
         self.network: nn.Module = build_pretraining_network(self.setting, self.method, seed=context.config.seed)
-        self._follower: Follower | None = None
+        self._follower: TeacherFollower | None = None
         self._health: Health | None = None
         self._collapsed = self._uninformed = self._since = 0
         self._features = 0
 
-    def follower(self, network: nn.Module) -> Follower:
+    def follower(self, network: nn.Module) -> TeacherFollower:
         """What follows the network after each step; made once, when the network is on its device."""
         assert isinstance(network, PretrainingNetwork)
-        self._follower = Follower(network, self.method)
+        self._follower = TeacherFollower(network, self.method)
         return self._follower
 
     def batches(self, steps: range, stream: int) -> AbstractContextManager[Batches]:

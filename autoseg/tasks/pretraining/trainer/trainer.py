@@ -10,10 +10,10 @@ import numpy as np
 from autoseg.plan.record import SEGMENTATION, ConfigurationPlan
 from autoseg.tasks.pretraining.batch import ViewBatch, collate
 from autoseg.tasks.pretraining.methods.build import build_pretraining_network
-from autoseg.tasks.pretraining.protocol import Method
+from autoseg.tasks.pretraining.protocol import PretrainingMethod
 from autoseg.tasks.pretraining.trainer.adaptation import seen_images, starting_tensors
 from autoseg.tasks.pretraining.trainer.options import TASK, PretrainingOptions, chosen_method
-from autoseg.tasks.pretraining.trainer.task import Follower, PretrainingTask
+from autoseg.tasks.pretraining.trainer.task import PretrainingTask, TeacherFollower
 from autoseg.training.config import OptimizerConfig, ScheduleConfig, TrainingConfig
 from autoseg.training.context import FoldContext, Handover, Traits
 from autoseg.training.measure import under_any_runtime
@@ -42,7 +42,7 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
         dimension = configuration.dimension
         network = build_pretraining_network(setting, chosen, seed=0)
         runtime.place(network, dimension)
-        follower = Follower(network, chosen)
+        follower = TeacherFollower(network, chosen)
         descent = Descent(network, OptimizerConfig(name="adamw"), runtime, clip=TrainingConfig().gradient_clip)
         placed = batch.to(runtime.device, runtime.memory_format(dimension))
 
@@ -83,7 +83,7 @@ class PretrainingTrainer:
         return PretrainingTask(self._context)
 
 
-def _random_batch(chosen: Method, shape: tuple[int, ...], channels: int, samples: int) -> ViewBatch:
+def _random_batch(chosen: PretrainingMethod, shape: tuple[int, ...], channels: int, samples: int) -> ViewBatch:
     rng = np.random.default_rng(0)
     examples = []
     for _ in range(samples):

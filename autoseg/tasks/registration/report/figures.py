@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from skimage.measure import find_contours
 
 from autoseg.data.image import Geometry
-from autoseg.report.slices import View, telling_slice, turn
+from autoseg.report.slices import SliceView, telling_slice, turn
 from autoseg.training.curves import INK, MUTED, SERIES
 
 FIXED, WARPED = "#4cc3ff", "#ff9d2e"
@@ -213,7 +213,7 @@ def _slices(view: RegistrationView) -> list[_Slice]:
     return [_slice(turned, axis, with_labels=labels is not None) for axis in axes]
 
 
-def _slice(views: Sequence[View], axis: int, *, with_labels: bool) -> _Slice:
+def _slice(views: Sequence[SliceView], axis: int, *, with_labels: bool) -> _Slice:
     view = views[0]
     index, _ = telling_slice(view.reference, view.prediction, axis)
     fixed, before, after, determinants, *steps = (np.take(volume.image[0], index, axis) for volume in views)

@@ -10,10 +10,10 @@ from drawn_cases import Drawn, ball, dice, draw_case, draw_dataset
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from autoseg.data.image import Geometry
-from autoseg.studies.comparison.baselines.features import FeaturePlan, Slab, plan_features, slab_features, slabs
+from autoseg.studies.comparison.baselines.features import FeaturePlan, FeatureSlab, plan_features, slab_features, slabs
 from autoseg.studies.comparison.baselines.intensities import Normalized
 from autoseg.studies.comparison.baselines.protocol import Baseline
-from autoseg.studies.comparison.baselines.sampling import Sample, draw
+from autoseg.studies.comparison.baselines.sampling import VoxelSample, draw
 from autoseg.studies.comparison.baselines.voxel_classifiers import best_share, logistic_regression, random_forest
 
 SHAPE = (10, 24, 24)
@@ -33,7 +33,7 @@ def test_derivatives_are_those_of_a_quadratic_form() -> None:
     image = ready(form[None], Geometry(spacing=spacing))
     mask = np.zeros(form.shape, bool)
     mask[10, 15, 20] = mask[11, 14, 22] = True
-    rows = slab_features(image, FeaturePlan(1, (scale,), planar=False), Slab(0, 0, 21), mask)
+    rows = slab_features(image, FeaturePlan(1, (scale,), planar=False), FeatureSlab(0, 0, 21), mask)
     assert rows.shape == (2, 1 + 5 + 3)
     eigenvalues = np.linalg.eigvalsh(hessian)[::-1] * scale**2
     np.testing.assert_allclose(rows[:, 3:6], [eigenvalues] * 2, rtol=1e-2, atol=2e-3)
@@ -51,12 +51,12 @@ def test_features_do_not_depend_on_the_cuts(planar: bool, shape: tuple[int, int,
     plan = FeaturePlan(2, (1.0, 2.0), planar)
     axis = 0 if shape[0] > 1 else 1
     length = shape[axis]
-    whole = slab_features(image, plan, Slab(axis, 0, length), np.ones(shape, bool))
+    whole = slab_features(image, plan, FeatureSlab(axis, 0, length), np.ones(shape, bool))
     assert whole.shape == (array[0].size, plan.count)
     assert np.isfinite(whole).all()
     parts = []
     for start, stop in ((0, 1), (1, 5), (5, length)):
-        slab = Slab(axis, start, stop)
+        slab = FeatureSlab(axis, start, stop)
         parts.append(slab_features(image, plan, slab, np.ones(array[0][slab.index].shape, bool)))
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
@@ -96,11 +96,11 @@ def test_the_share_of_the_prior_with_the_largest_dice() -> None:
     scores = np.log([[0.9, 0.1], [0.4, 0.6], [0.1, 0.9]])
     prior = np.array([1.0, -1.0])
     classes = np.array([0, 1], np.int16)
-    background_heavy = Sample(np.empty((3, 0)), np.array([0, 0, 1]), np.array([50.0, 50.0, 10.0]))
+    background_heavy = VoxelSample(np.empty((3, 0)), np.array([0, 0, 1]), np.array([50.0, 50.0, 10.0]))
     assert best_share(scores, prior, classes, background_heavy) == 0.25
-    object_heavy = Sample(np.empty((3, 0)), np.array([0, 1, 1]), np.array([50.0, 10.0, 10.0]))
+    object_heavy = VoxelSample(np.empty((3, 0)), np.array([0, 1, 1]), np.array([50.0, 10.0, 10.0]))
     assert best_share(scores, prior, classes, object_heavy) == 0.0
-    nothing = Sample(np.empty((3, 0)), np.zeros(3, int), np.ones(3))
+    nothing = VoxelSample(np.empty((3, 0)), np.zeros(3, int), np.ones(3))
     assert best_share(scores, prior, classes, nothing) == 0.5
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.tasks.pretraining.batch import ViewBatch, collate
 from autoseg.tasks.pretraining.presets import preset
-from autoseg.tasks.pretraining.protocol import Method, Setting
+from autoseg.tasks.pretraining.protocol import PretrainingMethod, PretrainingSetting
 from autoseg.tasks.pretraining.views import Crop
 
 
@@ -32,9 +32,11 @@ def plan(dimension: int = 2, network: str = "plain-unet", **changes: object) -> 
     return ConfigurationPlan.model_validate({**values, **changes})
 
 
-def setting(dimension: int = 2, network: str = "plain-unet", *, channels: int = 1, **changes: object) -> Setting:
+def setting(
+    dimension: int = 2, network: str = "plain-unet", *, channels: int = 1, **changes: object
+) -> PretrainingSetting:
     """A setting of that plan with the views of magnetic resonance."""
-    return Setting(configuration=plan(dimension, network, **changes), channels=channels, views=preset("mr"))
+    return PretrainingSetting(configuration=plan(dimension, network, **changes), channels=channels, views=preset("mr"))
 
 
 def blobs(rng: np.random.Generator, shape: tuple[int, ...], channels: int = 1) -> np.ndarray:
@@ -56,7 +58,7 @@ def read_box(image: np.ndarray, box: Crop) -> np.ndarray:
 
 
 def batch_of(
-    method: Method, shape: tuple[int, ...], *, samples: int = 4, channels: int = 1, seed: int = 0
+    method: PretrainingMethod, shape: tuple[int, ...], *, samples: int = 4, channels: int = 1, seed: int = 0
 ) -> ViewBatch:
     """A batch of examples of blob images, one image an example."""
     examples = []

@@ -23,7 +23,7 @@ from autoseg.tasks.pretraining.methods.build import (
     planned_images,
 )
 from autoseg.tasks.pretraining.network import PretrainingNetwork
-from autoseg.tasks.pretraining.protocol import Method, Outputs
+from autoseg.tasks.pretraining.protocol import Outputs, PretrainingMethod
 from autoseg.tasks.pretraining.teacher import MomentumTeacher
 from autoseg.tasks.pretraining.trainer.adaptation import handed_on
 from autoseg.tasks.pretraining.watch import look
@@ -39,7 +39,7 @@ SMALL: dict[str, dict[str, object]] = {
 
 
 def _trained(
-    method: Method, network: PretrainingNetwork, batch: ViewBatch, steps: int
+    method: PretrainingMethod, network: PretrainingNetwork, batch: ViewBatch, steps: int
 ) -> tuple[list[float], Outputs, Outputs]:
     """The losses of steps on one batch and of the network after them, as a trainer takes them.
 

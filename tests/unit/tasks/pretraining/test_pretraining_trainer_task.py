@@ -18,8 +18,8 @@ from autoseg.tasks.pretraining.trainer.task import (
     INFORMATION,
     MEASURES,
     PATIENCE,
-    Follower,
     PretrainingTask,
+    TeacherFollower,
 )
 from autoseg.tasks.pretraining.watch import look
 from tests.unit.tasks.pretraining.blob_images import batch_of, setting
@@ -92,7 +92,7 @@ def test_the_teacher_follows_by_its_momentum_and_is_resumed() -> None:
     made = setting()
     method = build_method("byol", made, {"teacher_momentum": 0.75, "hidden": 8, "outputs": 4, "norm": "layer"})
     network = build_pretraining_network(made, method, seed=0)
-    follower = Follower(network, method)
+    follower = TeacherFollower(network, method)
     assert follower.teacher is not None
     before = [weight.clone() for weight in follower.teacher.network.parameters()]
     with torch.no_grad():
@@ -102,7 +102,7 @@ def test_the_teacher_follows_by_its_momentum_and_is_resumed() -> None:
     follower.update(0.0)
     for old, new in zip(before, follower.teacher.network.parameters(), strict=True):
         torch.testing.assert_close(new, old + 0.25)
-    other = Follower(build_pretraining_network(made, method, seed=5), method)
+    other = TeacherFollower(build_pretraining_network(made, method, seed=5), method)
     other.load_state(follower.state())
     assert other.teacher is not None
     for one, two in zip(follower.teacher.network.parameters(), other.teacher.network.parameters(), strict=True):
@@ -114,7 +114,7 @@ def test_dino_s_centre_moves_after_the_step_and_not_before() -> None:
     options = {"prototypes": 8, "hidden": 8, "bottleneck": 4, "local_views": 1, "centre_momentum": 0.5}
     method = build_method("dino", made, options)
     network = build_pretraining_network(made, method, seed=0)
-    follower = Follower(network, method)
+    follower = TeacherFollower(network, method)
     target = follower.target(batch_of(method, (24, 24)))
     follower.remember(target)
     assert not network.heads["head"].centre.any()
