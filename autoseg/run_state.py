@@ -38,6 +38,7 @@ class FoldState:
 
     Attributes:
         has_model: there are final weights to predict with, of the latest training or of one before it.
+        begun: a training of it was begun, whatever came of it.
         resumable: there is a checkpoint of the latest training to go on from.
         trained: the final weights are those of the latest training.
         validated: the validation cases are predicted with them and scored.
@@ -47,6 +48,7 @@ class FoldState:
     """
 
     has_model: bool = False
+    begun: bool = False
     resumable: bool = False
     trained: bool = False
     validated: bool = False
@@ -127,6 +129,7 @@ def fold_state(folder: Fold) -> FoldState:
     progress, remaining = (1.0, 0.0) if trained else _progress(folder)
     return FoldState(
         has_model=has_model,
+        begun=any(path.exists() for path in (folder.status, folder.last, folder.metrics, folder.final)),
         resumable=folder.last.exists(),
         trained=trained,
         validated=validated,

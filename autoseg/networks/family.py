@@ -1,4 +1,25 @@
-"""What a network knows of itself: how it is built, and as much of its layers and parts as its author tells."""
+"""What a network knows of itself: how it is built, and as much of its layers and parts as its author tells.
+
+In a file for `--plugin`, a network that tells all:
+
+    from torch import nn
+    from autoseg.networks.family import NetworkFamily
+    from autoseg.networks.layers import Layer
+    from autoseg.networks.structure import Structure
+    from autoseg.plugins import register
+
+    def small(configuration, channels, outputs):
+        convolution = {2: nn.Conv2d, 3: nn.Conv3d}[configuration.dimension]
+        return nn.Sequential(convolution(channels, 8, 3, padding=1), nn.LeakyReLU(), convolution(8, outputs, 1))
+
+    def layers(configuration, channels, outputs):
+        size, one = configuration.patch_size, (1,) * configuration.dimension
+        three = (3,) * configuration.dimension
+        return [Layer("convolution", channels, 8, three, size, one), Layer("head", 8, outputs, one, size, one)]
+
+    parts = Structure(stem="0", heads="2", readout=lambda network: (network[:-1], network[-1]))
+    register("network", "small")(NetworkFamily(small, layers=layers, structure=parts))
+"""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_files_say_where_a_fold_stands(tmp_path: Path, files: dict[str, bool], s
 def test_an_empty_file_is_no_model(tmp_path: Path) -> None:
     fold = fold_with(tmp_path / "fold_0")
     fold.final.touch()
-    assert fold_state(fold) == FoldState(progress=0.0)
+    assert fold_state(fold) == FoldState(begun=True)
 
 
 def test_what_does_not_validate_is_finished_with_its_weights(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -19,11 +20,14 @@ from autoseg.errors import ConfigurationError, PluginError
 from autoseg.inference.readout import without_heads
 from autoseg.inference.rows import in_memory
 from autoseg.inference.sliding_window import Sliding, predict_logits, slide
+from autoseg.networks import family
 from autoseg.networks.build import build_network, count_parameters
 from autoseg.networks.family import NetworkFamily, known_family, network_family
+from autoseg.networks.heads import expect_background
 from autoseg.networks.layers import Layer
 from autoseg.networks.structure import Structure, part_of, structure_of
 from autoseg.networks.transfer import transfer_weights
+from autoseg.networks.unet import plain_unet
 from autoseg.plan.cost import multiply_adds, parameters, receptive_field
 from autoseg.plan.memory import training_memory
 from autoseg.training.runtime import Runtime
@@ -35,8 +39,7 @@ def _plug_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_plain_function_is_a_family_that_knows_nothing() -> None:
-    family = network_family("two-layers")
-    assert family == NetworkFamily(two_layers)
+    assert network_family("two-layers") == NetworkFamily(two_layers)
     network = build_network(configuration(2, "two-layers"), 1, 3, seed=0)
     assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 3, 8, 8)
     assert structure_of(network) == Structure()
@@ -48,6 +51,18 @@ def test_a_built_network_carries_what_its_family_tells() -> None:
     assert structure_of(copy.deepcopy(network)).stem == "0"
     assert part_of(network, "2") is network[2]  # type: ignore[index]
     assert "structure" not in "".join(network.state_dict())
+
+
+def test_a_function_that_gives_a_unet_of_this_project_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = {"wide": lambda plan, *sizes: plain_unet(plan.with_(features_per_stage=(8, 16)), *sizes)}
+    monkeypatch.setattr(plugins, "_registered", {"network": wide})
+    assert network_family("wide").layers is None
+    network = build_network(configuration(2, "wide"), 1, 20, seed=0).eval()
+    expect_background(network, 0.01)
+    assert (network.heads[-1].bias[1:] < -4).all()  # type: ignore[index,union-attr,operator]
+    assert without_heads([network], 20) is not None
+    moved = transfer_weights(network, build_network(configuration(2, "wide"), 3, 20, seed=1).state_dict())
+    assert moved.adapted == ("encoder.0.0.conv.weight",)
 
 
 def test_what_is_no_network_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +96,20 @@ def test_costs_follow_from_the_layers_that_are_told() -> None:
     kept, peak, loss = voxels * WIDTH, 3 * voxels * WIDTH, 4 * voxels * 3
     expected = 2 * 4 * (kept + peak + loss + voxels) + 3 * 4 * 55
     assert training_memory(plan, 1, 3, mixed_precision=False) == expected
+
+
+def test_the_loss_is_that_of_the_last_layer_where_no_head_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    size, one = (8, 8), (1, 1)
+
+    def memory(last: str) -> int:
+        layers = [Layer("block", 1, 4, (3, 3), size, one), Layer(last, 4, 3, one, size, one)]  # type: ignore[arg-type]
+        monkeypatch.setattr(
+            plugins, "_registered", {"network": {"last": NetworkFamily(two_layers, layers=lambda *_: layers)}}
+        )
+        return training_memory(configuration(2, "last"), 1, 3, mixed_precision=False)
+
+    # what a head gives is kept by the loss alone; a convolution's activation is kept beside
+    assert memory("convolution") - memory("head") == 2 * 4 * 3 * 64
 
 
 def _support(network: nn.Module, edge: int = 64) -> tuple[int, ...]:
@@ -164,12 +193,12 @@ class _Opaque(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "head", [nn.Conv2d(4, 20, 3, padding=1), nn.Conv2d(4, 20, 1, bias=False), nn.Conv2d(4, 20, 1, groups=4), nn.ReLU()]
+    "head", [nn.Conv2d(4, 40, 3, padding=1), nn.Conv2d(4, 40, 1, bias=False), nn.Conv2d(4, 40, 1, groups=4), nn.ReLU()]
 )
 def test_a_last_layer_that_is_no_matrix_stays_where_it_is(head: nn.Module) -> None:
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), head)
     network.structure = Structure(readout=lambda network: (network[:-1], network[-1]))  # type: ignore[assignment,index]
-    assert without_heads([network], 20) is None
+    assert without_heads([network], 40) is None
 
 
 class _Staged(nn.Module):
@@ -229,6 +258,22 @@ def test_the_networks_of_this_project_are_records_that_can_be_called_and_changed
     assert made(configuration(2), 1, 3)(torch.zeros(1, 1, 8, 8)).shape == (1, 3, 8, 8)
     other = replace(plugins.resolve("network", "plain-unet"), layers=told_layers)
     assert other.topology == "unet"
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_the_example_of_the_module_tells_all(dimension: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_registered", {})
+    lines = (family.__doc__ or "").splitlines()
+    exec(textwrap.dedent("\n".join(line for line in lines if line.startswith("    ") or not line)), {})
+    plan = configuration(dimension, "small")
+    network = build_network(plan, 1, 3, seed=0)
+    assert network(torch.zeros(1, 1, *(8,) * dimension)).shape == (1, 3, *(8,) * dimension)
+    assert parameters(plan, 1, 3) == count_parameters(network)
+    assert receptive_field(plan) == (3,) * dimension
+    expect_background(network, 0.01)
+    assert (network[2].bias[1:] < -4).all()  # type: ignore[index,operator]
+    assert without_heads([network], 3) is None  # 8 features are no fewer
+    assert without_heads([build_network(plan, 1, 9)], 9) is not None
 
 
 def test_planning_does_not_wait_for_pytorch() -> None:

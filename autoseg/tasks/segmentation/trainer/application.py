@@ -90,7 +90,7 @@ def networks_in_words(run: Run, name: str, used: Sequence[str], *, chosen: bool 
         begun = [
             fold
             for (configuration, fold), one in state.folds.items()
-            if configuration == name and fold != ALL_DATA and one.progress > 0 and not one.has_model
+            if configuration == name and fold != ALL_DATA and one.begun and not one.has_model
         ]
         words += [f"fold {fold} was begun and never finished" for fold in begun]
         untrained = [fold for fold in _fold_names(run) if fold not in (*used, *begun)]
