@@ -109,10 +109,11 @@ def test_json_has_no_nan_and_is_never_half_written(tmp_path: Path) -> None:
 )
 def test_files_that_hold_no_mapping(tmp_path: Path, name: str, content: str, words: str) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=words):
-        read_mapping(tmp_path / name)
-    with pytest.raises(ConfigurationError, match="cannot be read"):
-        read_mapping(tmp_path / "missing.json")
+    for read in (read_mapping, TrainingConfig.load):
+        with pytest.raises(ConfigurationError, match=words):
+            read(tmp_path / name)
+        with pytest.raises(ConfigurationError, match="cannot be read"):
+            read(tmp_path / "missing.json")
 
 
 def test_nearest_names() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from autoseg import pipeline
 from autoseg.data.files import read_labels
+from autoseg.evaluation.summary import Summary
 from autoseg.exchange.archive.writing import write_archive
 from autoseg.inference.estimate import CaseEstimates
 from autoseg.pipeline import choose
@@ -65,18 +66,19 @@ def test_its_prediction_is_the_mean_of_the_configurations_probabilities(
 
 def test_choosing_again_changes_nothing(crossvalidated: Run, copy_run: Callable[[Run], Run]) -> None:
     run = copy_run(crossvalidated)
-    before = json.loads(run.summary.read_text(encoding="utf-8"))
+    before = Summary.load(run.summary)
     made = run.ensemble(BOTH).validation_summary.stat().st_mtime_ns
     after = choose(run.root, device="cpu", workers=1)
     assert run.ensemble(BOTH).validation_summary.stat().st_mtime_ns == made
-    for name in ("configurations", "ensembles"):
-        assert after[name] == before[name]
-    assert after["best"] == {**before["best"], "predict": f"autoseg predict {run.root} IMAGES --out DIR"}
+    assert after.configurations == before.configurations
+    assert after.ensembles == before.ensembles
+    assert after.best == before.best.with_(predict=f"autoseg predict {run.root} IMAGES --out DIR")
+    assert Summary.load(run.summary) == after
 
 
 def test_a_run_without_saved_probabilities_is_made_up_for(crossvalidated: Run, copy_run: Callable[[Run], Run]) -> None:
     run = copy_run(crossvalidated)
-    before = json.loads(run.summary.read_text(encoding="utf-8"))
+    before = Summary.load(run.summary)
     shutil.rmtree(run.root / "ensembles")
     for name in BOTH:
         fold = run.fold(name, 0)
@@ -84,7 +86,7 @@ def test_a_run_without_saved_probabilities_is_made_up_for(crossvalidated: Run, c
         fold.expected_dice.unlink()
     labels = {path: read_labels(path).array for path in run.fold("2d", 0).validation.glob("*.nii.gz")}
     after = choose(run.root, device="cpu", workers=1)
-    assert after["ensembles"]["2d+3d_fullres"]["mean"] == before["ensembles"]["2d+3d_fullres"]["mean"]
+    assert after.ensembles["2d+3d_fullres"].mean == before.ensembles["2d+3d_fullres"].mean
     assert labels
     assert all(np.array_equal(read_labels(path).array, array) for path, array in labels.items())
 
