@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
 from autoseg.log import duration
+from autoseg.provenance import Provenance, Stage
 from autoseg.records import write_text
 from autoseg.report import network
 from autoseg.report.data_section import data_section
@@ -119,18 +118,18 @@ def _curves(records: RunRecords) -> tuple[FoldCurves, ...]:
     return tuple(sorted(found, key=lambda one: one.configuration not in records.chosen))
 
 
-def _machine(provenance: Mapping[str, Any] | None) -> Machine | None:
+def _machine(provenance: Provenance | None) -> Machine | None:
     if provenance is None:
         return None
-    stages = [(_stage_name(stage), float(stage.get("seconds") or 0)) for stage in provenance.get("stages") or ()]
+    stages = [(_stage_name(stage), stage.seconds) for stage in provenance.stages]
     longest = max([seconds for _, seconds in stages], default=0.0) or 1.0
-    commands = [shlex.join(map(str, command)) for command in provenance.get("commands") or ()]
+    commands = [shlex.join(command) for command in provenance.commands]
     return Machine(
-        command=shlex.join(map(str, provenance.get("command") or ())),
+        command=shlex.join(provenance.command),
         earlier=tuple(commands[:-1]),
-        started=str(provenance.get("started") or "unknown"),
-        versions=tuple((str(key), str(value)) for key, value in (provenance.get("versions") or {}).items()),
-        machine=tuple((str(key), str(value)) for key, value in (provenance.get("machine") or {}).items()),
+        started=provenance.started or "unknown",
+        versions=tuple(provenance.versions.items()),
+        machine=tuple((name, str(value)) for name, value in provenance.machine.items()),
         stages=tuple((name, duration(seconds), seconds / longest) for name, seconds in stages),
         total=duration(sum(seconds for _, seconds in stages)),
     )
@@ -143,8 +142,8 @@ def _use(records: RunRecords) -> str | None:
     return records.summary.best.predict or f"autoseg predict {shlex.quote(str(records.run.root))} IMAGES --out DIR"
 
 
-def _stage_name(stage: Mapping[str, Any]) -> str:
-    return f"{stage.get('name')}{'' if stage.get('finished', True) else ' (interrupted)'}"
+def _stage_name(stage: Stage) -> str:
+    return f"{stage.name}{'' if stage.finished else ' (interrupted)'}"
 
 
 def _next_commands(records: RunRecords) -> dict[str, str]:

@@ -19,6 +19,7 @@ from autoseg.fingerprint.record import Fingerprint
 from autoseg.inference.estimate import Reliability
 from autoseg.plan.record import PRETRAINING, SEGMENTATION, Plan
 from autoseg.postprocessing.choose import Decision
+from autoseg.provenance import Provenance
 from autoseg.records import read_mapping
 from autoseg.run_state import MetricsRow, read_metrics
 from autoseg.workspace import Fold, Run
@@ -75,7 +76,7 @@ class RunRecords:
     plan: Plan | None
     summary: Summary
     postprocessing: Decision | None
-    provenance: dict[str, Any] | None
+    provenance: Provenance | None
     folds: dict[str, dict[str, FoldRecords]]
     problems: tuple[str, ...]
     ensembles: dict[tuple[str, ...], tuple[CaseScores, ...]] = field(default_factory=dict)
@@ -172,7 +173,7 @@ def gather(run: Run) -> RunRecords:
         plan=plan,
         summary=summary,
         postprocessing=read(run.postprocessing, _decision),
-        provenance=read(run.provenance, read_mapping),
+        provenance=read(run.provenance, Provenance.load),
         folds={name: found for name, found in folds.items() if found},
         problems=(),
         ensembles=_ensembles(run, summary, folds, read),

@@ -153,8 +153,8 @@ def _warnings(records: RunRecords) -> Iterator[tuple[str, str]]:
         more = ", …" if count > 3 else ""
         files = "1 file that is no image was" if count == 1 else f"{count} files that are no images were"
         yield "data set", f"{files} passed over: {names}{more}"
-    for text in (records.provenance or {}).get("notes") or ():
-        yield "run", str(text)
+    for text in records.provenance.notes if records.provenance is not None else ():
+        yield "run", text
     for text in records.problems:
         yield "run folder", text
 

@@ -15,7 +15,7 @@ from autoseg.studies.raters.consensus import ConsensusKind, foreground_box, majo
 METRICS = ("dice", "hd95")
 """What is compared between two label images; both are the same whichever of the two comes first."""
 
-Scores = dict[str, dict[str, float | None]]
+RaterScores = dict[str, dict[str, float | None]]
 """Label -> metric of `METRICS` -> value; None where it does not exist, as Dice of a label that neither has drawn."""
 
 
@@ -23,7 +23,7 @@ class PairScores(Record):
     """Two raters on one case."""
 
     raters: tuple[str, str]
-    scores: Scores
+    scores: RaterScores
 
 
 class CaseAgreement(Record):
@@ -41,7 +41,7 @@ class CaseAgreement(Record):
 
     raters: tuple[str, ...]
     pairs: tuple[PairScores, ...]
-    others: dict[str, Scores]
+    others: dict[str, RaterScores]
     kappa: dict[str, float | None]
     kappa_of_all: float | None
     tied_voxels: int
@@ -134,7 +134,7 @@ def agree(
     counted = None if counted is None else counted[box]
     labels = 1 + max(int(array.max()) for array in arrays)
 
-    def scores(one: np.ndarray, other: np.ndarray) -> Scores:
+    def scores(one: np.ndarray, other: np.ndarray) -> RaterScores:
         found = score_labels(one, other, foreground, spacing, dimension=dimension, metrics=METRICS)
         return {label: {metric: row[metric] for metric in METRICS} for label, row in found.items()}
 
@@ -201,8 +201,8 @@ def summarise_raters(
     labels = tuple(dict.fromkeys(label for case in found for label in case.kappa))
     if all(label.isdecimal() for label in labels):  # labels that are named by their values
         labels = tuple(sorted(labels, key=int))
-    by_pair: dict[tuple[str, str], list[Scores]] = {}
-    by_rater: dict[str, list[Scores]] = {}
+    by_pair: dict[tuple[str, str], list[RaterScores]] = {}
+    by_rater: dict[str, list[RaterScores]] = {}
     for case in found:
         for pair in case.pairs:
             by_pair.setdefault(pair.raters, []).append(pair.scores)
@@ -238,7 +238,7 @@ def _human(cases: Sequence[CaseAgreement], label: str) -> HumanAgreement:
     return HumanAgreement(dice=float(np.mean(values)), interval=interval, cases=len(values))
 
 
-def _statistics(rows: Sequence[Scores], labels: Sequence[str]) -> dict[str, dict[str, Statistic]]:
+def _statistics(rows: Sequence[RaterScores], labels: Sequence[str]) -> dict[str, dict[str, Statistic]]:
     return {
         label: {metric: _statistic(row.get(label, {}).get(metric) for row in rows) for metric in METRICS}
         for label in labels

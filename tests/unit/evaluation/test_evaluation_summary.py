@@ -74,6 +74,10 @@ FILES = {
     "nothing": (Scores, {key: {} for key in VALIDATION}),
     "a run": (Summary, RUN),
     "a run that labels nothing": (Summary, REGISTRATION),
+    "a run of before there was a command": (
+        Summary,
+        {**REGISTRATION, "best": {"configurations": ["3d_fullres"], "folds": [], "foreground_mean_dice": 0.5}},
+    ),
 }
 
 
