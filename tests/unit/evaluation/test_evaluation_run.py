@@ -173,10 +173,10 @@ def test_the_choice_is_noted_for_the_log_and_left_to_the_tables_on_the_terminal(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "autoseg"):
-        summary = _summarise(_validated(tmp_path))
+        choice = _summarise(_validated(tmp_path)).best
     noted = [record for record in caplog.records if record.message.startswith(("best: ", "to use it: "))]
-    best, command = "+".join(summary["best"]["configurations"]), summary["best"]["predict"]
-    assert [record.message.partition(",")[0] for record in noted] == [f"best: {best}", f"to use it: {command}"]
+    best = "+".join(choice.configurations)
+    assert [record.message.partition(",")[0] for record in noted] == [f"best: {best}", f"to use it: {choice.predict}"]
     assert {record.levelno for record in noted} == {logging.DEBUG}
 
 
