@@ -56,14 +56,15 @@ def _plug_ins() -> Iterator[str]:
 
     for kind in plugins.BUILT_IN:
         yield from (f"## {kind[0].upper()}{kind[1:]}", "")
-        yield from _table(("name", "what it is"), ((f"`{name}`", describe(kind, name)) for name in plugins.names(kind)))
+        lines = [(f"`{name}`", line) for name, line in sorted(describe(kind).items())]
+        yield from _table(("name", "what it is"), lines) if lines else ("None is built in.", "")
 
 
 def _settings() -> Iterator[str]:
-    from autoseg.pipeline.settings import describe_settings
+    from autoseg import plugins
 
-    rows = ((f"`{key}`", values, default, meaning) for key, values, default, meaning in describe_settings())
-    yield from _table(("key", "values", "default", "meaning"), rows)
+    listing = plugins.resolve("listing", "settings")()
+    yield from _table(listing.headings, ((f"`{key}`", *others) for key, *others in listing.rows))
 
 
 def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
