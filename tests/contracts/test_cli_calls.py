@@ -18,9 +18,10 @@ from autoseg.data.labels import LabelScheme
 from autoseg.data.splits import SplitRule
 from autoseg.errors import AutosegError, DatasetError
 from autoseg.evaluation.scores import Scores
-from autoseg.pipeline.settings import Settings
+from autoseg.pipeline.request import TrainingRequest
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.training.config import OptimizerConfig, TrainingConfig
+from autoseg.training.runtime import find_device
 from autoseg.workspace import Run
 
 pytestmark = pytest.mark.usefixtures("fresh_logging")
@@ -77,58 +78,46 @@ def test_plan_and_train_hands_every_option_on(pipeline: Calls, tmp_path: Path) -
     weights.touch()
     arguments = ["plan-and-train", str(tmp_path), "--out", str(out), "--configurations", "2d", "--folds", "1,0"]
     arguments += ["--budget", "1h30m", "--steps", "7", "--device", "cpu", "--planner", "resenc", "--workers", "0"]
-    arguments += ["--trainer", "t", "--loss", "l", "--pretrained", str(weights), "--seed", "3", "--resume"]
-    arguments += ["--memory", "24GB", "--set", "training.optimizer=adamw", "--group-by", "(p[0-9]+)_", "--stratify"]
-    assert run(arguments) == 0
-    assert pipeline.noted == [
-        (
-            "plan_and_train",
-            (tmp_path, out),
-            {
-                "configurations": "2d",
-                "folds": "0,1",
-                "budget": 5400.0,
-                "steps": 7,
-                "device": "cpu",
-                "planner": "resenc",
-                "memory": 24.0,
-                "trainer": "t",
-                "loss": "l",
-                "pretrained": weights,
-                "seed": 3,
-                "workers": 0,
-                "resume": True,
-                "settings": Settings(
-                    training=TrainingConfig(optimizer=OptimizerConfig(name="adamw")),
-                    splits=SplitRule(group_by="(p[0-9]+)_", stratify=True),
-                ),
-                "command": ["autoseg", *arguments],
-            },
-        )
+    arguments += [
+        "--trainer",
+        "registration",
+        "--loss",
+        "dice",
+        "--pretrained",
+        str(weights),
+        "--seed",
+        "3",
+        "--resume",
     ]
+    arguments += ["--memory", "24GB", "--set", "training.optimizer=adamw", "--group-by", "(p[0-9]+)_", "--stratify"]
+    without_budget = [one for one in arguments if one not in ("--budget", "1h30m")]
+    assert run(arguments) == 2  # a budget and a number of steps
+    assert run(without_budget) == 0
+    expected = TrainingRequest(
+        configurations="2d",
+        folds="0,1",
+        device="cpu",
+        planner="resenc",
+        memory=24.0,
+        trainer="registration",
+        pretrained=weights,
+        workers=0,
+        resume=True,
+        config=TrainingConfig(steps=7, seed=3, losses={"dice": 1.0}, optimizer=OptimizerConfig(name="adamw")),
+        splits=SplitRule(group_by="(p[0-9]+)_", stratify=True),
+        command=("autoseg", *without_budget),
+    )
+    assert pipeline.noted == [("plan_and_train", (tmp_path, out, expected), {})]
+    with_budget = [one for one in arguments if one not in ("--steps", "7")]
+    assert run(with_budget) == 0
+    assert pipeline.noted[1][1][2].budget == 5400.0
 
 
 def test_the_defaults_leave_the_choice_to_the_pipeline(pipeline: Calls, tmp_path: Path) -> None:
     write_summary(tmp_path / "run")
     assert run(["plan-and-train", str(tmp_path), "--out", str(tmp_path / "run")]) == 0
-    options = pipeline.noted[0][2]
-    del options["command"]
-    assert options == {
-        "configurations": "auto",
-        "folds": "all",
-        "budget": None,
-        "steps": None,
-        "device": "auto",
-        "planner": None,
-        "memory": None,
-        "trainer": None,
-        "loss": None,
-        "pretrained": None,
-        "seed": None,
-        "workers": None,
-        "resume": False,
-        "settings": Settings(),
-    }
+    request = pipeline.noted[0][1][2]
+    assert request == TrainingRequest(device=find_device("auto"), command=request.command)
 
 
 def test_results_are_shown_after_a_run(pipeline: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,11 +132,13 @@ def test_a_plug_in_of_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(plugins, "_registered", {})
     file = tmp_path / "mine.py"
     file.write_text(
-        "from autoseg.plugins import register\n@register('loss', 'mine')\ndef mine(): return 42\n", encoding="utf-8"
+        "from autoseg.plugins import register\n@register('loss', 'mine')\n"
+        "def mine(logits, target, *, batch_dice): return 42\n",
+        encoding="utf-8",
     )
     plugins.load_file(file)
     assert "mine" in plugins.names("loss")
-    assert plugins.resolve("loss", "mine")() == 42
+    assert plugins.resolve("loss", "mine")(None, None, batch_dice=True) == 42
     with pytest.raises(PluginError, match="exists already"):
         plugins.load_file(file)
     with pytest.raises(ConfigurationError, match="did you mean 'mine'"):
