@@ -8,8 +8,9 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -142,7 +143,7 @@ def _explain(cls: type[BaseModel], error: ValidationError, where: object) -> Aut
     for item in error.errors():
         path = ".".join(str(part) for part in item["loc"])
         place = f"{where}: {path}" if where is not None else path
-        if item["type"] == "extra_forbidden":
+        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a record, of a dataclass
             known = _fields_at(cls, item["loc"][:-1])
             problems.append(unknown_name("field", str(item["loc"][-1]), known, where=place))
         elif item["type"] == "missing":
@@ -168,19 +169,26 @@ def _wrong_value(message: str, value: Any, place: str) -> ConfigurationError:
     return ConfigurationError(message.removeprefix("Value error, "), where=place or None, got=got)
 
 
-def _fields_at(cls: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+def _fields_at(cls: type, path: tuple[int | str, ...]) -> list[str]:
     """Names of the fields of the record found by following `path` from `cls`."""
-    current: type[BaseModel] = cls
+    current = cls
     for part in path:
-        field = current.model_fields.get(str(part))
-        inner = _record_in(field.annotation) if field is not None else None
+        inner = _record_in(_annotations(current).get(str(part)))
         if inner is not None:
             current = inner
-    return list(current.model_fields)
+    return list(_annotations(current))
 
 
-def _record_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _annotations(cls: type) -> dict[str, Any]:
+    """Field -> type of a record or a dataclass."""
+    if issubclass(cls, BaseModel):
+        return {name: field.annotation for name, field in cls.model_fields.items()}
+    return get_type_hints(cls)
+
+
+def _record_in(annotation: Any) -> type | None:
+    """The record or dataclass that an annotation speaks of, such as `tuple[Record, ...]`."""
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
         return annotation
     for argument in getattr(annotation, "__args__", ()):
         found = _record_in(argument)

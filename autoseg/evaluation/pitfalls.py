@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from autoseg.evaluation.label_scores import LabelScores
-from autoseg.studies.comparison.statistics.significance import holm
+from autoseg.evaluation.significance import holm
 from autoseg.log import counted
 
 Texts = dict[str, str]

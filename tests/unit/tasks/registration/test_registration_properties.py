@@ -18,7 +18,7 @@ from autoseg.tasks.registration.transforms import (
     BSpline,
     Composite,
     Displacement,
-    Transform,
+    SpatialTransform,
     Velocity,
     as_displacement,
     basis,
@@ -125,7 +125,7 @@ def test_landmarks_tell_the_map_that_moved_them(dimension: int, seed: int, kind:
     torch.testing.assert_close(found(others), truth(others), atol=1e-6, rtol=0)
 
 
-def every_part(grid: Grid, seed: int) -> list[Transform]:
+def every_part(grid: Grid, seed: int) -> list[SpatialTransform]:
     spacing = tuple(2.5 * step for step in grid.spacing)
     return [
         affine(grid.dimension, seed),
