@@ -37,7 +37,7 @@ class AutosegError(Exception):
         return _rebuild, (type(self), self.__dict__)
 
     def message(self) -> str:
-        """The whole message, one clause a line; clauses that are not known are left out."""
+        """The whole message, one clause per line; clauses that are not known are left out."""
         head = self.subject if self.where is None else f"{self.where}: {self.subject}"
         parts = [head]
         if self.got is not None:

@@ -161,7 +161,7 @@ def finish_training(folder: Fold) -> None:
 
 
 def read_metrics(path: str | Path) -> list[MetricsRow]:
-    """The rows of a metrics.jsonl, one a round of training, in the order of steps.
+    """The rows of a metrics.jsonl, one per round of training, in the order of steps.
 
     A line cut short (the process was killed while writing) is passed over; when a resumed training wrote a
     step a second time, the later row counts. A file that is missing or empty gives an empty list.

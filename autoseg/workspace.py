@@ -40,7 +40,7 @@ class Fold:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line, one line a round of training."""
+        """One JSON object per line, one line per round of training."""
         return self.root / "metrics.jsonl"
 
     @property
@@ -121,7 +121,7 @@ class Run:
 
     @property
     def provenance(self) -> Path:
-        """Commands, versions, machine and seconds a stage."""
+        """Commands, versions, machine and seconds per stage."""
         return self.root / "provenance.json"
 
     @property

@@ -1,1 +1,1 @@
-"""Policy: planners decide what a data set, a device and a time call for. One file a family."""
+"""Policy: planners decide what a data set, a device and a time call for. One file per family."""

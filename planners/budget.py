@@ -1,6 +1,6 @@
 """A planner for little time or a slow device: the largest reduction of the default plan that still gets enough steps.
 
-A network of nnU-Net's size on a laptop's processor takes tens of seconds a step and would see a few dozen batches in
+A network of nnU-Net's size on a laptop's processor takes tens of seconds per step and would see a few dozen batches in
 an hour. A smaller one that is trained to the end is better, so width, batch and patch shrink until enough steps fit.
 """
 
@@ -33,7 +33,7 @@ MAX_MEASUREMENTS = 4
 _SLACK = 1.25
 """A candidate that leaves more than this unused lets the next larger one be tried."""
 
-MULTIPLY_ADDS_A_SECOND = {"cpu": 1.5e10, "mps": 3e11, "cuda": 4e12}
+MULTIPLY_ADDS_PER_SECOND = {"cpu": 1.5e10, "mps": 3e11, "cuda": 4e12}
 """Throughput taken for granted before a measurement: two processor cores, a laptop's and a small data centre's GPU."""
 
 Work = Callable[[ConfigurationPlan], int]
@@ -45,7 +45,7 @@ class BudgetChoice:
 
     Attributes:
         configuration: the candidate.
-        seconds: seconds a step, measured or estimated.
+        seconds: seconds per step, measured or estimated.
         measured: whether `seconds` was measured.
     """
 
@@ -74,7 +74,7 @@ def plan(fingerprint: Fingerprint, labels: LabelScheme, context: PlanContext) ->
         channels = input_channels(configuration, len(fingerprint.channels), labels)
         return multiply_adds(configuration, channels, labels.outputs)
 
-    throughput = MULTIPLY_ADDS_A_SECOND.get(context.device, MULTIPLY_ADDS_A_SECOND["cpu"])
+    throughput = MULTIPLY_ADDS_PER_SECOND.get(context.device, MULTIPLY_ADDS_PER_SECOND["cpu"])
     sampler = rare_classes_first(fingerprint)
     chosen: dict[str, ConfigurationPlan] = {}
     notes = list(full.warnings)
@@ -102,9 +102,9 @@ def choose(
     Args:
         configuration: the largest candidate.
         budget: seconds of training.
-        measure: seconds a step of a candidate, infinite where it does not fit the memory; called at most
+        measure: seconds per step of a candidate, infinite where it does not fit the memory; called at most
             `MAX_MEASUREMENTS` times. None means that the throughput is trusted.
-        throughput: multiply-adds a second expected before a measurement.
+        throughput: multiply-adds per second expected before a measurement.
         work: multiply-adds of a candidate's step.
     """
     candidates = ladder(default.DEFAULT, configuration)

@@ -17,8 +17,8 @@ def target_spacing(spacings: Sequence[Spacing], shapes: Sequence[Shape]) -> tupl
     percentile is taken there; it may not fall below the in-plane spacing.
 
     Args:
-        spacings: mm a case.
-        shapes: voxels a case, after the crop.
+        spacings: mm per case.
+        shapes: voxels per case, after the crop.
     """
     target = [percentile(values, 50) for values in zip(*spacings, strict=True)]
     size = [percentile(values, 50) for values in zip(*shapes, strict=True)]
@@ -39,7 +39,7 @@ def axis_order(spacing: Spacing) -> tuple[int, int, int]:
 
 
 def median_shape(spacings: Sequence[Spacing], shapes: Sequence[Shape], target: Spacing) -> tuple[float, ...]:
-    """Median voxels an axis (z, y, x) once every case is resampled to the target spacing; at least one voxel."""
+    """Median voxels per axis (z, y, x) once every case is resampled to the target spacing; at least one voxel."""
     resampled = [
         [round(mm / new * voxels) for mm, new, voxels in zip(spacing, target, shape, strict=True)]
         for spacing, shape in zip(spacings, shapes, strict=True)

@@ -21,7 +21,7 @@ Processors multiply matrices in blocks of 16 channels: a step with 12 costs what
 against 32 (measured: 0.40, 0.29, 0.13, 0.14 and 0.09 s for 32, 24, 16, 12 and 8)."""
 
 SMALL_BATCH = {2: 8, 3: 2}
-"""Patches a batch below which width and patch are reduced first."""
+"""Patches per batch below which width and patch are reduced first."""
 
 Step = tuple[Literal["batch", "width", "patch"], int]
 
@@ -37,7 +37,7 @@ DESCENT: dict[int, tuple[Step, ...]] = {
     ),
     3: (("batch", SMALL_BATCH[3]), ("width", 16), ("patch", 64), ("width", 8), ("patch", 32)),
 }
-"""What is reduced, and down to where, in turn: patches a batch, features of the first stage, or the edge of a square
+"""What is reduced, and down to where, in turn: patches per batch, features of the first stage, or the edge of a square
 or cube of the patch's size. A large batch costs time in proportion and helps a short training least; then width and
 patch give way by turns, so that neither starves."""
 

@@ -26,7 +26,7 @@ def use_mask(schemes: Sequence[str], relative_size: float) -> tuple[bool, ...]:
     """Whether each channel is normalised inside the non-zero region alone; only z-score knows how to.
 
     Args:
-        schemes: normalisation a channel.
+        schemes: normalisation per channel.
         relative_size: median share of an image's voxels that is left after the crop.
     """
     return tuple(scheme == "z-score" and relative_size < MASK_BELOW for scheme in schemes)

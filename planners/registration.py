@@ -20,20 +20,20 @@ TASK = "registration"
 MEMORY_GB = 8.0
 """Of an accelerator, where nothing else is said."""
 
-BYTES_A_VOXEL = 1500
+BYTES_PER_VOXEL = 1500
 """Memory of training on one voxel of the grid, for the planned widths."""
 
 LEAST_STEPS = 500
 """A budget must be enough for so many; else the grid becomes coarser."""
 
-VOXELS_A_SECOND = {"cpu": 3e5, "mps": 4e6, "cuda": 3e7}
+VOXELS_PER_SECOND = {"cpu": 3e5, "mps": 4e6, "cuda": 3e7}
 """Trained on, taken for granted: two processor cores, a laptop's and a small data centre's GPU."""
 
 COARSEST = 3
 """Voxels of the network's last stage along the shortest axis, at least, where there are two stages or more."""
 
 MANY_CASES = 100
-"""From here on images make so many pairs that they need no augmentation. Labels do: there is one map a case, and a
+"""From here on images make so many pairs that they need no augmentation. Labels do: there is one map per case, and a
 network that lowers their mismatch learns them by heart."""
 
 RECOGNITION = 1.0
@@ -158,10 +158,12 @@ def _grid(
 
 def _most_voxels(context: PlanContext) -> float:
     """Voxels of a grid that memory and time are enough for."""
-    fits = (context.memory_gb or MEMORY_GB) * 1e9 / BYTES_A_VOXEL
+    fits = (context.memory_gb or MEMORY_GB) * 1e9 / BYTES_PER_VOXEL
     if context.budget_seconds is None:
         return fits
-    return min(fits, context.budget_seconds / LEAST_STEPS * VOXELS_A_SECOND.get(context.device, VOXELS_A_SECOND["cpu"]))
+    return min(
+        fits, context.budget_seconds / LEAST_STEPS * VOXELS_PER_SECOND.get(context.device, VOXELS_PER_SECOND["cpu"])
+    )
 
 
 def _by(values: object) -> str:

@@ -1,4 +1,4 @@
-"""The numbers in which nnU-Net v2's planners differ, as a record: one instance a planner."""
+"""The numbers in which nnU-Net v2's planners differ, as a record: one instance per planner."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Rules:
     Attributes:
         name: plug-in name of the planner.
         network: plug-in name of the network.
-        encoder_blocks: convolutions (plain) or residual blocks a stage; the last value holds for all deeper stages.
-        decoder_blocks: convolutions a decoder stage.
+        encoder_blocks: convolutions (plain) or residual blocks per stage; the last value holds for all deeper stages.
+        decoder_blocks: convolutions per decoder stage.
         elements_2d, elements_3d: feature map elements (`networks.unet_layers`) of a network that fills
             `memory_gb` with the reference batch sizes.
         memory_gb: accelerator memory in GB that the reference values stand for.
@@ -52,10 +52,10 @@ class Rules:
     patch_fills_smallest_batch: bool = False
 
     def blocks(self, stages: int) -> tuple[int, ...]:
-        """Blocks a stage of an encoder with that many stages."""
+        """Blocks per stage of an encoder with that many stages."""
         deepest = len(self.encoder_blocks) - 1
         return tuple(self.encoder_blocks[min(stage, deepest)] for stage in range(stages))
 
     def features(self, stages: int, dimension: int) -> tuple[int, ...]:
-        """Feature maps a stage: doubled from stage to stage up to a limit."""
+        """Feature maps per stage: doubled from stage to stage up to a limit."""
         return tuple(min(BASE_FEATURES << stage, MAX_FEATURES[dimension]) for stage in range(stages))

@@ -63,7 +63,7 @@ class SamplingRules:
         cases: identifiers to draw from, equally likely, with replacement.
         patch_size: (Z, Y, X); (1, Y, X) for a 2D configuration.
         window_size: (Z, Y, X), what the augmentation may show around the centre, at least the patch.
-        batch_size: samples a batch.
+        batch_size: samples per batch.
         foreground_fraction: share of the batch that is forced to hold a foreground class.
         class_weights: foreground name -> relative weight in that choice; a name not listed weighs 1.
         annotated_only: draw the other places among the annotated voxels (labels with an ignore value).
@@ -166,7 +166,7 @@ class ClassBalancedSampler:
         return z, y, x
 
     def _bounds(self, case: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """First and last start of the window an axis."""
+        """First and last start of the window per axis."""
         return _bounds(self.store.shape(case)[1:], self.rules.patch_size, self.rules.window_size)
 
 

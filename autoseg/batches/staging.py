@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 def staged(fetch: Callable[[], RawBatch], source: Source, device: str | torch.device) -> Callable[[], Batch]:
-    """A function that gives the batches of `source` on the device, one a call.
+    """A function that gives the batches of `source` on the device, one per call.
 
     On CUDA the next batch is copied and transformed on a stream of its own while the present one is trained on: it
     is queued before the present one is handed over, and the stream that computes waits for it only when it is taken.

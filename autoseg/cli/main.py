@@ -94,7 +94,7 @@ def main() -> None:
     """Entry point of the command `autoseg`.
 
     Python looks for unreachable objects after every few hundred new ones, and in all of them before it ends. Importing
-    PyTorch makes half a million that stay: looking at them seldom, and not in the end, saves half a second a command.
+    PyTorch makes half a million that stay: looking at them seldom, and not in the end, saves half a second per command.
     """
     gc.set_threshold(_NEW_OBJECTS)
     # blosc2 starts threads for every array that it compresses, though told to use one: three quarters of the time of a

@@ -38,7 +38,7 @@ Budget = Annotated[
         help="Time for everything, like 90s, 20m or 1h30m: the schedule is fitted to this machine's speed.",
     ),
 ]
-Steps = Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser steps a fold, instead of a budget.")]
+Steps = Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser steps per fold, instead of a budget.")]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute; auto takes a GPU if there is one.")
 ]

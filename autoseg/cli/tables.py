@@ -46,7 +46,7 @@ def show(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, 
 
 
 def show_scores(scores: Scores, title: str = "scores") -> None:
-    """Prints the means of scores, one row a label and one for their mean."""
+    """Prints the means of scores, one row per label and one for their mean."""
     show(title, ("label", *SCORES.values()), score_rows(scores))
 
 
@@ -57,7 +57,7 @@ def score_rows(scores: Scores) -> list[list[str]]:
 
 
 def show_results(run: Run) -> None:
-    """Prints what a finished run has to say: a row a configuration and ensemble, the choice, and how to use it."""
+    """Prints what a finished run has to say: a row per configuration and ensemble, the choice, and how to use it."""
     if not run.summary.exists():  # a model of all data is validated on nothing
         typer.echo(f"report: {run.report}")
         return
@@ -136,7 +136,7 @@ def _postprocessing(best: Choice) -> str:
 
 
 def show_plan(plan: Plan) -> None:
-    """Prints a plan, one column a configuration, and says where a network sees less than its patch."""
+    """Prints a plan, one column per configuration, and says where a network sees less than its patch."""
     rows = describe(plan)
     show(f"{plan.dataset}, planned by {plan.planner}", ("", *(row.name for row in rows)), plan_rows(rows))
     for row in rows:
@@ -145,7 +145,7 @@ def show_plan(plan: Plan) -> None:
 
 
 def plan_rows(rows: Sequence[PlanRow]) -> list[list[str]]:
-    """The lines of the plan's table as text: a heading, then a value a configuration."""
+    """The lines of the plan's table as text: a heading, then a value per configuration."""
     lines: dict[str, Callable[[PlanRow], str | None]] = {
         "network": lambda row: row.network,
         "spacing [mm]": lambda row: _axes(row.spacing),

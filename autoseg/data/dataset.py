@@ -13,7 +13,7 @@ from autoseg.records import Record
 class Case(Record):
     """One subject: its identifier, its image files and its label file.
 
-    `images` has one file a channel, or a single file (or DICOM folder) that holds all channels.
+    `images` has one file per channel, or a single file (or DICOM folder) that holds all channels.
     """
 
     id: str
@@ -28,7 +28,7 @@ class Dataset(Record):
         name: from dataset.json, else the folder's name.
         folder: absolute path; that of the file, if its images are listed in one.
         layout: "msd", "nnunet", "plain" or "list".
-        channels: a name a channel ("CT", "T2", ...), which decides the normalisation.
+        channels: a name per channel ("CT", "T2", ...), which decides the normalisation.
         labels: meaning of label values; discovered labels are named by their value.
         file_ending: ending of the images (".nii.gz"); predictions are written with `label_ending`.
         training: cases to learn from, sorted by identifier; each with a label unless the data set was read for a

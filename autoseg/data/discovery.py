@@ -31,7 +31,7 @@ _LABEL_FOLDERS = ("labels", "labelsTr", "label", "masks", "mask", "segmentations
 _TEST_FOLDERS = ("imagesTs", "imagesTest", "test/images", "test")
 _SIDE_BY_SIDE = re.compile(r"^(?P<case>.+)[_-](?P<role>image|img|labels?|mask|seg|segmentation)$", re.IGNORECASE)
 _IMAGE_ROLES = ("image", "img")
-_MANY_VALUES = 64  # more label values than this are likely one value an object
+_MANY_VALUES = 64  # more label values than this are likely one value per object
 
 _LAYOUTS = """one of
     dataset.json with a "training" list (Medical Segmentation Decathlon)
@@ -247,7 +247,7 @@ def _undescribed(
     values = label_values([labels[case] for case in paired])
     warnings = [f"labels are not described; found values {_shortened(sorted(values))}"] if paired else []
     if len(values) > _MANY_VALUES:
-        warnings.append(f"{len(values)} label values: one value an object? Classes are needed, not instances")
+        warnings.append(f"{len(values)} label values: one value per object? Classes are needed, not instances")
     if 255 in values and len(values - {0, 255}) > 0:
         warnings.append('value 255 is taken as a class; if it means "not annotated", say so in a dataset.json')
     said = _Description(

@@ -154,7 +154,7 @@ def read_raw_labels(path: str | Path) -> Image:
         "the label file has several channels that differ",
         where=path,
         got=f"{len(image.array)} channels",
-        expected="one channel with a whole number a voxel",
+        expected="one channel with a whole number per voxel",
         remedy="write the labels as one grey channel",
     )
 

@@ -34,7 +34,7 @@ def group_cases(identifiers: Iterable[str], group_by: str) -> dict[str, str]:
     Args:
         identifiers: of all cases.
         group_by: a regular expression with one group, searched for in every identifier (`patient(\d+)_`), or
-            `FILE.csv:COLUMN`, a table with a row a case. Its identifiers stand in the column `case`, `id` or
+            `FILE.csv:COLUMN`, a table with a row per case. Its identifiers stand in the column `case`, `id` or
             `identifier`, else in the first.
 
     Raises:

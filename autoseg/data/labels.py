@@ -19,7 +19,7 @@ class LabelScheme(Record):
     Attributes:
         names: name -> value in the files, background first with value 0. Values need not be consecutive.
         regions: name -> values whose union is the region; empty for plain labels. With regions a network
-            has one sigmoid output a region instead of a softmax over the labels.
+            has one sigmoid output per region instead of a softmax over the labels.
         region_order: with regions, the value written for each region, later ones over earlier ones
             (nnU-Net's `regions_class_order`).
         ignore: the value of voxels without annotation, if there is one.

@@ -16,12 +16,12 @@ from autoseg.records import Record, write_json
 CLASSES = ("organ", "lesion", "vessel")
 
 _THICKNESS = 2.5  # slice thickness over pixel size where anisotropic
-_SUPERSAMPLING = 2  # points a voxel and axis over which partial volume averages
+_SUPERSAMPLING = 2  # points per voxel and axis over which partial volume averages
 _BODY = 400.0  # intensity of the surrounding tissue, in arbitrary units as in MR
 _NOISE = 16.0  # standard deviation in each of the two parts of the complex MR signal
 _BIAS = 0.12  # standard deviation of the logarithm of the multiplicative field
 _LOW_CONTRAST = 0.6  # share of the contrast to the body that is left
-_WAVES = 3  # waves an axis in random smooth fields
+_WAVES = 3  # waves per axis in random smooth fields
 
 # What a point belongs to, with its intensity. Two structures without label look like labelled ones, so that no
 # threshold separates the classes.
@@ -37,7 +37,7 @@ class PhantomOptions(Record):
         cases: labelled cases.
         dimension: 3 writes NIfTI volumes, 2 writes 16-bit PNG pictures of the middle plane.
         shape: field of view in voxels of the isotropic grid (z, y, x).
-        spacing: mm a voxel of that grid; a picture has none.
+        spacing: mm per voxel of that grid; a picture has none.
         classes: labels kept, of organ (lobed), lesion (nested in the organ) and vessel (a thin tube).
         seed: the same options give the same files, bit for bit.
         partial_volume: voxels average over their volume; else they sample their centre.
@@ -64,13 +64,13 @@ class PhantomOptions(Record):
 
 @dataclass(frozen=True)
 class _Grid:
-    """Sample points of one case: voxels an axis, and points a voxel and axis."""
+    """Sample points of one case: voxels per axis, and points per voxel and axis."""
 
     shape: tuple[int, int, int]
     points: tuple[int, int, int]
 
     def axes(self) -> list[np.ndarray]:
-        """Coordinates from -1 to 1 an axis, shaped to broadcast to (Z, Y, X)."""
+        """Coordinates from -1 to 1 per axis, shaped to broadcast to (Z, Y, X)."""
         lengths = [voxels * points for voxels, points in zip(self.shape, self.points, strict=True)]
         lines = [((2 * np.arange(length) + 1) / length - 1).astype(np.float32) for length in lengths]
         return [line.reshape([-1 if i == axis else 1 for i in range(3)]) for axis, line in enumerate(lines)]
@@ -124,7 +124,7 @@ def _generator(options: PhantomOptions, case: int, *, stream: int) -> np.random.
 
 
 def _field_of_view(rng: np.random.Generator, options: PhantomOptions) -> tuple[_Grid, tuple[float, float, float]]:
-    """Grid and spacing; with varied shapes up to a tenth more or fewer voxels an axis."""
+    """Grid and spacing; with varied shapes up to a tenth more or fewer voxels per axis."""
     factors = rng.uniform(0.9, 1.1, size=3) if options.varied_shapes else np.ones(3)
     z, y, x = (max(8, round(length * factor)) for length, factor in zip(options.shape, factors, strict=True))
     points = _SUPERSAMPLING if options.partial_volume else 1
@@ -195,7 +195,7 @@ def _smooth_field(rng: np.random.Generator, grid: _Grid) -> np.ndarray:
     coefficients = rng.normal(size=(_WAVES,) * 3)
     coefficients[0, 0, 0] = 0.0
     z, y, x = (np.cos(np.pi * np.outer(axis.ravel() + 1, waves) / 2) for axis in grid.axes())
-    # The mean square of all waves at once is (1 + (waves - 1) / 2) an axis.
+    # The mean square of all waves at once is (1 + (waves - 1) / 2) per axis.
     coefficients /= ((1 + _WAVES) / 2) ** 1.5
     return np.einsum("abc,za,yb,xc->zyx", coefficients, z, y, x, optimize=True).astype(np.float32)
 

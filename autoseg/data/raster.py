@@ -200,7 +200,7 @@ def _tag_spacing(tiff: tifffile.TiffFile) -> tuple[float, float, float] | None:
     (x_count, x_over), (y_count, y_over) = tags["XResolution"].value, tags["YResolution"].value
     if not (x_count and x_over and y_count and y_over):
         return None
-    x, y = x_over / x_count, y_over / y_count  # units a pixel
+    x, y = x_over / x_count, y_over / y_count  # units per pixel
     if tiff.imagej_metadata is not None:
         unit = _MILLIMETRES.get(_unit_name(tiff.imagej_metadata.get("unit", "")), 1.0)
         return float(tiff.imagej_metadata.get("spacing", 1.0)) * unit, y * unit, x * unit

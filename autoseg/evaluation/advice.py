@@ -51,7 +51,7 @@ def advise(
         cases: case -> label -> scores, as `Scores.cases` has them: voxel counts n_ref and n_pred,
             dice, hausdorff, hd95 and nsd where they were computed, and those of `metrics.score.SHAPE`. A check without
             its numbers says nothing.
-        spacings: case -> mm between voxels, one value an axis of the image: three, or two of plane images. Without
+        spacings: case -> mm between voxels, one value per axis of the image: three, or two of plane images. Without
             them resolution, tolerance and centres are not judged.
         tolerance_mm: with which nsd was computed.
 

@@ -23,7 +23,7 @@ class Candidate:
 
     Attributes:
         configurations: names, in the plan's order.
-        networks: that have to run on an image: one a fold, and those of a cascade's first stage too.
+        networks: that have to run on an image: one per fold, and those of a cascade's first stage too.
         scores: case -> label -> metric -> value.
         fold_of: case -> fold that validated it.
         folders: fold -> its folder; of an ensemble the ensemble's own for all.

@@ -41,7 +41,7 @@ def validated_ensemble(
 
     Args:
         members: configurations validated on the same cases, with saved probabilities.
-        workers: processes; None takes one a usable core.
+        workers: processes; None takes one per usable core.
 
     Raises:
         WorkspaceError: a file of probabilities is missing or damaged, or two of a case do not fit together.

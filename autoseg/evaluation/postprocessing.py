@@ -24,7 +24,7 @@ def decide_postprocessing(
     Args:
         pairs: case -> prediction's and reference's file, with the scheme's file values. None give no steps.
         labels: what is scored.
-        workers: processes; None takes one a usable core.
+        workers: processes; None takes one per usable core.
 
     Raises:
         ImageError: a file cannot be read, or the two of a case have different shapes.

@@ -44,7 +44,7 @@ def summarise_run(
         dataset, plan: of the run.
         predict_again: predicts, saves and scores the validation of a trained fold (configuration, fold) anew. Called
             for folds without saved probabilities; None leaves the ensembles that need them out.
-        workers: processes; None takes one a usable core.
+        workers: processes; None takes one per usable core.
         postprocesses: whether a post-processing of labels is chosen; if not, postprocessing.json is not written.
         usage: the command that applies the model, with {run} for the run folder.
 

@@ -110,7 +110,7 @@ def summarise(
 
 
 def long_table(cases: Mapping[str, ScoreRows]) -> pd.DataFrame:
-    """One row a value: columns case, label, metric (str) and value (float64, NaN where it does not exist)."""
+    """One row per value: columns case, label, metric (str) and value (float64, NaN where it does not exist)."""
     import pandas as pd  # here, since it takes longer to import than a small data set to evaluate
 
     rows = [

@@ -146,7 +146,7 @@ class _Table:
         return np.array(values, dtype=float).reshape(2, -1).T
 
     def divisions(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(cases to fit on, cases to test on) as masks, a pair a part."""
+        """(cases to fit on, cases to test on) as masks, a pair per part."""
         for part in np.unique(self.parts):
             yield self.parts != part, self.parts == part
 
@@ -186,7 +186,7 @@ def _errors(
 
 
 def _thresholds(expected: np.ndarray) -> np.ndarray:
-    """A threshold a label (NaN for a label without values), of which a tenth of the cases (n, labels) is below one."""
+    """A threshold per label (NaN for one without values), of which a tenth of the cases (n, labels) is below one."""
     usual, spread, shortfall = _shortfall(expected)
     limit = np.sort(shortfall)[::-1][_tenth(len(shortfall))]
     return usual - limit * spread if np.isfinite(limit) else np.full(len(usual), np.nan)

@@ -29,7 +29,7 @@ def score_validation(
         predictions: identifier -> label file.
         title: names the folder in messages.
         beside: identifier -> row -> metric -> value, scores that the trainer measured itself; they join the others.
-        workers: processes; None takes one a usable core.
+        workers: processes; None takes one per usable core.
 
     Raises:
         ErrorGroup: cases cannot be scored; all of them are named.

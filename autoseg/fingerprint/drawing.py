@@ -25,10 +25,10 @@ def count_draws(lengths: Sequence[int], size: int) -> list[np.ndarray]:
     The generator is seeded anew for every case and runs on from channel to channel.
 
     Args:
-        lengths: voxels a channel; a channel without any takes part in no draw.
+        lengths: voxels per channel; a channel without any takes part in no draw.
 
     Returns:
-        (length,) int64 a channel: how often each voxel is drawn.
+        (length,) int64 per channel: how often each voxel is drawn.
     """
     drawn = [length for length in lengths if length]
     if len(set(drawn)) == 1 and size * len(drawn) <= _MOST_SHARED:
@@ -55,7 +55,7 @@ class _Numbers:
     """The generator's first numbers of so many bits.
 
     Attributes:
-        values: (blocks, numbers a block) int32.
+        values: (blocks, numbers per block) int32.
         running: (blocks + 1, 2 ** bits) int32, how often each value is among the blocks before.
     """
 

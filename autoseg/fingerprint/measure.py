@@ -22,9 +22,9 @@ class Measurement:
 
     Attributes:
         fingerprint: the case, measured.
-        samples: drawn foreground intensities a channel.
-        ranges: least and greatest intensity of the whole image a channel.
-        whole_numbers: whether all intensities are, a channel.
+        samples: drawn foreground intensities per channel.
+        ranges: least and greatest intensity of the whole image per channel.
+        whole_numbers: whether all intensities are, per channel.
         at_border: foreground touches the border of the image.
     """
 
@@ -39,7 +39,7 @@ def check_and_measure(case: Case, dataset: Dataset, draws: int) -> tuple[Checked
     """Reads a case once, checks it and, unless it has errors, measures it.
 
     Args:
-        draws: foreground voxels to draw a channel for the pooled statistics.
+        draws: foreground voxels to draw per channel for the pooled statistics.
 
     Returns:
         The check without arrays, and None for a case with errors.

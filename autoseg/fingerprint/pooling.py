@@ -39,7 +39,7 @@ def draw(channels: Iterable[np.ndarray], size: int) -> tuple[IntensitySample, ..
     The generator is seeded anew for every case and runs on from channel to channel.
 
     Args:
-        channels: (n,) foreground intensities a channel, in the voxels' order in the image.
+        channels: (n,) foreground intensities per channel, in the voxels' order in the image.
     """
     channels = tuple(channels)
     counts = count_draws([len(values) for values in channels], size)
@@ -56,7 +56,7 @@ class Pool:
         self._samples: list[list[IntensitySample]] = [[] for _ in range(channels)]
 
     def add(self, samples: Iterable[IntensitySample]) -> None:
-        """Takes in one case: a sample a channel."""
+        """Takes in one case: a sample per channel."""
         for held, sample in zip(self._samples, samples, strict=True):
             held.append(sample)
             if sum(len(part.values) for part in held) > 2 * _MOST_VALUES:
@@ -68,7 +68,7 @@ class Pool:
         return not any(len(sample.values) for held in self._samples for sample in held)
 
     def statistics(self) -> tuple[IntensityStatistics, ...]:
-        """Statistics a channel over everything added; NaN throughout if that is nothing."""
+        """Statistics per channel over everything added; NaN throughout if that is nothing."""
         return tuple(statistics(_merge(held)) for held in self._samples)
 
 

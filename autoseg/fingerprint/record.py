@@ -1,4 +1,4 @@
-"""What the data is: one record a case and one for the data set, everything a planner may look at."""
+"""What the data is: one record per case and one for the data set, everything a planner may look at."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class CaseFingerprint(Record):
 
     Attributes:
         shape: voxels before the crop.
-        crop_box: (start, stop) an axis of the non-zero region.
+        crop_box: (start, stop) per axis of the non-zero region.
         relative_size: voxels inside the crop box over all voxels.
-        intensities: statistics a channel over the case's foreground; None where it has no foreground.
+        intensities: statistics per channel over the case's foreground; None where it has no foreground.
         class_voxels: foreground name -> voxels; empty for a case without labels.
         class_volumes: foreground name -> mm3 (mm2 in 2D).
         left_right_axis: axis that runs along the patient's left-right direction; None where no axis lies within
@@ -48,7 +48,7 @@ class Fingerprint(Record):
         channels: channel names.
         outputs: network outputs that the labels ask for (labels with background, or regions).
         labels_with_background: entries of the label table with background and, as nnU-Net counts them, ignore.
-        intensities: statistics a channel over sampled foreground voxels of all cases.
+        intensities: statistics per channel over sampled foreground voxels of all cases.
         cases: the training cases, sorted by identifier.
         warnings: what is unusual, in words.
     """

@@ -36,7 +36,7 @@ def scan(dataset: Dataset, *, workers: int | None = None) -> Scan:
     Pooled intensities follow nnU-Net v2: the same number of foreground voxels from every case, 100 million in all.
 
     Args:
-        workers: processes; None takes one a usable core.
+        workers: processes; None takes one per usable core.
 
     Raises:
         AutosegError: a worker was killed. What is wrong with the data is no exception but a `Problem`.

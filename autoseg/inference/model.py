@@ -55,7 +55,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Model:
-    """The networks of one configuration, one a fold; their logits are averaged.
+    """The networks of one configuration, one per fold; their logits are averaged.
 
     Attributes:
         plan: of the run.

@@ -61,7 +61,7 @@ class Predictor:
     configurations average their probabilities on the original voxels, as in nnU-Net.
 
     Attributes:
-        models: one a configuration.
+        models: one per configuration.
         plan: the run's plan.
         runtime: of the first model.
         reliability: what validation showed about expected Dice; None if that is not known for this model.
@@ -141,7 +141,7 @@ class Predictor:
         Args:
             image: an array (C, Z, Y, X) or (Z, Y, X) or, for 2D data, (C, 1, Y, X) or (Y, X), with `spacing`;
                 an `Image`; a file; or the files of the channels in order.
-            spacing: mm a voxel, (z, y, x) or (y, x); only for arrays.
+            spacing: mm per voxel, (z, y, x) or (y, x); only for arrays.
 
         Returns:
             Labels in the data set's own values, (Z, Y, X) of the image.
@@ -161,7 +161,7 @@ class Predictor:
     def predict_files(
         self, cases: Sequence[Case], folder: str | Path, *, save_probabilities: bool = False, uncertainty: bool = False
     ) -> Predicted:
-        """Segments cases into `folder`, one label file a case named by its identifier.
+        """Segments cases into `folder`, one label file per case named by its identifier.
 
         A case that cannot be read or does not fit is left out and the others go on. Reading, prediction and
         writing overlap. A case's label file is written last, and whole or not at all.
@@ -197,7 +197,7 @@ class Predictor:
     ) -> dict[str, Path]:
         """Segments preprocessed cases (the validation of a fold), without post-processing.
 
-        Writes a label file a case, `expected_dice.json` (case -> label -> value) and, if asked, the probabilities
+        Writes a label file per case, `expected_dice.json` (case -> label -> value) and, if asked, the probabilities
         (`probabilities/<case>.b2nd`), into the folder.
 
         Args:

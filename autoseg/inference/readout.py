@@ -44,7 +44,7 @@ def without_heads(networks: Sequence[nn.Module], outputs: int) -> tuple[tuple[nn
     """Networks that give their last features, and what makes the mean of their logits of these features together.
 
     Args:
-        networks: one a fold; they share their weights with what is returned.
+        networks: one per fold; they share their weights with what is returned.
         outputs: channels of the logits, K.
 
     Returns:

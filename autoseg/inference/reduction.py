@@ -80,7 +80,7 @@ def paint(
     """Labels of regions: where a region's score lies above the threshold, its value is painted over earlier ones'.
 
     Args:
-        scores: (K, ...), one a region, in any dtype.
+        scores: (K, ...), one per region, in any dtype.
         scheme: with regions; the order is its `region_order` (nnU-Net's `regions_class_order`).
         threshold: of a score.
 

@@ -81,7 +81,7 @@ def slide(
     fewer than the outputs.
 
     Args:
-        networks: in evaluation mode, on the runtime's device; usually one a fold.
+        networks: in evaluation mode, on the runtime's device; usually one per fold.
         image: (C, Z, Y, X) float32, preprocessed; padded here with zeros where smaller than a tile.
         outputs: channels of the logits.
         sliding: tiles, overlap and mirroring.

@@ -49,7 +49,7 @@ class PlacedTile:
 
     Attributes:
         box: of the image (Z, Y, X).
-        weights: share of this tile in the mean over all tiles, a float32 vector an axis; the share of a voxel is the
+        weights: share of this tile in the mean over all tiles, a float32 vector per axis; the share of a voxel is the
             product of the three, and the shares of all tiles that see it sum to 1.
     """
 
@@ -112,7 +112,7 @@ def gaussian_axes(tile: tuple[int, ...], sigma: float = 1 / 8) -> tuple[Float32[
         sigma: standard deviation as a share of the tile's length (Isensee et al., 2021: 1/8).
 
     Returns:
-        One float32 vector an axis.
+        One float32 vector per axis.
     """
     vectors = []
     for size in tile:

@@ -21,7 +21,7 @@ _LEAST_VOXELS = 0.5
 
 
 class ExpectedDice:
-    """The Dice of a prediction that is to be expected if its probabilities are right, a value a label or region.
+    """The Dice of a prediction that is to be expected if its probabilities are right, a value per label or region.
 
     For a predicted set of voxels A and probabilities p it is 2 sum_A(p) / (|A| + sum(p)): numerator and denominator of
     Dice, each replaced by its expectation. The expectation of the quotient, with voxels drawn independently, differs

@@ -38,8 +38,8 @@ class Computed:
     """A case whose logits are there, or are computed as their rows are taken.
 
     Attributes:
-        predictions: one a model.
-        maps: of the networks' disagreement, (Z, Y, X) in plan space, one a model; empty if they were not asked for.
+        predictions: one per model.
+        maps: of the networks' disagreement, (Z, Y, X) in plan space, one per model; empty if they were not asked for.
     """
 
     predictions: tuple[Prediction, ...]
@@ -107,7 +107,7 @@ class CaseWriter:
     """Writes the files of predicted cases; all but the label file only where they are asked for.
 
     Attributes:
-        folder: a label file a case, `<case><ending>`.
+        folder: a label file per case, `<case><ending>`.
         ending: of label files.
         scheme: meaning of the outputs.
         decision: post-processing; None leaves the labels as they are.

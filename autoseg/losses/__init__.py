@@ -1,1 +1,1 @@
-"""Losses of segmentation, one file a family."""
+"""Losses of segmentation, one file per family."""

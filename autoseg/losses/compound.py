@@ -40,7 +40,7 @@ def dice_cross_entropy(
 def dice_binary_cross_entropy(
     logits: Float[Tensor, "batch output *space"], target: Target, *, batch_dice: bool
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy minus the soft Dice, a sigmoid output a region; regions may overlap.
+    """Binary cross-entropy minus the soft Dice, a sigmoid output per region; regions may overlap.
 
     As in nnU-Net, the cross-entropy is the mean over voxels and regions, but where voxels are ignored the mean over
     voxels of the sum over regions.

@@ -76,7 +76,7 @@ def class_sums(
     """Soft counts of voxels in overlap, prediction and reference; arguments as for `soft_dice`.
 
     Returns:
-        Three tensors (B, C), one row a sample; with `batch` (C,), over the whole batch.
+        Three tensors (B, C), one row per sample; with `batch` (C,), over the whole batch.
     """
     members = members.to(probabilities.dtype)
     if target.mask is not None:

@@ -83,7 +83,7 @@ class Target:
         several have parts of it.
 
         Args:
-            values: one value a sample, class or voxel, at least one in each process.
+            values: one value per sample, class or voxel, at least one in each process.
             mask: which of them count, (B, 1, ...) against `values`; None for all. None left gives 0.
         """
         if mask is None and self.across is _alone:

@@ -1,1 +1,1 @@
-"""How well a prediction agrees with its reference: overlap and surface distances, one table row a metric."""
+"""How well a prediction agrees with its reference: overlap and surface distances, one table row per metric."""

@@ -34,7 +34,7 @@ def mask_box(mask: Bool[np.ndarray, "_ ..."]) -> BoundingBox | None:
 class Extents:
     """Gathers, row by row, where each label lies in a pair of label images.
 
-    Each voxel becomes a set of bits, one a label that either image has there. The sets are joined along all axes but
+    Each voxel becomes a set of bits, one per label that either image has there. The sets are joined along all axes but
     one, so that all labels together cost one look at the voxels.
 
     Args:

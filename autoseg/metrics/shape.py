@@ -43,7 +43,7 @@ def hole_voxels(mask: Bool[np.ndarray, "*space"], labels: Integer[np.ndarray, "*
 
 
 def centroid(mask: Bool[np.ndarray, "_ ..."]) -> tuple[float, ...] | None:
-    """Mean place of the object's voxels, in voxels from the array's first one, a value an axis; None if it is empty.
+    """Mean place of the object's voxels, in voxels from the array's first one, a value per axis; None if it is empty.
 
     Args:
         mask: boolean, at least one axis.
@@ -69,7 +69,7 @@ def centroid_shift(
 
     Args:
         prediction, reference: boolean masks of one shape.
-        spacing: mm between voxel centres, one value an axis.
+        spacing: mm between voxel centres, one value per axis.
 
     Source: Maier-Hein, Reinke et al. 2024, Nature Methods 21, "centre distance" for localisation.
     """

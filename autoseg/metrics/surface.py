@@ -52,7 +52,7 @@ def surface_distances(
 
     Args:
         prediction, reference: boolean masks of one shape with one to three axes.
-        spacing: mm between voxel centres, one value an axis.
+        spacing: mm between voxel centres, one value per axis.
 
     Raises:
         ImageError: shapes differ, or the spacing has another number of axes or is not positive.

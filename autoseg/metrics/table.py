@@ -27,7 +27,7 @@ class LabelPair:
         counts: voxels, ignored ones left out.
         prediction, reference: boolean masks with as many axes as the image has dimensions, cut to any box that
             holds both objects.
-        spacing: mm between voxel centres, one value an axis.
+        spacing: mm between voxel centres, one value per axis.
         tolerance_mm: for metrics that forgive small distances.
     """
 

@@ -1,1 +1,1 @@
-"""U-Nets from plans: building blocks, one file a family, construction and weight transfer."""
+"""U-Nets from plans: building blocks, one file per family, construction and weight transfer."""

@@ -17,7 +17,7 @@ def build_network(
     Args:
         configuration: the plan of the configuration; `network` is a plug-in of kind "network", a `NetworkFamily` or a
             function of (configuration, channels, outputs).
-        channels: input channels (for a cascade: image channels and one a foreground label).
+        channels: input channels (for a cascade: image channels and one per foreground label).
         outputs: channels of the logits.
         seed: makes the initial weights reproducible without touching the global generator's state.
 

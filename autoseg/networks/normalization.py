@@ -70,7 +70,7 @@ def normalising_over(network: nn.Module, counted: Bool[Tensor, " batch *grid"]) 
 
     Args:
         network: whatever holds them.
-        counted: (B, *grid) bool, True for the blocks that count, at least one an image; the grid divides the space of
+        counted: (B, *grid) bool, True for the blocks that count, at least one per image; the grid divides the space of
             all features that are normalised.
     """
     norms = [module for module in network.modules() if isinstance(module, InstanceNorm)]

@@ -94,7 +94,7 @@ def choose_folds(known: Sequence[str], wanted: str) -> tuple[str, ...]:
 
 
 def count_workers(workers: int | None) -> int:
-    """Processes for reading and preprocessing: as asked, else one a core."""
+    """Processes for reading and preprocessing: as asked, else one per core."""
     return usable_cores() if workers is None else max(1, workers)
 
 

@@ -123,7 +123,9 @@ def check_length(budget: float | None, config: TrainingConfig) -> None:
     Raises:
         ConfigurationError: both are given.
     """
-    length = f"{config.steps} steps" if config.steps else f"{config.seconds:g} s a training" if config.seconds else None
+    length = (
+        f"{config.steps} steps" if config.steps else f"{config.seconds:g} s per training" if config.seconds else None
+    )
     if budget is not None and length is not None:
         raise ConfigurationError(
             "a training has a budget or a length of its own, not both",

@@ -43,7 +43,7 @@ def validate_again(
         planned: run.
         configuration, fold: names of a trained fold.
         device: "auto", "cpu", "cuda", "mps".
-        workers: processes; None takes one a usable core.
+        workers: processes; None takes one per usable core.
 
     Returns:
         Its scores, as its validation/summary.json has them.
@@ -76,7 +76,7 @@ def choose(out: Path, *, device: str = "auto", workers: int | None = None) -> Su
     Args:
         out: run folder with validated folds.
         device: for validations that must be predicted again.
-        workers: processes; None takes one a usable core.
+        workers: processes; None takes one per usable core.
 
     Raises:
         WorkspaceError: no fold is validated.

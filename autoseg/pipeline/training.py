@@ -198,7 +198,7 @@ def _fit_to_time(
         context = replace(context, runtime=runtime)
     step_seconds = batch_seconds * config.accumulation
     logger.info(
-        "%s fold %s on %s: %s, %s, %.3f s a step", context.configuration_name, context.fold, context.runtime.device,
+        "%s fold %s on %s: %s, %s, %.3f s per step", context.configuration_name, context.fold, context.runtime.device,
         context.runtime.precision, context.runtime.layout.replace("_", " "), step_seconds,
     )  # fmt: skip
     if job.budget is None:

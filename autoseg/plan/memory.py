@@ -8,7 +8,7 @@ from autoseg.networks.layers import Layer
 from autoseg.plan.layers import layers_of
 from autoseg.plan.record import ConfigurationPlan
 
-_SINGLE, _HALF = 4, 2  # bytes a value
+_SINGLE, _HALF = 4, 2  # bytes per value
 _STATES = 3  # weights, their gradients and the momentum of SGD, all in single precision
 _LOSS_COPIES = 4  # logits, log-probabilities, probabilities and their gradient, in single precision
 _PEAK_COPIES = 3  # gradients of the largest layer that live at once: of its input, its output and the norm between

@@ -45,16 +45,16 @@ class ConfigurationPlan(Record):
     """One network and its data: the planned size of everything. Axes in plan order, slowest first.
 
     Attributes:
-        spacing: mm a voxel after resampling (2 or 3 values; a 2D plan leaves the slice axis alone).
+        spacing: mm per voxel after resampling (2 or 3 values; a 2D plan leaves the slice axis alone).
         median_shape: median image in voxels at that spacing.
         patch_size: voxels of a network input.
-        batch_size: patches an optimiser step.
+        batch_size: patches per optimiser step.
         network: plug-in of kind "network".
-        strides, kernel_sizes, features_per_stage: a value a stage, highest resolution first.
-        blocks_per_stage: convolutions (plain) or residual blocks (residual encoder) a stage.
-        decoder_blocks_per_stage: convolutions a decoder stage, in nnU-Net's order (deepest first).
-        normalization, use_mask_for_norm: a value a channel.
-        batch_dice: Dice over the whole batch as one image (else a value a sample).
+        strides, kernel_sizes, features_per_stage: a value per stage, highest resolution first.
+        blocks_per_stage: convolutions (plain) or residual blocks (residual encoder) per stage.
+        decoder_blocks_per_stage: convolutions per decoder stage, in nnU-Net's order (deepest first).
+        normalization, use_mask_for_norm: a value per channel.
+        batch_dice: Dice over the whole batch as one image (else a value per sample).
         previous_stage: configuration whose prediction is an input (cascade).
         next_stage: configuration that takes this one's prediction.
         options: what a trainer of another task than segmentation needs beyond this, by the names of its own record;

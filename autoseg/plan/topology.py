@@ -22,9 +22,9 @@ class Topology:
 
     Attributes:
         patch_size: the patch asked for, each axis rounded up to a multiple of its `divisor`, in voxels.
-        strides: a stride an axis for each stage; all 1 in the first.
+        strides: a stride per axis for each stage; all 1 in the first.
         kernel_sizes: convolution kernel for each stage; an axis has 1 until its spacing is comparable to the finest.
-        divisor: 2 ** (number of poolings) an axis.
+        divisor: 2 ** (number of poolings) per axis.
     """
 
     patch_size: Sizes
@@ -46,7 +46,7 @@ def fold(spacing: Sequence[float], patch_size: Sequence[float]) -> Topology:
         patch_size: as many values; halves of voxels (a median) are allowed and rounded up.
 
     Returns:
-        A topology whose patch is at least as large as the one asked for, an axis. A patch too small for any
+        A topology whose patch is at least as large as the one asked for, per axis. A patch too small for any
         pooling gives a single stage.
     """
     dimension = len(spacing)

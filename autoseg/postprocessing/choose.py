@@ -14,7 +14,7 @@ _LARGEST = "largest-component"
 
 
 class MeanDice(Record):
-    """Mean Dice over the cases: a value a label, and their mean; None where no case has the label."""
+    """Mean Dice over the cases: a value per label, and their mean; None where no case has the label."""
 
     foreground: float | None
     labels: dict[str, float | None]

@@ -13,7 +13,7 @@ ANNOTATED = "annotated"
 """Name of the voxels that are not ignored; kept only where there is an ignore label."""
 
 _SEED = 1234
-_AT_LEAST = 10_000  # voxels a class, as far as it has so many ...
+_AT_LEAST = 10_000  # voxels per class, as far as it has so many ...
 _COVERAGE = 0.01  # ... and no less than this share of them
 
 

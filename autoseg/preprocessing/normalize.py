@@ -1,4 +1,4 @@
-"""Intensity normalisation: plug-ins of kind "normalization", one a channel, chosen by the channel's name.
+"""Intensity normalisation: plug-ins of kind "normalization", one per channel, chosen by the channel's name.
 
 Each takes an array (Z, Y, X) float32, which it may overwrite, the mask of voxels to normalise (None: all) and
 the channel's statistics over the data set's foreground, and returns the normalised array. The rules are those

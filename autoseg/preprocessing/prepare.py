@@ -129,7 +129,7 @@ def preprocess_dataset(
     Args:
         folder: where the store lies; it is made if it is not there, and other files in it are left alone.
         fingerprint: gives the crop boxes, which are found anew without it.
-        workers: processes; None takes one a usable core.
+        workers: processes; None takes one per usable core.
 
     Raises:
         ConfigurationError: the plan lacks the configuration.

@@ -12,7 +12,7 @@ from autoseg.records import Record
 Shape = tuple[int, int, int]
 Vector = tuple[float, float, float]
 CropBox = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-"""(start, stop) an axis."""
+"""(start, stop) per axis."""
 
 
 class CaseProperties(Record):
@@ -25,7 +25,7 @@ class CaseProperties(Record):
         shape_before_crop: the whole image, transposed.
         crop_box: the non-zero region in it.
         shape: after resampling.
-        spacing: mm a voxel after resampling.
+        spacing: mm per voxel after resampling.
     """
 
     channels: int

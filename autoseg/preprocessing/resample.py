@@ -1,4 +1,4 @@
-"""Resampling on the grid of voxel centres, one small matrix an axis.
+"""Resampling on the grid of voxel centres, one small matrix per axis.
 
 A spline interpolation of a separable grid is a matrix product along each axis; prefilter, boundary rule and
 interpolation are all in the matrix. The numbers are those of `skimage.transform.resize(mode="edge",
@@ -24,11 +24,11 @@ Shape = tuple[int, int, int]
 
 _PADDING = 12  # samples by which the edges are repeated before the spline prefilter, as scipy does
 _BLOCK = 64  # rows of an axis matrix multiplied at once: wide enough for BLAS, narrow enough to skip the zeros
-_NEGLIGIBLE = 1e-9  # weights of a cubic spline decay by 0.27 a sample; smaller ones do not reach float32
+_NEGLIGIBLE = 1e-9  # weights of a cubic spline decay by 0.27 per sample; smaller ones do not reach float32
 
 
 def resampled_shape(shape: Sequence[int], spacing_from: Sequence[float], spacing_to: Sequence[float]) -> Shape:
-    """Voxels an axis that cover the same extent at another spacing (half to even, as `round`), at least one."""
+    """Voxels per axis that cover the same extent at another spacing (half to even, as `round`), at least one."""
     z, y, x = (max(1, round(old / new * n)) for old, new, n in zip(spacing_from, spacing_to, shape, strict=True))
     return z, y, x
 
@@ -80,7 +80,7 @@ def resize(
     Args:
         array: (C, Z, Y, X), any real dtype.
         shape: new (Z, Y, X).
-        spacing_from, spacing_to: mm an axis before and after; they only decide which axis is resampled apart.
+        spacing_from, spacing_to: mm per axis before and after; they only decide which axis is resampled apart.
         order: degree of the spline.
 
     Returns:

@@ -31,7 +31,7 @@ def resize_labels(
     Args:
         labels: (Z, Y, X) integers.
         shape: new (Z, Y, X).
-        spacing_from, spacing_to: mm an axis before and after; they only decide which axis is resampled apart
+        spacing_from, spacing_to: mm per axis before and after; they only decide which axis is resampled apart
             (by nearest slice).
 
     Returns:
@@ -104,7 +104,7 @@ def _winners(
 
 
 def _votes(candidate: np.ndarray, corners: list[np.ndarray], weights: list[np.ndarray]) -> np.ndarray:
-    """Summed weight of the corners that hold the candidate: one label for all places, or one a place."""
+    """Summed weight of the corners that hold the candidate: one label for all places, or one per place."""
     total = np.zeros(len(weights[0]))
     for corner, weight in zip(corners, weights, strict=True):
         total += weight * (corner == candidate)

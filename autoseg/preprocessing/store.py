@@ -1,6 +1,6 @@
 """A folder of preprocessed cases from which patches are read fast.
 
-Files a case: `<id>.image.b2nd` (C, Z, Y, X) float32, `<id>.labels.b2nd` (Z, Y, X) int8 or int16, `<id>.places.npy`
+Files per case: `<id>.image.b2nd` (C, Z, Y, X) float32, `<id>.labels.b2nd` (Z, Y, X) int8 or int16, `<id>.places.npy`
 (voxel coordinates, all classes one after the other) and, written last, `<id>.case.json`: a case is there when this
 file is. `store.json` says what the cases were made by. Everything is written beside its place and renamed.
 """
@@ -123,7 +123,7 @@ class Store:
 
         Args:
             start: first voxel (z, y, x); may lie outside the image.
-            size: voxels an axis.
+            size: voxels per axis.
 
         Returns:
             image (C, *size) float32 and labels (*size) int16, own memory; 0 and `OUTSIDE` beyond the image.
@@ -208,7 +208,7 @@ def read_part(array: Any, start: Sequence[int], size: Sequence[int], *, beyond: 
     Args:
         array: what `map_array` gave, (..., Z, Y, X).
         start: first voxel (z, y, x); may lie outside the array.
-        size: voxels an axis.
+        size: voxels per axis.
         beyond: value outside the array.
         dtype: of the result.
 
@@ -234,7 +234,7 @@ def read_part(array: Any, start: Sequence[int], size: Sequence[int], *, beyond: 
 def _layout(shape: Sequence[int], patch_size: Sequence[int]) -> tuple[list[int], list[int]]:
     """Chunk and block shape of an array whose last axes are (Z, Y, X).
 
-    A block is what one decompression yields: a quarter of the patch an axis, for little reading beyond the patch, or
+    A block is what one decompression yields: a quarter of the patch per axis, for little reading beyond the patch, or
     half of a small patch, for little overhead; at least 16 voxels. A chunk is about a patch.
     """
     patch = (1,) * (3 - len(patch_size)) + tuple(patch_size)

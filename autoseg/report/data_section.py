@@ -108,7 +108,7 @@ def _volumes(fingerprint: Fingerprint) -> Markup | None:
         return None
     unit, divisor = _volume_unit(fingerprint, np.concatenate(volumes))
     what = "Volume" if fingerprint.dimension == 3 else "Area"
-    title = f"{what} of each class a case, where present [{unit}]"
+    title = f"{what} of each class per case, where present [{unit}]"
     groups = [
         Group(label_name(name), ((found / divisor, _colour(index, len(names))),))
         for index, (name, found) in enumerate(zip(names, volumes, strict=True))
@@ -119,7 +119,7 @@ def _volumes(fingerprint: Fingerprint) -> Markup | None:
         axes.set_xscale("log")
     else:
         axes.set_xlim(left=0)
-    return inline_svg(figure, "fingerprint-volumes", f"{what} of each class, a point a case")
+    return inline_svg(figure, "fingerprint-volumes", f"{what} of each class, a point per case")
 
 
 def _frequencies(fingerprint: Fingerprint) -> Markup | None:

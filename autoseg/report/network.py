@@ -63,7 +63,7 @@ class Drawing:
 
 
 def stage_sizes(plan: ConfigurationPlan) -> tuple[tuple[int, ...], ...]:
-    """Voxels of the feature maps a stage, highest resolution first: the patch divided by the strides so far.
+    """Voxels of the feature maps per stage, highest resolution first: the patch divided by the strides so far.
 
     Convolutions with stride s and padding (k - 1) / 2 give ceil(n / s) voxels.
     """

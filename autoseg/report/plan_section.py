@@ -1,4 +1,4 @@
-"""The plan as a table, a column a configuration, with what each costs."""
+"""The plan as a table, a column per configuration, with what each costs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PlanSection:
 
     Attributes:
         names: configurations, the columns.
-        rows: (heading, a text a configuration).
+        rows: (heading, a text per configuration).
         deep_supervision: whether a network that is drawn has it.
         drawings: (configurations that share it, drawing), for each different U-Net.
         augmentation: (transform, probability, options in words), of the first configuration.
@@ -75,7 +75,7 @@ def _column(plan: Plan, one: ConfigurationPlan, channels: int) -> dict[str, str]
         "patch size [voxels]": times(one.patch_size),
         "batch size": str(one.batch_size),
         "network": one.network,
-        "normalisation a channel": _collapse(list(one.normalization)),
+        "normalisation per channel": _collapse(list(one.normalization)),
         "normalised over": _collapse(masks),
         "mirrored axes": ", ".join(axes[axis] for axis in one.mirror_axes) or "none",
     }

@@ -131,7 +131,7 @@ def distribution(models: Sequence[ModelResults], labels: Sequence[str], metric: 
     known = [values for group in groups for values, _ in group.rows if values.size]
     if not known:
         return None
-    figure, axes = strips(f"{heading(metric)}, a point a case", groups)
+    figure, axes = strips(f"{heading(metric)}, a point per case", groups)
     if len(models) > 1:
         marks = [Line2D([], [], marker="o", linestyle="", color=colour) for colour in colours]
         names = [one.name for one in models]

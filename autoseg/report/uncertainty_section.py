@@ -25,7 +25,7 @@ ExpectedAndTrue = tuple[float | None, float | None]
 
 @dataclass(frozen=True)
 class FlaggedCase:
-    """A validation case that would have been flagged: (expected, true) Dice a shown class, in their order."""
+    """A validation case that would have been flagged: (expected, true) Dice per shown class, in their order."""
 
     id: str
     fold: str
@@ -130,7 +130,7 @@ def _flagged(
 def _scatter(
     classes: Sequence[str], curves: Sequence[LabelReliability], points: Sequence[tuple[ExpectedAndTrue, ...]]
 ) -> Markup | None:
-    """Expected against true Dice, a colour a class, with each class's calibration as a line."""
+    """Expected against true Dice, a colour per class, with each class's calibration as a line."""
     columns = [
         np.array([(x, y) for row in points if (x := row[i][0]) is not None and (y := row[i][1]) is not None])
         for i in range(len(classes))
@@ -142,7 +142,7 @@ def _scatter(
     margin = 0.06 * np.maximum(np.ptp(stacked, axis=0), 0.02)
     low, high = stacked.min(axis=0) - margin, stacked.max(axis=0) + margin
     figure = new_figure(5.4, 4.3)
-    axes = plain_axes(figure.subplots(), "Expected and true Dice, a point a case")
+    axes = plain_axes(figure.subplots(), "Expected and true Dice, a point per case")
     axes.plot((0, 1), (0, 1), color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     for column, curve, colour in zip(columns, curves, SERIES, strict=False):
         if not column.size:

@@ -14,7 +14,7 @@ class WeightAverage:
 
     Args:
         network: whose weights are averaged.
-        decay: weight of the past a step; early on min(decay, (1 + n) / (10 + n)), so that the start is forgotten.
+        decay: weight of the past per step; early on min(decay, (1 + n) / (10 + n)), so that the start is forgotten.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

@@ -124,10 +124,10 @@ class TrainingConfig(Record):
             once, from boxes that workers read), or "auto", the device if it is a CUDA one.
         accumulation: batches whose gradients are added up to an optimiser step.
         gradient_clip: largest norm of the gradient; larger ones are scaled down.
-        ema_decay: decay a step of the averaged weights (exponential moving average); None keeps no average.
+        ema_decay: decay per step of the averaged weights (exponential moving average); None keeps no average.
         patience: rounds without a better smoothed validation score after which the training ends; None never.
         round_steps: steps between two online validations and checkpoints; None derives it from the length.
-        validation_share: online validation batches a training batch.
+        validation_share: online validation batches per training batch.
         stop_after: ends cleanly after this many steps of this process, to be resumed (None: never).
         hooks: plug-ins of kind "hook" that are called after every round and at the end, after those of every training.
         options: choices for a trainer with a record of its own, such as `registration`: field -> value, instead of the

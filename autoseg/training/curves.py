@@ -26,7 +26,7 @@ _SMALL_MEASURES = ("deviation", "alignment")
 
 
 def learning_curves(rows: Sequence[MetricsRow], *, title: str = "") -> Figure:
-    """Four panels over the optimiser steps: loss, online validation Dice, learning rate, seconds a step.
+    """Four panels over the optimiser steps: loss, online validation Dice, learning rate, seconds per step.
 
     Args:
         rows: of `read_metrics`; values that are null or absent leave a gap. No row gives empty panels.
@@ -45,7 +45,7 @@ def learning_curves(rows: Sequence[MetricsRow], *, title: str = "") -> Figure:
     else:
         _dice(plain_axes(panels[1], "Online validation Dice"), rows)
     _learning_rate(plain_axes(panels[2], "Learning rate"), rows)
-    _time(plain_axes(panels[3], "Seconds a step"), rows)
+    _time(plain_axes(panels[3], "Seconds per step"), rows)
     last = max([row["step"] for row in rows], default=1)
     for panel in panels:
         panel.set_xlim(0, max(last, 1))

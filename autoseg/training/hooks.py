@@ -22,7 +22,7 @@ class RoundReport(Record):
         step, steps: optimiser steps done, and in the whole training (estimated while it runs by time).
         seconds, remaining: since the start of the training, and estimated to its end.
         loss, validation_loss: means over the round.
-        validation_dice: Dice a label over sampled patches, all as one volume; None where the label is absent.
+        validation_dice: Dice per label over sampled patches, all as one volume; None where the label is absent.
         validation_foreground_dice: their mean.
         step_seconds: mean wall-clock seconds of a step.
         waiting_for_data: share of the round spent waiting for batches.
@@ -63,7 +63,7 @@ def no_hooks(fold: Fold, first_step: int) -> tuple[Hook, ...]:
 
 
 class Console:
-    """A table that grows by a line a round."""
+    """A table that grows by a line per round."""
 
     def __init__(self) -> None:
         self._titled = False

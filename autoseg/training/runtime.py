@@ -131,7 +131,7 @@ def tune_runtime(runtime: Runtime, step: Callable[[Runtime], None], *, repeats: 
         step: does one whole training step under a runtime.
 
     Returns:
-        The fastest runtime and its seconds a step.
+        The fastest runtime and its seconds per step.
     """
     candidates = [runtime]
     if torch.device(runtime.device).type == "cpu":

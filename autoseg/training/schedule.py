@@ -96,7 +96,7 @@ class Clock:
         return self.seconds / max(self.step, 1) * (self.config.steps - self.step)
 
     def round_steps(self) -> int:
-        """Steps of a round: about 40 rounds a training, at most nnU-Net's 250 steps.
+        """Steps of a round: about 40 rounds per training, at most nnU-Net's 250 steps.
 
         In a training by time a round lasts some seconds at least, or validating and saving would use up the time.
         """

@@ -49,7 +49,7 @@ class Task(Protocol):
         ...
 
     def scores(self, counts: Tensor) -> dict[str, float | None]:
-        """A score in [0, 1] a label from added counts; None where a label never occurred."""
+        """A score in [0, 1] per label from added counts; None where a label never occurred."""
         ...
 
     def adapt(self, network: nn.Module, step: int, place: Any) -> bool:

@@ -2,7 +2,7 @@
 
 A channel of a sample is a row of the batch; only rows that a transform was drawn for are taken out, changed and put
 back. Which ones and by how much is known before (`pack_...`, on a worker), so that nothing here waits for a device:
-no value is looked at, no shape depends on one. Blur and low resolution are both a product with one matrix an axis,
+no value is looked at, no shape depends on one. Blur and low resolution are both a product with one matrix per axis,
 which runs at the speed of matrix multiplication and has no special cases at the border.
 """
 

@@ -81,7 +81,7 @@ class GaussianBlur(Record):
 
 @dataclass(frozen=True)
 class FactorParameters:
-    """A factor a channel."""
+    """A factor per channel."""
 
     factors: tuple[float, ...]
 
@@ -92,7 +92,7 @@ class Brightness(Record):
     factor: tuple[Positive, Positive] = (0.75, 1.25)
 
     def draw(self, rng: np.random.Generator, shape: Shape) -> FactorParameters | None:
-        """A factor a channel."""
+        """A factor per channel."""
         return FactorParameters(tuple(two_sided(rng, self.factor) for _ in range(shape[0])))
 
     def apply(self, sample: Sample, parameters: FactorParameters) -> Sample:
@@ -108,7 +108,7 @@ class Contrast(Record):
     factor: tuple[Positive, Positive] = (0.75, 1.25)
 
     def draw(self, rng: np.random.Generator, shape: Shape) -> FactorParameters | None:
-        """A factor a channel, drawn as for brightness."""
+        """A factor per channel, drawn as for brightness."""
         return FactorParameters(tuple(two_sided(rng, self.factor) for _ in range(shape[0])))
 
     def apply(self, sample: Sample, parameters: FactorParameters) -> Sample:
@@ -151,7 +151,7 @@ class LowResolution(Record):
         return ZoomParameters(tuple(None if z is None else (1.0,) * still + (z,) * (dimension - still) for z in zooms))
 
     def apply(self, sample: Sample, parameters: ZoomParameters) -> Sample:
-        """Coarsens in place; at least one voxel an axis is kept."""
+        """Coarsens in place; at least one voxel per axis is kept."""
         for channel, zooms in zip(sample.image, parameters.zooms, strict=True):
             if zooms is None:
                 continue
@@ -175,7 +175,7 @@ class Gamma(Record):
     invert: bool = False
 
     def draw(self, rng: np.random.Generator, shape: Shape) -> FactorParameters | None:
-        """An exponent a channel."""
+        """An exponent per channel."""
         return FactorParameters(tuple(two_sided(rng, self.gamma) for _ in range(shape[0])))
 
     def apply(self, sample: Sample, parameters: FactorParameters) -> Sample:

@@ -51,7 +51,7 @@ class LabelMap:
 
         Args:
             corner: int32 (n,) flat index of each voxel's cell.
-            weights: float32 (n,) an axis, the position inside the cell in [0, 1].
+            weights: float32 (n,) per axis, the position inside the cell in [0, 1].
             out: int16 (L, N), whose columns from `first` on are filled.
         """
         run = slice(first, first + len(corner))
@@ -106,7 +106,7 @@ def largest_share(
 
     Args:
         found: int16 (2^d, n) labels at the corners, the last axis changing fastest.
-        weights: float32 (n,) an axis, position inside the cell in [0, 1].
+        weights: float32 (n,) per axis, position inside the cell in [0, 1].
 
     Returns:
         int16 (n,).

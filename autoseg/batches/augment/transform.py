@@ -49,9 +49,9 @@ class PatchBox:
     """The part of an image that a patch is made of, in voxels, relative to the drawn centre voxel.
 
     Attributes:
-        start: first voxel minus centre voxel, an axis.
-        size: voxels an axis.
-        centre: position of the patch's midpoint inside the box, an axis (voxel centres at integers).
+        start: first voxel minus centre voxel, per axis.
+        size: voxels per axis.
+        centre: position of the patch's midpoint inside the box, per axis (voxel centres at integers).
         beyond: for each axis, whether the first and the last layer lie beyond what may be seen, and are blanked.
     """
 

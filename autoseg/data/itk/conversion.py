@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Header:
-    """What ITK reads of a header: size in ITK's order (x, y, z, t), components a voxel, and the geometry."""
+    """What ITK reads of a header: size in ITK's order (x, y, z, t), components per voxel, and the geometry."""
 
     size: tuple[int, ...]
     components: int

@@ -170,7 +170,7 @@ def _as_part(itk_image: sitk.Image, path: Path) -> FieldPart:
             "the image is no displacement field",
             where=path,
             got=f"{counted(len(image.array), 'component')} at each voxel",
-            expected=f"{dimension} components in mm, one an axis",
+            expected=f"{dimension} components in mm, one per axis",
         )
     field = image.array[::-1]
     return FieldPart(np.ascontiguousarray(field if dimension == 3 else field[:, 0]), image.geometry)

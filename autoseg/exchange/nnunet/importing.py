@@ -14,7 +14,7 @@ from autoseg.errors import AutosegError, ErrorGroup, WorkspaceError
 from autoseg.exchange.nnunet.checkpoint import NnunetCheckpoint, load_nnunet_checkpoint
 from autoseg.exchange.nnunet.folder import Checkpoint, ModelFolder, find_models, read_model_folder
 from autoseg.exchange.nnunet.plans import read_plan
-from autoseg.exchange.nnunet.vocabulary import DEFAULT_TRAINER, ITERATIONS_AN_EPOCH
+from autoseg.exchange.nnunet.vocabulary import DEFAULT_TRAINER, ITERATIONS_PER_EPOCH
 from autoseg.exchange.nnunet.weights import from_nnunet
 from autoseg.log import logger
 from autoseg.plan.layers import input_channels
@@ -163,7 +163,7 @@ def _convert(file: Path, plan: Plan, name: str, target: Path) -> list[AutosegErr
     mirrored = "".join(letters[axis] for axis in theirs.mirror_axes if axis < len(letters))
     content = {
         "network": state,
-        "step": ITERATIONS_AN_EPOCH * theirs.epochs,
+        "step": ITERATIONS_PER_EPOCH * theirs.epochs,
         "seconds": 0.0,
         "runtime": RUNTIME.model_dump(),
         "config": TrainingConfig(mirror_axes=mirrored).model_dump(),

@@ -24,7 +24,7 @@ def read_scores(content: Mapping[str, Any], labels: LabelScheme, ending: str) ->
         ending: of the predictions' files, whose names without it are the cases.
 
     Returns:
-        Dice and IoU a case and label, None where nnU-Net has NaN, and their means; no cases if the file lists none.
+        Dice and IoU per case and label, None where nnU-Net has NaN, and their means; no cases if the file lists none.
     """
     cases = {}
     for row in content.get("metric_per_case", ()):

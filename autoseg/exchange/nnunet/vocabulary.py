@@ -47,7 +47,7 @@ READERS = ("SimpleITKIO", "NibabelIO", "NaturalImage2DIO", "Tiff3DIO")
 LARGEST_COMPONENT = "remove_all_but_largest_component_from_segmentation"
 """nnU-Net's one function of post-processing."""
 
-ITERATIONS_AN_EPOCH = 250
+ITERATIONS_PER_EPOCH = 250
 FOREGROUND_FRACTION = 0.33
 
 RESAMPLING = "resample_data_or_seg_to_shape"

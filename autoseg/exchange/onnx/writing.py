@@ -92,7 +92,7 @@ class MeanNetwork(nn.Module):
 def write_onnx(
     run: Run, out: Path, *, configuration: str | None = None, folds: Sequence[str] | None = None
 ) -> list[OnnxModel]:
-    """Writes one ONNX graph a configuration: the mean over its folds' networks.
+    """Writes one ONNX graph per configuration: the mean over its folds' networks.
 
     Input `image`: (N, C, *patch) float32, a preprocessed patch; for a stage of a cascade the previous stage's
     foreground labels follow the image's channels, one-hot. Output `logits`: (N, K, *patch) float32. N is free, the

@@ -34,7 +34,7 @@ class Alternative(Record):
     within a name.
 
     Attributes:
-        images: a pattern a channel, or one whose file holds all channels. The first finds the cases and holds all
+        images: a pattern per channel, or one whose file holds all channels. The first finds the cases and holds all
             placeholders.
         label: pattern of the file with label values.
         masks: in place of `label`, label -> patterns of files that are non-zero where the label is; all files of all
@@ -85,7 +85,7 @@ class Layout(Record):
         alternatives: with "patterns": the ways in which releases lie; the one that finds the most cases is taken.
         identifier: of a case, from the placeholders of its paths; `{page}` is the number of a page, from 0.
         pages: whether the pages of a file are cases of their own.
-        instances: whether label files hold one value an object: every value but 0 then means label 1.
+        instances: whether label files hold one value per object: every value but 0 then means label 1.
         ending: of the files of the data set that is made; without it, that of the first image.
         raw: how image files without a header are read.
         shrink: every so many pixels of an image along each axis become one, their mean; labels have that size already.

@@ -22,7 +22,7 @@ class SourceCase:
 
     Attributes:
         id: identifier in the data set that is made.
-        images: image files that are there, one a channel, or one with all channels.
+        images: image files that are there, one per channel, or one with all channels.
         label: file with label values; None if labels are made of masks, or it is missing.
         masks: training value and the files that are non-zero where it is, in the order in which they are laid.
         page: of the image and label files, for stacks whose pages are cases.

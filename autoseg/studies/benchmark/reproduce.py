@@ -63,7 +63,7 @@ class PublishedComparison(Record):
     Attributes:
         metric: as in `metrics.table.METRICS`.
         published_on: folds that the published values are of: "all folds", "fold 0", "folds 0, 1".
-        labels: a row a label or region.
+        labels: a row per label or region.
         mean: mean of the labels' means.
         folds: the same mean fold by fold, for the folds that were trained.
     """

@@ -42,7 +42,7 @@ class Specification(Record):
         evaluation: how the challenge scores; None if not known.
         results: what was published, to compare with.
         label_hashes: case -> SHA-256 of its label's voxels (`verify.label_digest`). Stands in a file of the same name
-            ending in `.sha256` beside the TOML file, a line a case as `sha256sum` writes them.
+            ending in `.sha256` beside the TOML file, a line per case as `sha256sum` writes them.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")

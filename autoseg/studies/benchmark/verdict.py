@@ -75,7 +75,7 @@ def bootstrap_intervals(values: np.ndarray, *, seed: int = 0) -> tuple[tuple[Int
         seed: of the draws (`evaluation.bootstrap`).
 
     Returns:
-        An interval a label and that of their mean; None for fewer than two cases, and where no value exists.
+        An interval per label and that of their mean; None for fewer than two cases, and where no value exists.
     """
     cases, labels = values.shape
     if cases < 2:

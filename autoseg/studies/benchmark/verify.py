@@ -47,7 +47,7 @@ def verify(
 ) -> tuple[Difference, ...]:
     """What differs between a folder and the specification; nothing if the folder is what was published.
 
-    Compared are identifiers (their number, where the specification does not know them), files a case, channels,
+    Compared are identifiers (their number, where the specification does not know them), files per case, channels,
     dimension, shapes and spacings from the headers of NIfTI files (other formats are read), and, with `voxels`, the
     labels: their shape, their values, and their content where the specification has its hash. Intensities of images
     are not compared.

@@ -43,7 +43,7 @@ class ViewBatch:
     """Examples of one step.
 
     Attributes:
-        views: float32 (B, C, *size) a view; sizes may differ between views.
+        views: float32 (B, C, *size) per view; sizes may differ between views.
         extra: (B, ...) by name.
         cases: the case of each example.
         step: the step it belongs to.

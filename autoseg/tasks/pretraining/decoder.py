@@ -13,7 +13,7 @@ from autoseg.tasks.pretraining.blocks import at_resolution
 
 
 class Tokens(nn.Module):
-    """A learned vector a stage that stands for the features of what is hidden.
+    """A learned vector per stage that stands for the features of what is hidden.
 
     Source: Tian et al. 2023 (SparK), arXiv:2301.03580, section 3.2.
     """

@@ -69,7 +69,7 @@ def stage_features(encoder: Iterable[nn.Module], image: Tensor, hidden: Tensor |
             visible.
 
     Returns:
-        (B, F_i, *space_i) a stage, 0 where hidden.
+        (B, F_i, *space_i) per stage, 0 where hidden.
 
     Raises:
         TrainingError: the grid does not fit a stage.
@@ -85,7 +85,7 @@ def stage_features(encoder: Iterable[nn.Module], image: Tensor, hidden: Tensor |
 
 
 def pooled(features: Tensor) -> Tensor:
-    """One vector an image: mean and largest value over the places of (B, F, *space), (B, 2 F).
+    """One vector per image: mean and largest value over the places of (B, F, *space), (B, 2 F).
 
     Instance normalisation gives every image the same mean before the last activation, so that the mean after it says
     little; how far the largest value stands out tells images apart.
@@ -103,7 +103,7 @@ def pooled_visible(features: Tensor, hidden: Tensor) -> Tensor:
 
 
 def dense(features: Tensor) -> Tensor:
-    """Features (B, F, *space) as one vector a place: (B, places, F)."""
+    """Features (B, F, *space) as one vector per place: (B, places, F)."""
     return features.flatten(2).transpose(1, 2)
 
 

@@ -70,5 +70,5 @@ class PretrainingNetwork(nn.Module):
         return last
 
     def vectors(self, views: Sequence[Tensor]) -> list[Tensor]:
-        """One vector (B, 2 F) an image and view."""
+        """One vector (B, 2 F) per image and view."""
         return pooled_views(self.encoder, views)

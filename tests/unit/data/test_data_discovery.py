@@ -260,7 +260,7 @@ def test_warnings_about_labels_that_nobody_described(tmp_path: Path) -> None:
         path = tmp_path / "many" / "labels" / f"{name}.nii.gz"
         path.parent.mkdir(exist_ok=True)
         sitk.WriteImage(sitk.GetImageFromArray(np.arange(125, dtype=np.int16).reshape(5, 5, 5)), str(path))
-    assert any("one value an object" in warning for warning in discover(tmp_path / "many").warnings)
+    assert any("one value per object" in warning for warning in discover(tmp_path / "many").warnings)
 
 
 def test_what_is_no_data_set(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_without_a_stop_watch_the_throughput_is_trusted(volumes: Fingerprint, la
     seconds = 1800.0
     plan = budget.plan(volumes, labels, PlanContext(device="cpu", budget_seconds=seconds))
     for configuration in plan.configurations.values():
-        assert work(configuration) * budget.target_steps(seconds) <= seconds * budget.MULTIPLY_ADDS_A_SECOND["cpu"]
+        assert work(configuration) * budget.target_steps(seconds) <= seconds * budget.MULTIPLY_ADDS_PER_SECOND["cpu"]
     assert all("(estimated)" in warning for warning in plan.warnings)
     assert any("first features 32 -> " in warning for warning in plan.warnings)
 

@@ -65,9 +65,9 @@ def test_a_clock_of_steps_is_exact_and_one_of_seconds_extrapolates() -> None:
 
 
 def test_rounds_of_a_training_by_time_last_some_seconds() -> None:
-    short = Clock(TrainingConfig(seconds=20.0), step=10, seconds=0.5)  # 0.05 s a step, 400 steps in all
+    short = Clock(TrainingConfig(seconds=20.0), step=10, seconds=0.5)  # 0.05 s per step, 400 steps in all
     assert short.round_steps() == pytest.approx(80, abs=2)
-    long = Clock(TrainingConfig(seconds=2000.0), step=10, seconds=5.0)  # 0.5 s a step, 4000 steps in all
+    long = Clock(TrainingConfig(seconds=2000.0), step=10, seconds=5.0)  # 0.5 s per step, 4000 steps in all
     assert long.round_steps() == pytest.approx(100, abs=2)
 
 

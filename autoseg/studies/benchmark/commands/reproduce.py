@@ -165,7 +165,7 @@ def _show_folds(metric: Metric, comparison: PublishedComparison) -> None:
 
     if len(comparison.folds) > 1 or any(row.published is not None for row in comparison.folds):
         rows = [_cells(metric, row, interval=False) for row in comparison.folds]
-        tables.show(f"{metric.title}, mean a fold", ("fold", "published", "reproduced", "cases"), rows)
+        tables.show(f"{metric.title}, mean per fold", ("fold", "published", "reproduced", "cases"), rows)
 
 
 def _cells(metric: Metric, row: ReproductionRow, *, interval: bool = True) -> list[str]:

@@ -50,7 +50,7 @@ class Atlas:
     """A training case: what registration sees of it, a channel each, and how its labels part the intensities.
 
     Attributes:
-        pyramids: one a channel.
+        pyramids: one per channel.
         contrast: share of a channel's variance that the labels explain (the correlation ratio), 0 to 1.
     """
 

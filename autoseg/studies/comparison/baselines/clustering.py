@@ -89,7 +89,7 @@ def nearest(image: Normalized, centres: np.ndarray) -> np.ndarray:
 
 
 def _sample(context: BaselineContext) -> np.ndarray:
-    """Voxels of the non-zero regions, the same number a case where there are as many: float32 (n, C)."""
+    """Voxels of the non-zero regions, the same number per case where there are as many: float32 (n, C)."""
     share = max(1, SAMPLE // len(context.training))
     parts = []
     for index, example in enumerate(examples(context)):

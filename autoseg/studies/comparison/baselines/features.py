@@ -49,7 +49,7 @@ class FeaturePlan:
 
     @property
     def count(self) -> int:
-        """Features a voxel."""
+        """Features per voxel."""
         return self.channels * (1 + len(self.scales) * (2 + len(self.axes))) + len(self.axes)
 
 

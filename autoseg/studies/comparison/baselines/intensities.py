@@ -13,7 +13,7 @@ TAILS = (0.5, 99.5)
 """Percentiles outside which intensities are clipped: a few bright voxels would move mean and deviation."""
 
 _SAMPLE = 1_000_000  # voxels that suffice for percentiles
-_HOUNSFIELD = 100.0  # Hounsfield units a step, so that CT has numbers of the size of z-scores
+_HOUNSFIELD = 100.0  # Hounsfield units per step, so that CT has numbers of the size of z-scores
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Normalized:
 
 
 def normalize(image: Image, channels: tuple[str, ...]) -> Normalized:
-    """Robust z-scores a channel, and CT in units of 100 HU.
+    """Robust z-scores per channel, and CT in units of 100 HU.
 
     Intensities are clipped to the percentiles `TAILS` of the non-zero region; then its mean is subtracted and all is
     divided by its deviation. Hounsfield units are comparable as they are. Constant channels become 0, and so do voxels
     that are not finite.
 
     Args:
-        channels: a name a channel of the image; "CT" in any case is CT.
+        channels: a name per channel of the image; "CT" in any case is CT.
     """
     raw = np.nan_to_num(image.array.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     inside = nonzero_mask(raw)

@@ -75,7 +75,7 @@ def patch_classifier(context: BaselineContext) -> FittedClassifier:
     """Small network that labels the central voxel of a patch, as was usual before networks segmented whole images.
 
     After Ciresan et al. (2012, "Deep Neural Networks Segment Neuronal Membranes in Electron Microscopy Images", NeurIPS
-    25). Patches of 17 voxels a side (images of one slice: 17^2) of the z-scored channels, without resampling; the
+    25). Patches of 17 voxels per side (images of one slice: 17^2) of the z-scored channels, without resampling; the
     same number of patches of each label; the labels' true frequencies come back in through the logits. Four
     convolutions, the later ones dilated in place of pooling, so that a whole window is labelled at once with the very
     values that its patches would give one by one (Giusti et al., 2013, arXiv:1302.1700).
@@ -180,7 +180,7 @@ def _patches(example: TrainingExample, places: np.ndarray, dimension: int) -> np
 
 
 def _reach(dimension: int) -> Shape:
-    """Voxels to each side, an axis each."""
+    """Voxels to each side, per axis."""
     return (_REACH if dimension == 3 else 0, _REACH, _REACH)
 
 

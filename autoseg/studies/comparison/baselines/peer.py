@@ -133,7 +133,7 @@ def write_raw(dataset: Dataset, cases: Sequence[Case], raw: Path) -> Path:
 
 
 def write_channels(case: Case, dataset: Dataset, folder: Path) -> list[Path]:
-    """Writes a case's image as nnU-Net reads it: a NIfTI file a channel; such files become links.
+    """Writes a case's image as nnU-Net reads it: a NIfTI file per channel; such files become links.
 
     Raises:
         ImageError: a file cannot be read or written.

@@ -26,7 +26,7 @@ EPOCHS, EPOCH_STEPS, MOST_EPOCHS = 20, 250, 1000
 """At least so many steps of the learning rate, of at most nnU-Net's length; never more than nnU-Net's own number."""
 
 TRIALS = 3  # steps after a first slow one, to see how long a step takes
-STEPS_A_CHECK = 5  # training steps for each validation step, as in nnU-Net
+STEPS_PER_CHECK = 5  # training steps for each validation step, as in nnU-Net
 
 
 def main() -> None:
@@ -107,7 +107,7 @@ def _fit(trainer: Any, ends_at: float) -> int:
     train(TRIALS)
     possible = (ends_at - time.time()) * TRIALS / (time.time() - start)
     length = trainer.num_iterations_per_epoch = int(min(EPOCH_STEPS, max(1, possible / EPOCHS)))
-    checks = trainer.num_val_iterations_per_epoch = max(1, length // STEPS_A_CHECK)
+    checks = trainer.num_val_iterations_per_epoch = max(1, length // STEPS_PER_CHECK)
     _set_epochs(trainer, possible / length)
     begun = time.time()
     while trainer.current_epoch < trainer.num_epochs:

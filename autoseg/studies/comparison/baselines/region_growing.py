@@ -17,7 +17,7 @@ from autoseg.studies.comparison.baselines.intensities import normalize
 from autoseg.studies.comparison.baselines.protocol import BaselineContext, Segmentation
 
 TOLERANCES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-"""How far an intensity may be from the label's median, in spreads; one is chosen a label."""
+"""How far an intensity may be from the label's median, in spreads; one is chosen per label."""
 
 REACHES = (1.0, 3.0)
 """Half axes of the ellipsoid where seeds may lie, in standard deviations of the label's positions: 1 stays within one

@@ -53,7 +53,7 @@ class Thresholds:
 
 
 def otsu(context: BaselineContext) -> Thresholds:
-    """One threshold a case by Otsu's method; channel, side and label by Dice on the training cases.
+    """One threshold per case by Otsu's method; channel, side and label by Dice on the training cases.
 
     The threshold parts the grey values of a case's non-zero region so that the variance between the parts is largest.
     Source: Otsu 1979, "A threshold selection method from gray-level histograms", IEEE Transactions on Systems, Man,
@@ -63,7 +63,7 @@ def otsu(context: BaselineContext) -> Thresholds:
 
 
 def multi_otsu(context: BaselineContext) -> Thresholds:
-    """Two or three thresholds a case by Otsu's method; channel, classes and labels by Dice on the training cases.
+    """Two or three thresholds per case by Otsu's method; channel, classes and labels by Dice on the training cases.
 
     As `otsu`, with as many classes of `CLASSES` as serve the training cases best, the fewest among equals.
     Source: Liao, Chen and Chung 2001, "A fast algorithm for multilevel thresholding", Journal of Information Science

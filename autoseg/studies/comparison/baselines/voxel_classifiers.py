@@ -27,7 +27,7 @@ SAMPLE = 200_000
 
 TREES = 50
 LEAF = 5
-"""Trees of the forest, and training voxels in the smallest leaf; more trees cost time a voxel and gain little."""
+"""Trees of the forest, and training voxels in the smallest leaf; more trees cost time per voxel and gain little."""
 
 PRIOR_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """How much of the labels' true frequency is given back to a classifier that has learned from a balanced sample. With

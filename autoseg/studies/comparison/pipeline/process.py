@@ -108,7 +108,7 @@ class _State:
 def run_fold(job: MethodJob) -> MethodFold:
     """Fits a method and predicts the fold's validation cases, whatever becomes of it.
 
-    Writes `<case><ending>` a predicted case into the job's folder, and the map of disagreement, where the method has
+    Writes `<case><ending>` per predicted case into the job's folder, and the map of disagreement, where the method has
     one, into `disagreement/`. What fails is in the result; nothing is raised for it.
     """
     state, deaths = _State(), 0

@@ -21,7 +21,7 @@ _LARGEST = 340.0
 
 
 def boxes(column: ScoreColumn, order: Sequence[str], *, marked: str | None = None) -> Markup | None:
-    """Every case as a point and a box over them, a row a method; None if no case has a value.
+    """Every case as a point and a box over them, a row per method; None if no case has a value.
 
     Args:
         order: methods from top to bottom.
@@ -41,7 +41,7 @@ def boxes(column: ScoreColumn, order: Sequence[str], *, marked: str | None = Non
         axes.set_xlim(max(lowest - 0.05, -0.01), 1.01)
     else:
         axes.set_xlim(left=0)
-    return inline_svg(figure, f"boxes-{column.metric}-{column.label}", f"{title}: a row of points a method")
+    return inline_svg(figure, f"boxes-{column.metric}-{column.label}", f"{title}: a row of points per method")
 
 
 def ranks(ranking: Ranking, order: Sequence[str]) -> Markup | None:

@@ -18,7 +18,7 @@ class CaseRun(Record):
         seconds: wall-clock time from the files to the labels, writing left out; None if the case failed.
         peak_gb: largest resident memory of the method's process meanwhile, in GB; None where it cannot be measured.
         failure: why there is no prediction; None if there is one.
-        shape: voxels an axis, three of a volume and two of a picture (z, y, x); None if the image was not read.
+        shape: voxels per axis, three of a volume and two of a picture (z, y, x); None if the image was not read.
         spacing: mm, of those axes.
     """
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def raters(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="FOLDER...", exists=True, file_okay=False, help="One a rater: label files by case."),
+        typer.Argument(metavar="FOLDER...", exists=True, file_okay=False, help="One per rater: label files by case."),
     ],
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for agreement.json and consensus/.")
     ],
     consensus: Annotated[
         Literal["majority", "soft", "staple"] | None,
-        typer.Option(help="Writes one label file a case: the majority, shares of raters, or STAPLE's estimate."),
+        typer.Option(help="Writes one label file per case: the majority, shares of raters, or STAPLE's estimate."),
     ] = None,
     spec: options.LabelNames = None,
     workers: options.Workers = None,

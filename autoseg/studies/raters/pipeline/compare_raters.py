@@ -1,4 +1,4 @@
-"""Several raters' label files: how far they agree, and one label file a case of them all."""
+"""Several raters' label files: how far they agree, and one label file per case of them all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILE = "agreement.json"
 """In the output folder: an `evaluation.raters.Agreement`."""
 
 CONSENSUS = "consensus"
-"""In the output folder: a label file a case."""
+"""In the output folder: a label file per case."""
 
 _DATASET = "dataset.json"
 _PATIENCE = 0.5  # seconds of work in this process before others are started
@@ -45,11 +45,11 @@ def compare_raters(
     stand under "errors"; the others go on.
 
     Args:
-        folders: one a rater, with label files named by case. Raters are named by their folders.
+        folders: one per rater, with label files named by case. Raters are named by their folders.
         out: folder to write to.
         spec: dataset.json that says what the values mean; else one in any of the folders; else every non-zero value
             is a label, named by its value.
-        consensus: "majority", "staple" (label files) or "soft" (float32 files, a channel a label or region with the
+        consensus: "majority", "staple" (label files) or "soft" (float32 files, a channel per label or region with the
             share of raters).
         workers: processes; one for each available core by default.
 

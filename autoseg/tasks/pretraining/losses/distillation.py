@@ -40,8 +40,8 @@ def dino(
     -sum over k of softmax((t - centre) / teacher_temperature)_k log softmax(s / student_temperature)_k.
 
     Args:
-        student: logits (N, K) a view; the first are those that the teacher sees too, in the same order.
-        teacher: logits (N, K) a view.
+        student: logits (N, K) per view; the first are those that the teacher sees too, in the same order.
+        teacher: logits (N, K) per view.
         centre: (K,), the running mean of the teacher's logits (`next_centre`), against one output for everything.
         student_temperature, teacher_temperature: the teacher's is smaller, against outputs that are all alike.
 

@@ -24,7 +24,7 @@ MOST_VOXELS = 2**22
 
 
 def planned_images(method: PretrainingMethod, configuration: ConfigurationPlan) -> int:
-    """Images a step where the user names none: the plan's, or as many more as a method that compares them can use.
+    """Images per step where the user names none: the plan's, or as many more as a method that compares them can use.
 
     Args:
         method: if its attribute `compares` is true, batches are larger; `view_size` are the voxels of one of two views,

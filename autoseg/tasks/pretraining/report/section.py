@@ -54,7 +54,7 @@ class PretrainingSection:
         hold_out: the fold that is held out, as the user gave it.
         curves: of the embeddings' measures; None before the first round.
         last: (title, value) of the last round.
-        pace: seconds a step and share of the time waiting for data, in words.
+        pace: seconds per step and share of the time waiting for data, in words.
         pictures: of the final weights.
     """
 
@@ -96,12 +96,12 @@ def learned(records: RunRecords) -> PretrainingSection | None:
 
 
 def pace(rows: Sequence[MetricsRow]) -> str:
-    """Seconds a step and the share of them spent waiting for data, in words; empty for no rows."""
+    """Seconds per step and the share of them spent waiting for data, in words; empty for no rows."""
     if not rows:
         return ""
     seconds = float(np.mean([row["step_seconds"] for row in rows]))
     waiting = float(np.mean([row["waiting_for_data"] for row in rows]))
-    return f"{seconds:.3f} s a step, {waiting:.1%} of the time waiting for data"
+    return f"{seconds:.3f} s per step, {waiting:.1%} of the time waiting for data"
 
 
 def _method(contents: Sequence[FoldRecords]) -> str:

@@ -29,11 +29,11 @@ class Adaptation(Record):
         method: that the encoder was trained by.
         configuration: its name in the run's plan.
         network: plug-in of kind "network" whose encoder it is.
-        channels, normalization, use_mask_for_norm: a value an image channel.
-        spacing: mm a voxel that images had.
+        channels, normalization, use_mask_for_norm: a value per image channel.
+        spacing: mm per voxel that images had.
         patch_size: voxels of its input.
         transpose_forward: order of the array axes.
-        strides, kernel_sizes, features_per_stage, blocks_per_stage: a value a stage.
+        strides, kernel_sizes, features_per_stage, blocks_per_stage: a value per stage.
         encoder: names of its tensors in the checkpoint.
         decoder: those of the decoder; none where the method trains the encoder alone.
         stem: the one that depends on the number of channels.

@@ -22,7 +22,7 @@ class PretrainingOptions(Record):
     Attributes:
         method: plug-in of kind "pretraining".
         views: kind of image whose preset says how views may differ; None takes what the channels' names speak for.
-        batch_size: images a step; None as planned, more for a method that compares them.
+        batch_size: images per step; None as planned, more for a method that compares them.
         parameters: of the method, by the names of its fields.
     """
 

@@ -68,7 +68,7 @@ def draw_gallery(context: FoldContext) -> Gallery:
 def nearest(embeddings: Tensor, cases: Sequence[str], *, count: int) -> list[list[int]]:
     """For the first view of each case, in order: its place and those of the nearest views of other cases.
 
-    By cosine similarity; at most one view a case, at most `count`. Nothing for a single case.
+    By cosine similarity; at most one view per case, at most `count`. Nothing for a single case.
 
     Args:
         embeddings: (N, F).
@@ -91,7 +91,7 @@ def nearest(embeddings: Tensor, cases: Sequence[str], *, count: int) -> list[lis
 
 
 def _triples(batch: ViewBatch, restored: Tensor, *, own_scale: bool) -> list[np.ndarray]:
-    """(3, H, W) an example: seen, restored, original."""
+    """(3, H, W) per example: seen, restored, original."""
     views = batch.views[0]
     original = batch.extra.get("image", views)
     seen, shown = views, restored.float()
@@ -109,7 +109,7 @@ def _triples(batch: ViewBatch, restored: Tensor, *, own_scale: bool) -> list[np.
 
 
 def _coloured(features: Tensor, size: Sequence[int]) -> list[np.ndarray]:
-    """(H, W, 3) an example: principal components of the features of all examples, the strongest as red."""
+    """(H, W, 3) per example: principal components of the features of all examples, the strongest as red."""
     places = features.float().movedim(1, -1)
     flat = places.reshape(-1, places.shape[-1])
     flat = flat - flat.mean(0)

@@ -34,7 +34,7 @@ def segment_images(run: Path, inputs: Sequence[Path], folder: Path, request: Pre
     Args:
         run: run folder.
         inputs: a folder, or image files.
-        folder: for a label file an image and uncertainty.json.
+        folder: for a label file per image and uncertainty.json.
         request: which networks, and what else is written.
 
     Returns:

@@ -35,7 +35,7 @@ HARD_PLACES = 2
 """Stream of the patches on which a hard-location sampler looks for errors."""
 
 _LOOKS = 8  # batches looked at for errors after a round
-_PLACES_A_CASE = 2000
+_PLACES_PER_CASE = 2000
 
 
 class SegmentationTask:
@@ -91,7 +91,7 @@ class SegmentationTask:
         return self._loss(logits, target), counts
 
     def scores(self, counts: Tensor) -> dict[str, float | None]:
-        """Dice a label, all patches taken as one volume."""
+        """Dice per label, all patches taken as one volume."""
         result: dict[str, float | None] = {}
         for name, (true, false, missed) in zip(self.labels, counts.T.tolist(), strict=True):
             total = 2 * true + false + missed
@@ -160,7 +160,7 @@ class SegmentationTask:
                     voxels = np.argwhere(sample.numpy().reshape((1,) * (3 - sample.ndim) + tuple(sample.shape)))
                     # the last number keeps the choice apart from the draw of the sample
                     rng = np.random.default_rng((self.context.config.seed, HARD_PLACES, batch.step, index, 1))
-                    chosen = rng.choice(len(voxels), min(len(voxels), _PLACES_A_CASE), replace=False)
+                    chosen = rng.choice(len(voxels), min(len(voxels), _PLACES_PER_CASE), replace=False)
                     places.append((case, voxels[np.sort(chosen)] + np.asarray(start)))
                 for case, voxels in chain(*ranks().gather(places)):
                     if len(voxels):
