@@ -266,15 +266,15 @@ def _entry_points(kind: str) -> Iterable[EntryPoint]:
     return entry_points(group=f"autoseg.{kind.replace(' ', '_')}")
 
 
-def _unknown(what: str, name: str, known: Iterable[str], *, hint: str | None = None) -> ConfigurationError:
+def _unknown(what: str, name: str, registered: Iterable[str], *, hint: str | None = None) -> ConfigurationError:
     """The error that names the nearest known name."""
     from autoseg.records import nearest  # with pydantic, which a command's help does without
 
-    known = sorted(known)
-    guess = nearest(name, known)
+    registered = sorted(registered)
+    guess = nearest(name, registered)
     remedy = " ".join(part for part in (f"did you mean {guess!r}?" if guess else None, hint) if part)
     return ConfigurationError(
         f"unknown {what} {name!r}",
-        expected="one of " + ", ".join(known) if known else "none is known",
+        expected="one of " + ", ".join(registered) if registered else "none is known",
         remedy=remedy or None,
     )

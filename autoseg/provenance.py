@@ -66,11 +66,11 @@ class Journal:
 
     def __init__(self, path: Path, command: tuple[str, ...] = (), *, writes: bool = True) -> None:
         self._path, self._writes = path, writes
-        known = Provenance.from_mapping(read_mapping(path), where=path) if path.exists() else Provenance()
-        self.record = known.with_(
-            command=command or known.command,
-            commands=(*known.commands, command) if command else known.commands,
-            started=known.started or datetime.now().astimezone().isoformat(timespec="seconds"),
+        earlier = Provenance.from_mapping(read_mapping(path), where=path) if path.exists() else Provenance()
+        self.record = earlier.with_(
+            command=command or earlier.command,
+            commands=(*earlier.commands, command) if command else earlier.commands,
+            started=earlier.started or datetime.now().astimezone().isoformat(timespec="seconds"),
             versions=versions(),
             machine=machine(),
         )
@@ -120,13 +120,13 @@ def _call_number(commands: tuple[tuple[str, ...], ...]) -> int:
 
 def versions() -> dict[str, str]:
     """Versions of this software, Python and the packages that influence results."""
-    found = {"autoseg": VERSION, "python": platform.python_version()}
+    by_package = {"autoseg": VERSION, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            by_package[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            by_package[package] = "not installed"
+    return by_package
 
 
 def machine() -> dict[str, Any]:

@@ -109,20 +109,20 @@ def write_json(path: str | Path, values: Any) -> None:
     write_text(path, json.dumps(finite(values), indent=1, allow_nan=False) + "\n")
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest(name: str, names: Iterable[str]) -> str | None:
     """The known name that looks most like a mistyped one, if any does."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], *, where: object = None) -> ConfigurationError:
+def unknown_name(kind: str, name: str, names: Iterable[str], *, where: object = None) -> ConfigurationError:
     """The error for a name that is not among the known ones, with the nearest right one."""
-    known = sorted(known)
-    guess = nearest(name, known)
+    names = sorted(names)
+    guess = nearest(name, names)
     return ConfigurationError(
         f"unknown {kind} {name!r}",
         where=where,
-        expected="one of " + ", ".join(known) if known else "none is known",
+        expected="one of " + ", ".join(names) if names else "none is known",
         remedy=f"did you mean {guess!r}?" if guess else None,
     )
 
@@ -142,31 +142,31 @@ def _explain(cls: type[BaseModel], error: ValidationError, where: object) -> Aut
     problems: list[AutosegError] = []
     for item in error.errors():
         path = ".".join(str(part) for part in item["loc"])
-        place = f"{where}: {path}" if where is not None else path
+        location = f"{where}: {path}" if where is not None else path
         if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a record, of a dataclass
-            known = _fields_at(cls, item["loc"][:-1])
-            problems.append(unknown_name("field", str(item["loc"][-1]), known, where=place))
+            allowed = _fields_at(cls, item["loc"][:-1])
+            problems.append(unknown_name("field", str(item["loc"][-1]), allowed, where=location))
         elif item["type"] == "missing":
-            problems.append(ConfigurationError("a field is missing", where=place, remedy="add it"))
+            problems.append(ConfigurationError("a field is missing", where=location, remedy="add it"))
         elif item["type"] == "literal_error":
-            known = re.findall("'([^']*)'", item["ctx"]["expected"])
-            problems.append(unknown_name("value", str(item["input"]), known, where=place))
+            allowed = re.findall("'([^']*)'", item["ctx"]["expected"])
+            problems.append(unknown_name("value", str(item["input"]), allowed, where=location))
         else:
-            problems.append(_wrong_value(item["msg"], item.get("input"), place))
+            problems.append(_wrong_value(item["msg"], item.get("input"), location))
     if len(problems) == 1:
         return problems[0]
     return ErrorGroup(f"{where or cls.__name__}: {len(problems)} fields are wrong", problems)
 
 
-def _wrong_value(message: str, value: Any, place: str) -> ConfigurationError:
+def _wrong_value(message: str, value: Any, location: str) -> ConfigurationError:
     """The error for one of pydantic's messages."""
     got = None if isinstance(value, Mapping) else repr(value)[:200]
     expected = message.removeprefix("Input should be ")
     if expected.startswith("a valid dictionary"):
         expected = "a table of fields"
     if expected != message:
-        return ConfigurationError("wrong value", where=place, got=got, expected=expected)
-    return ConfigurationError(message.removeprefix("Value error, "), where=place or None, got=got)
+        return ConfigurationError("wrong value", where=location, got=got, expected=expected)
+    return ConfigurationError(message.removeprefix("Value error, "), where=location or None, got=got)
 
 
 def _fields_at(cls: type, path: tuple[int | str, ...]) -> list[str]:
@@ -191,7 +191,7 @@ def _record_in(annotation: Any) -> type | None:
     if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
         return annotation
     for argument in getattr(annotation, "__args__", ()):
-        found = _record_in(argument)
-        if found is not None:
-            return found
+        record = _record_in(argument)
+        if record is not None:
+            return record
     return None

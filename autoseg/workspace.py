@@ -142,8 +142,8 @@ class Run:
 
     def folds(self, configuration: str) -> dict[str, Fold]:
         """Folds of a configuration that have a folder, by name in ascending order."""
-        found = sorted((self.root / configuration).glob("fold_*"), key=lambda p: (len(p.name), p.name))
-        return {folder.name.removeprefix("fold_"): Fold(folder) for folder in found if folder.is_dir()}
+        folders = sorted((self.root / configuration).glob("fold_*"), key=lambda p: (len(p.name), p.name))
+        return {folder.name.removeprefix("fold_"): Fold(folder) for folder in folders if folder.is_dir()}
 
     def ensemble(self, configurations: Sequence[str]) -> Fold:
         """Folder of the ensemble of some configurations: its `validation` holds the cases of all their folds."""

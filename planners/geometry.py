@@ -50,8 +50,8 @@ def median_shape(spacings: Sequence[Spacing], shapes: Sequence[Shape], target: S
 def percentile(values: Iterable[float], percent: float) -> float:
     """Linear between order statistics; `numpy.percentile` to the last bit, without what numpy imports for it first."""
     ordered = sorted(values)
-    place = (len(ordered) - 1) * (percent / 100)
-    below = int(place)
+    position = (len(ordered) - 1) * (percent / 100)
+    below = int(position)
     low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
-    share = place - below
+    share = position - below
     return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)

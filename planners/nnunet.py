@@ -130,7 +130,7 @@ class _Maker:
         """
         spacing = list(full.spacing)
         voxels = full.voxels
-        found: tuple[_Resolution, Fit] | None = None
+        coarser: tuple[_Resolution, Fit] | None = None
         covered = prod(full_fit.topology.patch_size)
         least_saving = LOWRES_MIN_SAVING if self.context.cascade else 0.0
         while covered / voxels < LOWRES_BELOW or full.voxels / voxels < least_saving:
@@ -142,9 +142,9 @@ class _Maker:
             shape = [old / new * edge for old, new, edge in zip(full.spacing, spacing, full.median_shape, strict=True)]
             voxels = prod(shape)
             resolution = _Resolution(tuple(spacing), tuple(max(1, round(edge)) for edge in shape))
-            found = resolution, self._fit(resolution, voxels)
-            covered = prod(found[1].topology.patch_size)
-        return None if full.voxels / voxels < LOWRES_MIN_SAVING else found
+            coarser = resolution, self._fit(resolution, voxels)
+            covered = prod(coarser[1].topology.patch_size)
+        return None if full.voxels / voxels < LOWRES_MIN_SAVING else coarser
 
     def _record(
         self, resolution: _Resolution, fitted: Fit, *, batch_dice: bool, next_stage: str | None = None

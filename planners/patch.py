@@ -88,8 +88,8 @@ def shorten(topology: Topology, spacing: Sequence[float], median_shape: Sequence
         return probed
     shorter = list(patch)
     shorter[axis] -= probed.divisor[axis]
-    found = fold(spacing, shorter)
-    return found if found.patch_size != patch else probed
+    foldable = fold(spacing, shorter)
+    return foldable if foldable.patch_size != patch else probed
 
 
 def assumed_memory(rules: Rules) -> str | None:

@@ -80,7 +80,7 @@ def plan(fingerprint: Fingerprint, labels: LabelScheme, context: PlanContext) ->
     )
     target = (full[0], *spacing) if dimension == 2 else spacing
     name = "2d" if dimension == 2 else "3d_lowres" if coarser else "3d_fullres"
-    made = Plan(
+    decided = Plan(
         dataset=fingerprint.name,
         planner=TASK,
         task=TASK,
@@ -100,7 +100,7 @@ def plan(fingerprint: Fingerprint, labels: LabelScheme, context: PlanContext) ->
         if coarser
         else (),
     )
-    return respect_sides(made, fingerprint.left_right_axis)
+    return respect_sides(decided, fingerprint.left_right_axis)
 
 
 def _configuration(learned: LearnedPlan, fingerprint: Fingerprint, median: tuple[float, ...]) -> ConfigurationPlan:

@@ -161,16 +161,16 @@ class _Steps(Dataset[Any]):
 def _fetch(iterator: Iterator[Any]) -> Any:
     """What the workers have made next."""
     try:
-        made = next(iterator)
+        batch = next(iterator)
     except RuntimeError as error:
         raise _worker_died(error) from error
-    if isinstance(made, _Failure):
-        raise made.error()
-    return made
+    if isinstance(batch, _Failure):
+        raise batch.error()
+    return batch
 
 
-def _as_it_is(made: Any) -> Any:
-    return made
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _prepare_worker(_: int) -> None:

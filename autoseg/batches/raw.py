@@ -78,19 +78,19 @@ class RawBatch:
         """
         if self.boxes is None:
             return self.image, self.labels
-        found = self.boxes
-        cropped = crop(found.image, found.labels, found.matrices, found.centres, patch_size)  # type: ignore[arg-type]
+        boxes = self.boxes
+        cropped = crop(boxes.image, boxes.labels, boxes.matrices, boxes.centres, patch_size)  # type: ignore[arg-type]
         both = zip((self.image, self.labels), cropped, strict=True)
         image, labels = (torch.cat(parts).index_select(0, self.order) for parts in both)  # type: ignore[arg-type]
         return image, labels
 
     def _moved(self, move: Callable[[Tensor], Tensor]) -> RawBatch:
-        found = self.boxes
-        boxes = None
-        if found is not None:
-            boxes = Boxes(*moved((found.image, found.labels, found.matrices, found.centres), move))
+        boxes = self.boxes
+        moved_boxes = None
+        if boxes is not None:
+            moved_boxes = Boxes(*moved((boxes.image, boxes.labels, boxes.matrices, boxes.centres), move))
         image, labels, order, packed = moved((self.image, self.labels, self.order, self.packed), move)
-        return replace(self, image=image, labels=labels, boxes=boxes, order=order, packed=packed)
+        return replace(self, image=image, labels=labels, boxes=moved_boxes, order=order, packed=packed)
 
 
 def raw_batch(read: Sequence[Read], division: Division, patch_size: Shape, step: int) -> RawBatch:

@@ -98,7 +98,7 @@ class Sampler(Protocol):
 class AdaptiveSampler(Sampler, Protocol):
     """A sampler that is told after each round where the model errs, and keeps that in checkpoints."""
 
-    def update(self, places: Mapping[str, Integer[np.ndarray, "_ 3"]]) -> None:
+    def update(self, locations: Mapping[str, Integer[np.ndarray, "_ 3"]]) -> None:
         """Case -> (N, 3) integer voxels (z, y, x) where the model errs now, for the batches opened from now on."""
         ...
 
@@ -190,18 +190,18 @@ class HardLocationSampler:
         if free and self._places and rng.random() < self.hard_fraction:
             cases = sorted(self._places)
             case = cases[rng.integers(len(cases))]
-            places = self._places[case]
-            return Draw(case, self._balanced.bounded(case, places[rng.integers(len(places))]))
+            locations = self._places[case]
+            return Draw(case, self._balanced.bounded(case, locations[rng.integers(len(locations))]))
         return self._balanced.draw(rng, index)
 
-    def update(self, places: Mapping[str, Integer[np.ndarray, "_ 3"]]) -> None:
+    def update(self, locations: Mapping[str, Integer[np.ndarray, "_ 3"]]) -> None:
         """Replaces the pool: case -> (N, 3) integer voxels (z, y, x) where the model errs; empty cases are left out.
 
         Raises:
             ConfigurationError: a case that is not drawn from, or an array of another shape.
         """
         pool = {}
-        for case, voxels in places.items():
+        for case, voxels in locations.items():
             if case not in self._balanced.rules.cases:
                 raise unknown_name("case", case, self._balanced.rules.cases, where="hard locations")
             voxels = np.asarray(voxels, dtype=np.int32)

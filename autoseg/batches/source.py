@@ -103,12 +103,12 @@ class Source:
             samples: makes only these of `range(batch_size)`, at least one, each as it is in the whole batch.
         """
         with _one_thread():
-            made = [self._sample(self._read(step, index)) for index in self._indices(samples)]
+            drawn = [self._sample(self._read(step, index)) for index in self._indices(samples)]
             return Batch(
-                image=torch.stack([sample.image for _, sample in made]),
-                target=torch.stack([sample.labels for _, sample in made]),
-                cases=tuple(read.case for read, _ in made),
-                starts=tuple(read.start for read, _ in made),
+                image=torch.stack([sample.image for _, sample in drawn]),
+                target=torch.stack([sample.labels for _, sample in drawn]),
+                cases=tuple(read.case for read, _ in drawn),
+                starts=tuple(read.start for read, _ in drawn),
                 step=step,
             )
 

@@ -26,22 +26,22 @@ def staged(fetch: Callable[[], RawBatch], source: Source, device: str | torch.de
         source: what the raw batches come from.
         device: such as "cuda", "cuda:1" or "cpu".
     """
-    place = torch.device(device)
-    if place.type != "cuda":
-        return lambda: source.transform(fetch(), place)
-    stream = torch.cuda.Stream(place)
+    torch_device = torch.device(device)
+    if torch_device.type != "cuda":
+        return lambda: source.transform(fetch(), torch_device)
+    stream = torch.cuda.Stream(torch_device)
 
     def stage() -> tuple[Batch, torch.cuda.Event]:
         raw = fetch()
         with torch.cuda.stream(stream):
-            return source.transform(raw, place), stream.record_event()
+            return source.transform(raw, torch_device), stream.record_event()
 
     ahead = one_ahead(stage)
 
     def take() -> Batch:
-        batch, made = next(ahead)
-        computing = torch.cuda.current_stream(place)
-        computing.wait_event(made)
+        batch, event = next(ahead)
+        computing = torch.cuda.current_stream(torch_device)
+        computing.wait_event(event)
         for tensor in (batch.image, batch.target):
             tensor.record_stream(computing)  # the memory is the other stream's, to be used again only afterwards
         return batch

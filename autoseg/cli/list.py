@@ -27,10 +27,10 @@ def list_names(kind: Annotated[str, typer.Argument(metavar="KIND", help=_help())
 
     Kinds may be given in the singular too.
     """
-    known = {**_kinds(), **{one: one for one in plugins.BUILT_IN}, **{plural(one): one for one in plugins.BUILT_IN}}
-    known |= {one.replace(" ", "-"): one for one in plugins.BUILT_IN}
-    if kind in known:
-        _show_plugins(known[kind])
+    kinds = {**_kinds(), **{one: one for one in plugins.BUILT_IN}, **{plural(one): one for one in plugins.BUILT_IN}}
+    kinds |= {one.replace(" ", "-"): one for one in plugins.BUILT_IN}
+    if kind in kinds:
+        _show_plugins(kinds[kind])
         return
     listings = plugins.names("listing")
     name = next((one for one in (kind, plural(kind)) if one in listings), None)

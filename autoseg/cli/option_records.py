@@ -38,11 +38,11 @@ def with_option_records(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        made = {
+        options = {
             name: record(**{field.name: values.pop(field.name) for field in fields(record)})
             for name, record in records.items()
         }
-        command(**values, **made)
+        command(**values, **options)
 
     del run.__wrapped__  # signatures are read from here, not from the command inside
     run.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]

@@ -31,6 +31,6 @@ def plan(
 
     log.configure(run_log=Run(run).log)
     gigabytes = options.gigabytes(memory)
-    made = pipeline.make_plan(run, planner=planner, budget=budget, device=device, memory=gigabytes, cascade=cascade)
-    tables.show_plan(made)
+    decided = pipeline.make_plan(run, planner=planner, budget=budget, device=device, memory=gigabytes, cascade=cascade)
+    tables.show_plan(decided)
     typer.echo(f"plan: {Run(run).plan}")

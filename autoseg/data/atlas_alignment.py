@@ -56,16 +56,16 @@ def centre(fixed: Pyramid, moving: Pyramid) -> itk.Alignment:
 
 def affine(fixed: Pyramid, moving: Pyramid, start: itk.Alignment) -> itk.Alignment:
     """The affine alignment found from `start`; `start` where that is more similar."""
-    found = itk.register_affine(fixed.coarse, moving.coarse, start, iterations=_AFFINE_STEPS)
-    return max((found, start), key=lambda alignment: similarity(fixed, moving, alignment))
+    transform = itk.register_affine(fixed.coarse, moving.coarse, start, iterations=_AFFINE_STEPS)
+    return max((transform, start), key=lambda alignment: similarity(fixed, moving, alignment))
 
 
 def deform(fixed: Pyramid, moving: Pyramid, start: itk.Alignment) -> itk.Alignment:
     """`start` and a free deformation after it (demons, from coarse to fine); `start` where that is more similar."""
     coarse, fine = _DEMONS_STEPS
     levels = [(fixed.coarse, moving.coarse, coarse), (fixed.fine, moving.fine, fine)]
-    found = itk.register_demons(levels, start)
-    return max((found, start), key=lambda alignment: similarity(fixed, moving, alignment))
+    field = itk.register_demons(levels, start)
+    return max((field, start), key=lambda alignment: similarity(fixed, moving, alignment))
 
 
 def similarity(fixed: Pyramid, moving: Pyramid, alignment: itk.Alignment) -> float:

@@ -195,9 +195,9 @@ def _read_labels(path: Path, image: Image | None, problems: list[Problem]) -> np
 
 def _check_values(path: Path, labels: np.ndarray, dataset: Dataset) -> list[Problem]:
     scheme = dataset.labels
-    known = set(scheme.values) | ({scheme.ignore} if scheme.ignore is not None else set())
-    found = {int(value) for value in np.unique(labels)}
-    if strangers := sorted(found - known):
+    allowed = set(scheme.values) | ({scheme.ignore} if scheme.ignore is not None else set())
+    present = {int(value) for value in np.unique(labels)}
+    if strangers := sorted(present - allowed):
         return [
             Problem(
                 code="label-values",
@@ -205,18 +205,18 @@ def _check_values(path: Path, labels: np.ndarray, dataset: Dataset) -> list[Prob
                 what="the labels have values that the data set does not name",
                 file=str(path),
                 got=", ".join(str(value) for value in strangers[:10]) + (", ..." if len(strangers) > 10 else ""),
-                expected=", ".join(str(value) for value in sorted(known)),
+                expected=", ".join(str(value) for value in sorted(allowed)),
                 remedy="correct the labels, or name the value in dataset.json",
             )
         ]
-    if not found & {value for values in scheme.foreground.values() for value in values}:
+    if not present & {value for values in scheme.foreground.values() for value in values}:
         return [
             Problem(
                 code="empty-label",
                 severity="warning",
                 what="the labels hold no foreground",
                 file=str(path),
-                got=f"only {', '.join(str(value) for value in sorted(found))}",
+                got=f"only {', '.join(str(value) for value in sorted(present))}",
                 expected="at least one labelled structure",
                 remedy="fine if nothing is to be seen in this image; else add the labels",
             )

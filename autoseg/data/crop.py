@@ -57,5 +57,5 @@ def as_slices(box: CropBox) -> tuple[slice, slice, slice]:
 
 
 def _range(line: np.ndarray) -> tuple[int, int]:
-    places = np.flatnonzero(line)
-    return (int(places[0]), int(places[-1]) + 1) if places.size else (0, len(line))
+    indices = np.flatnonzero(line)
+    return (int(indices[0]), int(indices[-1]) + 1) if indices.size else (0, len(line))

@@ -74,9 +74,9 @@ def discover(folder: str | Path, *, labelled: bool = True) -> Dataset:
         return _from_folders(folder, images, labels, labelled)
     dataset = _from_side_by_side(folder, labelled) or (None if labelled else _from_images_alone(folder))
     if dataset is None:
-        found = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "an empty folder"
+        content = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "an empty folder"
         layouts = _LAYOUTS if labelled else _LAYOUTS_OF_IMAGES
-        raise DatasetError("no data set is recognised", where=folder, got=found, expected=layouts)
+        raise DatasetError("no data set is recognised", where=folder, got=content, expected=layouts)
     return dataset
 
 
@@ -113,10 +113,10 @@ def _from_decathlon(folder: Path, description: Mapping[str, Any], labelled: bool
     channels = parse_channels(description, where)
     image_lists: dict[str, tuple[Path, ...]] = {}
     labels: dict[str, Path] = {}
-    for place, entry in enumerate(description["training"]):
+    for index, entry in enumerate(description["training"]):
         if not isinstance(entry, dict) or "image" not in entry:
             raise DatasetError(
-                f"entry {place} of the training list is not understood",
+                f"entry {index} of the training list is not understood",
                 where=where,
                 got=repr(entry)[:200],
                 expected='{"image": "./imagesTr/x.nii.gz", "label": "./labelsTr/x.nii.gz"}',
@@ -173,12 +173,12 @@ def _described(
     """A data set with a dataset.json; the files it lists may be missing."""
     test = _test_listing(folder)
     ending = str(description.get("file_ending") or common_ending(path for files in images.values() for path in files))
-    known = labelled or labels or description.get("labels")
+    label_names = labelled or labels or description.get("labels")
     said = _Description(
         name=str(description.get("name") or folder.name),
         layout=layout,
         channels=channels,
-        labels=parse_labels(description, folder / "dataset.json") if known else discovered_labels(set()),
+        labels=parse_labels(description, folder / "dataset.json") if label_names else discovered_labels(set()),
         ending=ending,
     )
     return _assemble(folder, said, _Files(images, labels, test, (*ignored, *test.ignored)), labelled)
@@ -343,8 +343,8 @@ def _first_folder(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def _test_listing(folder: Path) -> FileListing:
-    found = (list_images(folder / name) for name in _TEST_FOLDERS)
-    return next((listing for listing in found if listing.images), FileListing())
+    listings = (list_images(folder / name) for name in _TEST_FOLDERS)
+    return next((listing for listing in listings if listing.images), FileListing())
 
 
 def _listed_files(folder: Path, name: str) -> list[Path]:

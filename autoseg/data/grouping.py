@@ -44,12 +44,12 @@ def group_cases(identifiers: Iterable[str], group_by: str) -> dict[str, str]:
     cases = sorted(identifiers)
     table = _TABLE.fullmatch(group_by)
     if table is not None:
-        found = _from_table(Path(table["file"]), table["column"])
+        groups = _from_table(Path(table["file"]), table["column"])
         where, remedy = table["file"], f"add rows with a value in the column {table['column']!r}"
     else:
-        found = _from_pattern(cases, group_by)
+        groups = _from_pattern(cases, group_by)
         where, remedy = f"--group-by {group_by}", "write a pattern that is found in every identifier"
-    if missing := [case for case in cases if not found.get(case)]:
+    if missing := [case for case in cases if not groups.get(case)]:
         belong = "belongs" if len(missing) == 1 else "belong"
         raise DatasetError(
             f"{len(missing)} of {counted(len(cases), 'case')} {belong} to no group",
@@ -58,7 +58,7 @@ def group_cases(identifiers: Iterable[str], group_by: str) -> dict[str, str]:
             expected="a group for every case",
             remedy=remedy,
         )
-    return {case: found[case] for case in cases}
+    return {case: groups[case] for case in cases}
 
 
 def suspicious_groups(identifiers: Sequence[str]) -> str | None:
@@ -99,8 +99,8 @@ def _from_pattern(cases: Sequence[str], pattern: str) -> dict[str, str]:
             got=f"{counted(compiled.groups, 'group')} in parentheses",
             expected="one, such as patient(\\d+)_, or FILE.csv:COLUMN",
         )
-    found = ((case, compiled.search(case)) for case in cases)
-    return {case: match[1] for case, match in found if match is not None and match[1] is not None}
+    matches = ((case, compiled.search(case)) for case in cases)
+    return {case: match[1] for case, match in matches if match is not None and match[1] is not None}
 
 
 def _from_table(path: Path, column: str) -> dict[str, str]:
@@ -117,13 +117,13 @@ def _from_table(path: Path, column: str) -> dict[str, str]:
     names = [name.strip() for name in rows[0]] if rows else []
     if column not in names:
         raise unknown_name("column", column, names, where=path)
-    place = names.index(column)
+    position = names.index(column)
     own = next((i for i, name in enumerate(names) if name.casefold() in _IDENTIFIER_COLUMNS), 0)
     groups: dict[str, str] = {}
     for row in rows[1:]:
-        if len(row) <= max(place, own):
+        if len(row) <= max(position, own):
             continue
-        case, group = row[own].strip(), row[place].strip()
+        case, group = row[own].strip(), row[position].strip()
         if groups.setdefault(case, group) != group:
             raise DatasetError(
                 "a case is in two groups", where=f"{path}: {case}", got=f"{groups[case]}, {group}", expected="one group"

@@ -66,18 +66,18 @@ class LabelScheme(Record):
         Raises:
             ConfigurationError: a value that the scheme does not know.
         """
-        known = list(self.values) + ([] if self.ignore is None else [self.ignore])
-        codes = list(range(len(known)))
-        if known == codes:
-            if labels.size and (labels.min() < 0 or labels.max() >= len(known)):
-                self._refuse(labels, known)
+        allowed = list(self.values) + ([] if self.ignore is None else [self.ignore])
+        codes = list(range(len(allowed)))
+        if allowed == codes:
+            if labels.size and (labels.min() < 0 or labels.max() >= len(allowed)):
+                self._refuse(labels, allowed)
             return labels.astype(np.int16)
-        order = np.argsort(known)
-        ordered = np.asarray(known)[order]
-        place = np.clip(np.searchsorted(ordered, labels), 0, len(ordered) - 1)
-        if not np.array_equal(ordered[place], labels):
-            self._refuse(labels, known)
-        return np.asarray(codes, np.int16)[order][place]
+        order = np.argsort(allowed)
+        ordered = np.asarray(allowed)[order]
+        rank = np.clip(np.searchsorted(ordered, labels), 0, len(ordered) - 1)
+        if not np.array_equal(ordered[rank], labels):
+            self._refuse(labels, allowed)
+        return np.asarray(codes, np.int16)[order][rank]
 
     def decode(self, labels: np.ndarray) -> np.ndarray:
         """Training values 0..K -> file values (the smallest integer type that holds them)."""
@@ -85,6 +85,6 @@ class LabelScheme(Record):
         fitting = (kind for kind in (np.uint8, np.int16, np.int32) if np.array_equal(table.astype(kind), table))
         return table.astype(next(fitting, np.int64))[labels]
 
-    def _refuse(self, labels: np.ndarray, known: list[int]) -> None:
-        found = sorted(set(np.unique(labels).tolist()) - set(known))
-        raise ConfigurationError("label values are not in the data set's labels", got=found, expected=known)
+    def _refuse(self, labels: np.ndarray, allowed: list[int]) -> None:
+        unknown = sorted(set(np.unique(labels).tolist()) - set(allowed))
+        raise ConfigurationError("label values are not in the data set's labels", got=unknown, expected=allowed)

@@ -59,14 +59,14 @@ def read_landmarks(path: str | Path, geometry: Geometry, unit: LandmarkUnit = "m
                 "the file is in mm by its definition", where=path, got=f"unit {unit}", remedy="leave out the unit"
             )
         points = _slicer_table(text, path) if name.endswith(".fcsv") else _slicer_markups(text, path)
-        found = points[:, : geometry.dimension]
+        landmarks = points[:, : geometry.dimension]
     elif name.endswith(ENDINGS):
-        found = _table(text, path, geometry.dimension)
+        landmarks = _table(text, path, geometry.dimension)
     else:
         raise ConfigurationError("unknown ending of a landmark file", where=path, expected=", ".join(ENDINGS))
-    if not len(found):
+    if not len(landmarks):
         raise ConfigurationError("there is no landmark in the file", where=path, expected="a row for each landmark")
-    ordered = found[:, ::-1]
+    ordered = landmarks[:, ::-1]
     return _world(ordered, geometry) if unit == "voxel" else np.ascontiguousarray(ordered)
 
 
@@ -128,7 +128,7 @@ def _placing(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
 
 def _table(text: str, path: Path, dimension: int) -> np.ndarray:
     rows = _rows(text)
-    wanted = _AXES[:dimension]
+    axes = _AXES[:dimension]
     if not rows:
         return np.empty((0, dimension))
     header = [cell.strip().casefold() for cell in rows[0][1]]
@@ -138,19 +138,19 @@ def _table(text: str, path: Path, dimension: int) -> np.ndarray:
                 "a table without a header has other columns than coordinates",
                 where=path,
                 got=f"{len(header)} columns",
-                expected=f"{dimension}: {', '.join(wanted)}",
+                expected=f"{dimension}: {', '.join(axes)}",
                 remedy="add a header that names the columns",
             )
         return _numbers(rows, range(dimension), path)
-    missing = [name for name in wanted if header.count(name) != 1]
+    missing = [name for name in axes if header.count(name) != 1]
     if missing:
         raise ConfigurationError(
-            f"the landmarks of a {dimension}D image need the columns {', '.join(wanted)}",
+            f"the landmarks of a {dimension}D image need the columns {', '.join(axes)}",
             where=path,
             got=", ".join(rows[0][1]),
             remedy=f"name the column of {missing[0]} so, once",
         )
-    return _numbers(rows[1:], [header.index(name) for name in wanted], path)
+    return _numbers(rows[1:], [header.index(name) for name in axes], path)
 
 
 def _slicer_table(text: str, path: Path) -> np.ndarray:
@@ -160,8 +160,8 @@ def _slicer_table(text: str, path: Path) -> np.ndarray:
     columns = [name.strip() for name in (named[1] if named else "id,x,y,z").split(",")]
     if not set(_AXES) <= set(columns):
         raise ConfigurationError("the columns x, y, z are missing", where=path, got=", ".join(columns))
-    places = [columns.index(name) for name in _AXES]
-    return _lps(_numbers(_rows(text), places, path), system[1] if system else "RAS", path)
+    positions = [columns.index(name) for name in _AXES]
+    return _lps(_numbers(_rows(text), positions, path), system[1] if system else "RAS", path)
 
 
 def _slicer_markups(text: str, path: Path) -> np.ndarray:
@@ -183,12 +183,12 @@ def _slicer_markups(text: str, path: Path) -> np.ndarray:
 
 
 def _lps(points: np.ndarray, system: str, path: Path) -> np.ndarray:
-    known = _SLICER_SYSTEMS.get(system.upper())
-    if known is None:
+    signs = _SLICER_SYSTEMS.get(system.upper())
+    if signs is None:
         raise ConfigurationError(
             "coordinates in another system than the world", where=path, got=system, expected="RAS or LPS"
         )
-    return points * (-1, -1, 1) if known == "RAS" else points
+    return points * (-1, -1, 1) if signs == "RAS" else points
 
 
 def _rows(text: str) -> list[tuple[int, list[str]]]:
@@ -203,7 +203,7 @@ def _rows(text: str) -> list[tuple[int, list[str]]]:
 
 def _numbers(rows: Iterable[tuple[int, Sequence[str]]], columns: Iterable[int], path: Path) -> np.ndarray:
     columns = list(columns)
-    found = []
+    numbers = []
     for number, cells in rows:
         chosen = [cells[column].strip() if column < len(cells) else "" for column in columns]
         wrong = next((cell for cell in chosen if not _is_number(cell)), None)
@@ -211,8 +211,8 @@ def _numbers(rows: Iterable[tuple[int, Sequence[str]]], columns: Iterable[int], 
             raise ConfigurationError(
                 "a coordinate is no number", where=f"{path}, line {number}", got=repr(wrong), remedy="mend the line"
             )
-        found.append([float(cell) for cell in chosen])
-    return np.array(found, float).reshape(-1, len(columns))
+        numbers.append([float(cell) for cell in chosen])
+    return np.array(numbers, float).reshape(-1, len(columns))
 
 
 def _is_number(cell: str) -> bool:

@@ -39,8 +39,8 @@ class _Header:
     @property
     def scaled(self) -> bool:
         """Whether stored numbers are to be scaled (a slope of 0 or NaN means no)."""
-        known = math.isfinite(self.slope) and math.isfinite(self.intercept) and self.slope != 0
-        return known and (self.slope, self.intercept) != (1.0, 0.0)
+        scales = math.isfinite(self.slope) and math.isfinite(self.intercept) and self.slope != 0
+        return scales and (self.slope, self.intercept) != (1.0, 0.0)
 
 
 def read(path: Path) -> Image:

@@ -147,9 +147,9 @@ def _pixels(picture: Picture.Image, path: Path, *, palette_indices: bool) -> np.
 
 def _order_axes(array: np.ndarray, axes: str, path: Path) -> np.ndarray:
     """To (C, Z, Y, X); any one axis of pages (Z, I, Q, T) that is longer than 1 counts as Z."""
-    kept = [place for place, name in enumerate(axes) if array.shape[place] > 1 or name in "YXZ"]
-    array = array.reshape([array.shape[place] for place in kept])
-    names = [axes[place] for place in kept]
+    kept = [axis for axis, name in enumerate(axes) if array.shape[axis] > 1 or name in "YXZ"]
+    array = array.reshape([array.shape[axis] for axis in kept])
+    names = [axes[axis] for axis in kept]
     channels = [name for name in names if name in "SC"]
     pages = [name for name in names if name not in "SCYX"]
     if len(channels) > 1 or len(pages) > 1 or not {"Y", "X"} <= set(names):

@@ -28,12 +28,12 @@ def check_spacing(path: str | Path) -> None:
     """
     if ending_of(path) not in (".nii", ".nii.gz"):
         return
-    found = _nifti_spacing(Path(path))
-    if found is not None and not all(math.isfinite(step) and step != 0 for step in found):
+    spacing = _nifti_spacing(Path(path))
+    if spacing is not None and not all(math.isfinite(step) and step != 0 for step in spacing):
         raise ImageError(
             "the spacing is missing",
             where=path,
-            got=f"{', '.join(f'{step:g}' for step in found)} (pixdim, x first)",
+            got=f"{', '.join(f'{step:g}' for step in spacing)} (pixdim, x first)",
             expected="a distance above zero along each axis",
             remedy="correct the image's header",
         )
@@ -56,6 +56,6 @@ def _nifti_spacing(path: Path) -> tuple[float, ...] | None:
             (axes,), steps = struct.unpack(order + "q", content[16:24]), struct.unpack(order + "7d", content[112:168])
         else:
             continue
-        found: tuple[float, ...] = steps[: min(max(axes, 0), 3)]
-        return found
+        spacing: tuple[float, ...] = steps[: min(max(axes, 0), 3)]
+        return spacing
     return None

@@ -188,7 +188,7 @@ def validate_splits(splits: Sequence[Split], identifiers: Iterable[str], *, wher
     """
     if not splits:
         raise DatasetError("there are no folds", where=where, expected="at least one fold")
-    known = set(identifiers)
+    cases = set(identifiers)
     for number, split in enumerate(splits):
         train, validation = set(split.train), set(split.validation)
         if not train or not validation:
@@ -198,12 +198,12 @@ def validate_splits(splits: Sequence[Split], identifiers: Iterable[str], *, wher
                 got=f"{counted(len(train), 'training case')} and {counted(len(validation), 'validation case')}",
                 expected="at least one of each",
             )
-        if strangers := sorted((train | validation) - known):
+        if strangers := sorted((train | validation) - cases):
             raise DatasetError(
                 f"fold {number} names cases that the data set lacks",
                 where=where,
                 got=_some(strangers),
-                expected=f"identifiers such as {_some(sorted(known))}",
+                expected=f"identifiers such as {_some(sorted(cases))}",
                 remedy="use the splits of this data set",
             )
         if both := sorted(train & validation):

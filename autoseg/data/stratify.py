@@ -55,7 +55,7 @@ def deal_stratified(
     order.sort(key=lambda group: -sizes[group])  # stable: equal sizes stay shuffled
     room = [len(part) for part in np.array_split(np.arange(len(groups)), folds)]
     totals = sum(held.values(), Counter())
-    wanted = {name: [total / folds] * folds for name, total in totals.items()}
+    shares = {name: [total / folds] * folds for name, total in totals.items()}
     chosen: dict[str, int] = {}
     while len(chosen) < len(names):
         left = sum((held[group] for group in order if group not in chosen), Counter())
@@ -63,11 +63,11 @@ def deal_stratified(
         for group in order:
             if group in chosen or (rarest is not None and rarest not in held[group]):
                 continue
-            fold = _neediest(room, wanted[rarest] if rarest else room, sizes[group], random)
+            fold = _neediest(room, shares[rarest] if rarest else room, sizes[group], random)
             chosen[group] = fold
             room[fold] -= sizes[group]
             for name, count in held[group].items():
-                wanted[name][fold] -= count
+                shares[name][fold] -= count
     _fill_empty(chosen, sizes, room)
     return {case: chosen[group] for case, group in groups.items()}
 

@@ -66,16 +66,16 @@ def advise(
         raise ConfigurationError("the spacing of a case is not known", where=missing[0], remedy="give all or none")
     names = dict.fromkeys(label for scores in cases.values() for label in scores)
     labels = [collect(name, cases, spacings) for name in names]
-    found = []
+    advice = []
     for row in _ROWS:
         texts = row.check(labels, tolerance_mm)
         if texts:
             shown = "; ".join(f"{name}: {text}" for name, text in texts.items())
             sentence = f"{shown}. {row.meaning}"
-            found.append(
+            advice.append(
                 Advice(name=row.name, title=row.title, sentence=sentence, labels=tuple(texts), source=row.source)
             )
-    return tuple(found)
+    return tuple(advice)
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,8 @@ def _is_fresh(folder: Fold, sources: dict[str, tuple[Path, ...]], members: Seque
         return False
     made_from = [path for paths in sources.values() for path in paths]
     made_from += [fold.validation_summary for member in members for fold in member.folders.values()]
-    made = folder.validation_summary.stat().st_mtime_ns
-    return all(path.exists() and path.stat().st_mtime_ns <= made for path in made_from)
+    written = folder.validation_summary.stat().st_mtime_ns
+    return all(path.exists() and path.stat().st_mtime_ns <= written for path in made_from)
 
 
 def _make(

@@ -66,12 +66,12 @@ def evaluate(
         ErrorGroup: not a single pair can be compared.
     """
     metrics = [metric.name for metric in select(metrics)]
-    found = match(predictions, references)
-    _name_the_unmatched(found.missing, "reference", "prediction")
-    _name_the_unmatched(found.extra, "prediction", "reference")
+    pairs = match(predictions, references)
+    _name_the_unmatched(pairs.missing, "reference", "prediction")
+    _name_the_unmatched(pairs.extra, "prediction", "reference")
     labels = spec if isinstance(spec, LabelScheme) or spec is None else read_scheme(spec)
-    cases, errors = _scored(found.pairs, labels, metrics, tolerance_mm, workers)
-    scores = summarise(cases, errors=errors, missing_predictions=found.missing, extra_predictions=found.extra)
+    cases, errors = _scored(pairs.pairs, labels, metrics, tolerance_mm, workers)
+    scores = summarise(cases, errors=errors, missing_predictions=pairs.missing, extra_predictions=pairs.extra)
     if out is not None:
         scores.save(out)
     return scores

@@ -45,8 +45,8 @@ class LabelScores:
     @property
     def coarsest(self) -> np.ndarray:
         """Largest spacing of each image in mm, float64 (n,); NaN where it is not known."""
-        known = np.where(np.isnan(self.spacing), -np.inf, self.spacing).max(axis=1)
-        return np.where(np.isinf(known), np.nan, known)
+        spacing = np.where(np.isnan(self.spacing), -np.inf, self.spacing).max(axis=1)
+        return np.where(np.isinf(spacing), np.nan, spacing)
 
 
 def collect(name: str, cases: Mapping[str, ScoreRows], spacings: Mapping[str, Sequence[float]] | None) -> LabelScores:
@@ -59,10 +59,10 @@ def collect(name: str, cases: Mapping[str, ScoreRows], spacings: Mapping[str, Se
     rows = {case: scores[name] for case, scores in cases.items() if name in scores}
 
     def values(key: str) -> np.ndarray:
-        found = [row.get(key) for row in rows.values()]
-        return np.array([np.nan if value is None else value for value in found], np.float64)
+        column = [row.get(key) for row in rows.values()]
+        return np.array([np.nan if value is None else value for value in column], np.float64)
 
-    known = [() if spacings is None else tuple(spacings[case]) for case in rows]
+    sized = [() if spacings is None else tuple(spacings[case]) for case in rows]
     axes = len(SHIFTS)
     return LabelScores(
         name=name,
@@ -76,8 +76,8 @@ def collect(name: str, cases: Mapping[str, ScoreRows], spacings: Mapping[str, Se
         hole_voxels_pred=values("hole_voxels_pred"),
         centroid_distance=values("centroid_distance"),
         shift=np.stack([values(key) for key in SHIFTS], axis=1),
-        width=np.array([_width(n, spacing) for n, spacing in zip(values("n_ref"), known, strict=True)], np.float64),
-        spacing=np.array([(*(np.nan,) * (axes - len(spacing)), *spacing) for spacing in known], np.float64).reshape(
+        width=np.array([_width(n, spacing) for n, spacing in zip(values("n_ref"), sized, strict=True)], np.float64),
+        spacing=np.array([(*(np.nan,) * (axes - len(spacing)), *spacing) for spacing in sized], np.float64).reshape(
             -1, axes
         ),
     )

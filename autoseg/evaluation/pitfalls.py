@@ -103,16 +103,16 @@ def biased_size(labels: Sequence[LabelScores], _tolerance_mm: float) -> Texts:
         larger, smaller = int((ratio > 1).sum()), int((ratio < 1).sum())
         if larger + smaller:
             tests.append((label.name, ratio, larger, smaller))
-    found = {}
+    findings = {}
     for (name, ratio, larger, smaller), p in zip(tests, sign_tests([t[2:] for t in tests]), strict=True):
         middle = float(np.median(ratio))
         if p < ALPHA and abs(middle - 1) >= _BIAS and (larger > smaller) == (middle > 1):
             side, count = ("larger", larger) if larger > smaller else ("smaller", smaller)
-            found[name] = (
+            findings[name] = (
                 f"{side} than the reference in {count} of {counted(len(ratio), 'case')} (median ratio of volumes "
                 f"{middle:.2f}, sign test {p_text(p)})"
             )
-    return found
+    return findings
 
 
 def thin(labels: Sequence[LabelScores], _tolerance_mm: float) -> Texts:
@@ -159,7 +159,7 @@ def generous_tolerance(labels: Sequence[LabelScores], tolerance_mm: float) -> Te
 
 def texts(text: Callable[[LabelScores], str | None], labels: Sequence[LabelScores]) -> Texts:
     """What a check of one label says of each, without those that it says nothing of."""
-    return {label.name: found for label in labels if (found := text(label)) is not None}
+    return {label.name: sentence for label in labels if (sentence := text(label)) is not None}
 
 
 def sign_tests(counts: Sequence[tuple[int, int]]) -> list[float]:

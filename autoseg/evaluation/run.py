@@ -52,8 +52,8 @@ def summarise_run(
         WorkspaceError: no fold is validated yet.
     """
     workers = usable_cores() if workers is None else workers
-    found = [validated_configuration(run, plan, name) for name in plan.configurations]
-    singles = [candidate for candidate in found if candidate is not None]
+    candidates = [validated_configuration(run, plan, name) for name in plan.configurations]
+    singles = [candidate for candidate in candidates if candidate is not None]
     if not singles:
         raise WorkspaceError("no fold is validated yet", where=run.root, remedy="run `autoseg train` first")
     compared, left_out = comparable(singles)

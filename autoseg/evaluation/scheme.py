@@ -33,10 +33,10 @@ def found_scheme(*labels: np.ndarray) -> LabelScheme:
     Raises:
         ImageError: negative values.
     """
-    found = set().union(*(_values(array) for array in labels))
-    if min(found, default=0) < 0:
-        raise ImageError("negative label values", got=sorted(found), expected="0 and more", remedy="mend the file")
-    return discovered_labels(found)
+    values = set().union(*(_values(array) for array in labels))
+    if min(values, default=0) < 0:
+        raise ImageError("negative label values", got=sorted(values), expected="0 and more", remedy="mend the file")
+    return discovered_labels(values)
 
 
 def _values(labels: np.ndarray) -> set[int]:

@@ -93,7 +93,7 @@ def summarise(
             by_metric.setdefault(metric, []).extend([] if value is None else [value])
     statistics = {
         "mean": means,
-        "foreground_mean": {metric: float(np.mean(found)) if found else None for metric, found in by_metric.items()},
+        "foreground_mean": {metric: float(np.mean(scores)) if scores else None for metric, scores in by_metric.items()},
         "median": _of_known(np.median, columns),
         "std": _of_known(lambda values: np.std(values, ddof=1), columns, least=2),
         "undefined": {
@@ -147,6 +147,6 @@ def _of_known(
     for label, row in columns.items():
         result[label] = {}
         for metric, values in row.items():
-            known = np.array([value for value in values if value is not None], np.float64)
-            result[label][metric] = float(statistic(known)) if len(known) >= least else None
+            numbers = np.array([value for value in values if value is not None], np.float64)
+            result[label][metric] = float(statistic(numbers)) if len(numbers) >= least else None
     return result

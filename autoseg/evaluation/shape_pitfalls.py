@@ -32,11 +32,11 @@ def holes(labels: Sequence[LabelScores], _tolerance_mm: float) -> Texts:
         both = (label.n_ref > 0) & (label.n_pred > 0)
         both &= ~np.isnan(label.hole_voxels_ref) & ~np.isnan(label.hole_voxels_pred)
         predicted, expected = label.hole_voxels_pred[both], label.hole_voxels_ref[both]
-        made, filled = (predicted > 0) & (expected == 0), (expected > 0) & (predicted == 0)
+        added, filled = (predicted > 0) & (expected == 0), (expected > 0) & (predicted == 0)
         parts = []
-        if made.any() and made.sum() >= _HOLES_SHARE * both.sum():
-            size = _voxels(predicted[made], label.n_pred[both][made])
-            of_all = f"{made.sum()} of {counted(both.sum(), 'prediction')}"
+        if added.any() and added.sum() >= _HOLES_SHARE * both.sum():
+            size = _voxels(predicted[added], label.n_pred[both][added])
+            of_all = f"{added.sum()} of {counted(both.sum(), 'prediction')}"
             parts.append(f"{of_all} have holes where the reference has none ({size})")
         if filled.any() and filled.sum() >= _HOLES_SHARE * both.sum():
             size = _voxels(expected[filled], label.n_ref[both][filled])
@@ -50,15 +50,15 @@ def centre_alignment(labels: Sequence[LabelScores], _tolerance_mm: float) -> Tex
     """Structures that overlap little although their centres agree: they were found, whatever Dice says."""
 
     def text(label: LabelScores) -> str | None:
-        known = ~np.isnan(label.centroid_distance) & ~np.isnan(label.width) & ~np.isnan(label.dice)
-        distance, width, dice = label.centroid_distance[known], label.width[known], label.dice[known]
-        found = (dice < _LOW_DICE) & (distance <= _CENTRED * width)
-        if not found.any() or found.sum() < _CENTRED_SHARE * len(found):
+        complete = ~np.isnan(label.centroid_distance) & ~np.isnan(label.width) & ~np.isnan(label.dice)
+        distance, width, dice = label.centroid_distance[complete], label.width[complete], label.dice[complete]
+        located = (dice < _LOW_DICE) & (distance <= _CENTRED * width)
+        if not located.any() or located.sum() < _CENTRED_SHARE * len(located):
             return None
         return (
-            f"Dice is below {_LOW_DICE:g} in {found.sum()} of {counted(len(found), 'case')} though the centres lie "
-            f"within a tenth of the structure's width (medians: Dice {np.median(dice[found]):.2f}, centroid distance "
-            f"{np.median(distance[found]):.2g} mm, a ball of its volume {np.median(width[found]):.3g} mm wide)"
+            f"Dice is below {_LOW_DICE:g} in {located.sum()} of {counted(len(located), 'case')} though the centres lie "
+            f"within a tenth of the structure's width (medians: Dice {np.median(dice[located]):.2f}, centroid distance "
+            f"{np.median(distance[located]):.2g} mm, a ball of its volume {np.median(width[located]):.3g} mm wide)"
         )
 
     return texts(text, labels)
@@ -69,21 +69,21 @@ def one_sided_shift(labels: Sequence[LabelScores], _tolerance_mm: float) -> Text
     tests = []
     for label in labels:
         for axis, key in enumerate(SHIFTS):
-            known = ~np.isnan(label.shift[:, axis]) & ~np.isnan(label.spacing[:, axis])
-            shift = label.shift[known, axis]
+            complete = ~np.isnan(label.shift[:, axis]) & ~np.isnan(label.spacing[:, axis])
+            shift = label.shift[complete, axis]
             ups, downs = int((shift > 0).sum()), int((shift < 0).sum())
             if ups + downs:
-                tests.append((label.name, key[-1], shift, shift / label.spacing[known, axis], ups, downs))
-    found: dict[str, list[str]] = {}
+                tests.append((label.name, key[-1], shift, shift / label.spacing[complete, axis], ups, downs))
+    findings: dict[str, list[str]] = {}
     for (name, letter, shift, steps, ups, downs), p in zip(tests, sign_tests([t[-2:] for t in tests]), strict=True):
         middle = float(np.median(steps))
         if p < ALPHA and abs(middle) >= _SHIFTED and (ups > downs) == (middle > 0):
-            found.setdefault(name, []).append(
+            findings.setdefault(name, []).append(
                 f"lies {abs(np.median(shift)):.2g} mm ({abs(middle):.2g} voxels) towards "
                 f"{'larger' if middle > 0 else 'smaller'} {letter} in the median case, to that side in "
                 f"{max(ups, downs)} of {len(shift)} (sign test {p_text(p)})"
             )
-    return {name: ", and ".join(parts) for name, parts in found.items()}
+    return {name: ", and ".join(parts) for name, parts in findings.items()}
 
 
 def _voxels(holes: np.ndarray, objects: np.ndarray) -> str:

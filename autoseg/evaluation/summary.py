@@ -108,8 +108,10 @@ class Summary(Record):
 
     def reliability(self, configurations: Iterable[str]) -> Reliability | None:
         """What is known about the expected Dice of these configurations' model; None if nothing."""
-        known = self.uncertainty
-        return known if known is not None and set(known.configurations) == set(configurations) else None
+        reliability = self.uncertainty
+        return (
+            reliability if reliability is not None and set(reliability.configurations) == set(configurations) else None
+        )
 
     @model_serializer(mode="wrap")
     def _write(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -88,12 +88,12 @@ def fit_calibration(expected: np.ndarray, dice: np.ndarray) -> Calibration:
     Args:
         expected, dice: (n,) float, n at least 1, without NaN. Equal expected values count as one with their mean Dice.
     """
-    places, inverse, counts = np.unique(expected, return_inverse=True, return_counts=True)
+    levels, inverse, counts = np.unique(expected, return_inverse=True, return_counts=True)
     means = np.bincount(inverse, weights=dice) / counts
     fitted = np.clip(isotonic_regression(means, weights=counts).x, 0, 1)
-    ends = np.ones(len(places), bool)
+    ends = np.ones(len(levels), bool)
     ends[1:-1] = (fitted[1:-1] != fitted[:-2]) | (fitted[1:-1] != fitted[2:])
-    return Calibration(expected=tuple(places[ends].tolist()), dice=tuple(fitted[ends].tolist()))
+    return Calibration(expected=tuple(levels[ends].tolist()), dice=tuple(fitted[ends].tolist()))
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> tuple[float | None, tuple[float, float] | None]:
@@ -109,11 +109,11 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> tuple[float | None, 
         return None, None
     counts = _resamples(len(one))
     values = [_spearman(counts[i : i + _BLOCK], one, other) for i in range(0, _RESAMPLES, _BLOCK)]
-    known = np.concatenate(values)
-    known = known[~np.isnan(known)]
-    if len(known) < _RESAMPLES / 2:
+    correlations = np.concatenate(values)
+    correlations = correlations[~np.isnan(correlations)]
+    if len(correlations) < _RESAMPLES / 2:
         return correlation, None
-    low, high = np.percentile(known, (2.5, 97.5))
+    low, high = np.percentile(correlations, (2.5, 97.5))
     return correlation, (float(low), float(high))
 
 
@@ -152,17 +152,17 @@ class _Table:
 
 
 def _reliability(table: _Table, expected: np.ndarray, dice: np.ndarray, threshold: float) -> LabelReliability:
-    known = ~np.isnan(expected) & ~np.isnan(dice)
-    correlation, interval = rank_correlation(expected[known], dice[known])
-    count = int(known.sum())
-    error, error_of_mean = _errors(table, expected, dice, known)
+    complete = ~np.isnan(expected) & ~np.isnan(dice)
+    correlation, interval = rank_correlation(expected[complete], dice[complete])
+    count = int(complete.sum())
+    error, error_of_mean = _errors(table, expected, dice, complete)
     return LabelReliability(
         cases=count,
         unseen=int((np.isnan(expected) & ~np.isnan(dice)).sum()),
         always_found=bool(len(expected)) and not np.isnan(expected).any(),
         correlation=correlation,
         interval=interval,
-        calibration=fit_calibration(expected[known], dice[known]) if count >= FEWEST else None,
+        calibration=fit_calibration(expected[complete], dice[complete]) if count >= FEWEST else None,
         error=error,
         error_of_mean=error_of_mean,
         threshold=None if np.isnan(threshold) else float(threshold),
@@ -170,13 +170,13 @@ def _reliability(table: _Table, expected: np.ndarray, dice: np.ndarray, threshol
 
 
 def _errors(
-    table: _Table, expected: np.ndarray, dice: np.ndarray, known: np.ndarray
+    table: _Table, expected: np.ndarray, dice: np.ndarray, complete: np.ndarray
 ) -> tuple[float | None, float | None]:
     """Mean absolute errors of calibrations and of mean Dice fitted on the other parts."""
     errors: list[float] = []
     of_mean: list[float] = []
     for fit, test in table.divisions():
-        fit, test = fit & known, test & known
+        fit, test = fit & complete, test & complete
         if fit.sum() < FEWEST:
             continue
         calibration = fit_calibration(expected[fit], dice[fit])
@@ -201,10 +201,10 @@ def _shortfall(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     usual, spread = np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
     for i, column in enumerate(values.T):
-        known = column[~np.isnan(column)]
-        if known.size:
-            usual[i] = np.median(known)
-            spread[i] = max(float(np.median(np.abs(known - usual[i]))), _LEAST_SPREAD)
+        present = column[~np.isnan(column)]
+        if present.size:
+            usual[i] = np.median(present)
+            spread[i] = max(float(np.median(np.abs(present - usual[i]))), _LEAST_SPREAD)
     below = (usual - values) / spread
     return usual, spread, np.where(np.isnan(below), -np.inf, below).max(axis=1, initial=-np.inf)
 
@@ -250,9 +250,9 @@ def _spearman(counts: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndar
 
 def _centred_ranks(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Ranks of the cases (n,) in each sample (m, n), ties with their mean rank, less the mean of all ranks."""
-    places, group = np.unique(values, return_inverse=True)
+    levels, group = np.unique(values, return_inverse=True)
     order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(len(places)))
+    starts = np.searchsorted(group[order], np.arange(len(levels)))
     sizes = np.add.reduceat(counts[:, order], starts, axis=1)
     ranks = sizes.cumsum(axis=1) - (sizes - 1) / 2
     return ranks[:, group] - (counts.sum(axis=1, keepdims=True) + 1) / 2

@@ -134,8 +134,8 @@ def _coarsen(sample: IntensitySample, most: int) -> IntensitySample:
 
 def _percentiles(sample: IntensitySample, percentiles: tuple[float, ...]) -> list[float]:
     ranks = np.cumsum(sample.counts)
-    place = (ranks[-1] - 1) * np.asarray(percentiles) / 100
-    below = np.floor(place)
+    position = (ranks[-1] - 1) * np.asarray(percentiles) / 100
+    below = np.floor(position)
     low = sample.values[np.searchsorted(ranks, below, side="right")].astype(np.float64)
     high = sample.values[np.searchsorted(ranks, np.minimum(below + 1, ranks[-1] - 1), side="right")].astype(np.float64)
-    return (low + (high - low) * (place - below)).tolist()
+    return (low + (high - low) * (position - below)).tolist()

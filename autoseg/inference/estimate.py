@@ -151,8 +151,10 @@ def calibrated(reliability: Reliability | None, expected: Mapping[str, float | N
     """
     labels = {}
     for name, value in expected.items():
-        known = reliability.labels.get(name) if reliability is not None else None
-        estimate, flag = (None, None) if known is None else (known.estimate(value), known.flags(value))
+        calibration = reliability.labels.get(name) if reliability is not None else None
+        estimate, flag = (
+            (None, None) if calibration is None else (calibration.estimate(value), calibration.flags(value))
+        )
         labels[name] = LabelEstimate(expected_dice=value, estimate=estimate, flagged=flag)
     mean = mean_of(expected.values())
     foreground = LabelEstimate(
@@ -166,8 +168,8 @@ def calibrated(reliability: Reliability | None, expected: Mapping[str, float | N
 
 def mean_of(values: Iterable[float | None]) -> float | None:
     """Mean of the values that exist; None if none does."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) / len(numbers) if numbers else None
 
 
 def reliability_of(run: Run, configurations: Sequence[str]) -> Reliability | None:
@@ -175,8 +177,8 @@ def reliability_of(run: Run, configurations: Sequence[str]) -> Reliability | Non
     content = read_mapping(run.summary).get("uncertainty") if run.summary.exists() else None
     if not content:
         return None
-    found = Reliability.from_mapping(content, where=f"{run.summary}: uncertainty")
-    return found if set(found.configurations) == set(configurations) else None
+    reliability = Reliability.from_mapping(content, where=f"{run.summary}: uncertainty")
+    return reliability if set(reliability.configurations) == set(configurations) else None
 
 
 def write_estimates(path: Path, cases: Mapping[str, CaseEstimate], reliability: Reliability | None = None) -> None:

@@ -68,13 +68,13 @@ Blocks = list[tuple[slice, slice, Tensor]]
 
 def _blocks(length_in: int, length_out: int, nearest: bool) -> Blocks:
     matrix = axis_matrix(length_in, length_out, 0 if nearest else 1)
-    found = []
+    blocks = []
     for start in range(0, length_out, _BLOCK):
         rows = slice(start, min(start + _BLOCK, length_out))
         used = np.flatnonzero(matrix[rows].any(axis=0))
         columns = slice(int(used[0]), int(used[-1]) + 1)
-        found.append((rows, columns, torch.from_numpy(matrix[rows, columns].astype(np.float32))))
-    return found
+        blocks.append((rows, columns, torch.from_numpy(matrix[rows, columns].astype(np.float32))))
+    return blocks
 
 
 def _in_plane(values: Tensor, blocks: list[Blocks | None]) -> Tensor:

@@ -139,25 +139,27 @@ class Model:
         """The plan of the networks."""
         return self.plan.configurations[self.name]
 
-    def prepare(self, image: Image, made: dict[object, Prepared] | None = None) -> Prepared:
+    def prepare(self, image: Image, prepared: dict[object, Prepared] | None = None) -> Prepared:
         """Preprocesses an image.
 
         Args:
             image: with the plan's channels.
-            made: what was made of this image for other models; what serves here as well is taken from it, and what is
-                new is added.
+            prepared: what was made of this image for other models; what serves here as well is taken from it, and
+                what is new is added.
 
         Raises:
             ImageError: channels do not fit, or a normalisation refuses the intensities.
         """
-        made = {} if made is None else made
+        prepared = {} if prepared is None else prepared
         plan = self.configuration
         layout = (plan.spacing, plan.normalization, plan.use_mask_for_norm)
-        if layout not in made:
+        if layout not in prepared:
             case = preprocess_case(image, None, self.plan, plan)
-            made[layout] = Prepared(torch.from_numpy(case.data), case.properties)
-        own = made[layout]
-        return own if self.previous is None else Prepared(own.data, own.properties, self.previous.prepare(image, made))
+            prepared[layout] = Prepared(torch.from_numpy(case.data), case.properties)
+        own = prepared[layout]
+        return (
+            own if self.previous is None else Prepared(own.data, own.properties, self.previous.prepare(image, prepared))
+        )
 
     def logits(self, prepared: Prepared) -> StreamedLogits:
         """Logits in plan space, on the CPU; they are computed as their rows are taken."""
@@ -214,10 +216,10 @@ def runtime_of(trained: Mapping[str, Any], device: str) -> Runtime:
         trained: a checkpoint's "runtime".
         device: where to compute.
     """
-    base, known = base_runtime(device), Runtime.model_validate(trained)
-    if known.device.partition(":")[0] != base.device.partition(":")[0]:
+    base, training_runtime = base_runtime(device), Runtime.model_validate(trained)
+    if training_runtime.device.partition(":")[0] != base.device.partition(":")[0]:
         return base.with_(compiled=False)
-    return base.with_(precision=known.precision, layout=known.layout, compiled=False)
+    return base.with_(precision=training_runtime.precision, layout=training_runtime.layout, compiled=False)
 
 
 def _copies_at_once(configuration: ConfigurationPlan, device: str) -> int:
@@ -237,9 +239,9 @@ def _copies_at_once(configuration: ConfigurationPlan, device: str) -> int:
 
 def _chosen_folds(run: Run, name: str, folds: Sequence[str] | None) -> dict[str, Fold]:
     trained = trained_folds(run, name)
-    wanted = usual_folds(run, name) if folds is None else tuple(folds)
-    missing = [key for key in wanted if key not in trained]
-    if missing or not wanted:
+    names = usual_folds(run, name) if folds is None else tuple(folds)
+    missing = [key for key in names if key not in trained]
+    if missing or not names:
         fold = missing[0] if missing else "0"
         raise WorkspaceError(
             f"{name} has no trained fold {', '.join(missing)}".rstrip(),
@@ -247,7 +249,7 @@ def _chosen_folds(run: Run, name: str, folds: Sequence[str] | None) -> dict[str,
             got=f"trained folds: {', '.join(trained) or 'none'}",
             remedy=f"run `autoseg train {run.root} --configuration {name} --fold {fold}`",
         )
-    return {key: trained[key] for key in wanted}
+    return {key: trained[key] for key in names}
 
 
 def _same_folds(run: Run, name: str, folds: tuple[str, ...]) -> tuple[str, ...] | None:

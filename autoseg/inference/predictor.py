@@ -109,9 +109,9 @@ class Predictor:
         folder = Run(model_folder(Path(run)))
         plan = Plan.load(folder.require(folder.plan, "autoseg plan-and-train"))
         names = chosen_configurations(folder, plan, configuration)
-        place: dict[str, Any] = {"device": device, "runtime": runtime, "previous": previous}
+        options: dict[str, Any] = {"device": device, "runtime": runtime, "previous": previous}
         models = [
-            Model.load(folder, name, folds, mirroring=mirroring, skip_empty=skip_empty, **place) for name in names
+            Model.load(folder, name, folds, mirroring=mirroring, skip_empty=skip_empty, **options) for name in names
         ]
         return cls(models, decision=chosen_postprocessing(folder, names), reliability=reliability_of(folder, names))
 
@@ -283,8 +283,8 @@ class Predictor:
                 got=f"{image.geometry.dimension}D",
                 expected=f"{self.plan.dimension}D",
             )
-        made: dict[object, Prepared] = {}
-        return tuple(model.prepare(image, made) for model in self.models)
+        prepared: dict[object, Prepared] = {}
+        return tuple(model.prepare(image, prepared) for model in self.models)
 
     def _compute(self, prepared: Sequence[Prepared], *, uncertainty: bool = False) -> Computed:
         predictions: list[Prediction] = []

@@ -142,8 +142,8 @@ def _first_equal(logits: Tensor, largest: Tensor, work: Tensor) -> Tensor:
     """
     torch.eq(logits, largest, out=work)
     numbers = torch.stack([torch.arange(len(logits), dtype=work.dtype), torch.ones(len(logits))])
-    place, count = numbers @ work
-    labels = place.to(torch.int64)
+    index, count = numbers @ work
+    labels = index.to(torch.int64)
     several = (count != 1).nonzero().flatten()  # of equal values, or none is one
     if len(several):
         labels[several] = logits[:, several].max(0).indices

@@ -13,11 +13,11 @@ from autoseg.records import read_mapping, unknown_name
 from autoseg.workspace import Run
 
 
-def chosen_configurations(run: Run, plan: Plan, wanted: str | None = None) -> tuple[str, ...]:
+def chosen_configurations(run: Run, plan: Plan, choice: str | None = None) -> tuple[str, ...]:
     """Names of the configurations to predict with; several are an ensemble.
 
     Args:
-        wanted: a name, or names joined by "+"; None takes what the cross-validation chose, else the only one that is
+        choice: a name, or names joined by "+"; None takes what the cross-validation chose, else the only one that is
             trained.
 
     Raises:
@@ -32,13 +32,13 @@ def chosen_configurations(run: Run, plan: Plan, wanted: str | None = None) -> tu
             expected=f"a model for {SEGMENTATION}",
             remedy=f"`autoseg register FIXED MOVING --model {run.root} --out DIR` applies one that registers",
         )
-    if wanted is not None:
-        names = tuple(name.strip() for name in wanted.split("+"))
+    if choice is not None:
+        names = tuple(name.strip() for name in choice.split("+"))
         for name in names:
             if name not in plan.configurations:
                 raise unknown_name("configuration", name, plan.configurations, where=run.plan)
         if len(set(names)) < len(names):
-            raise ConfigurationError("an ensemble is of different configurations", got=wanted, remedy="name each once")
+            raise ConfigurationError("an ensemble is of different configurations", got=choice, remedy="name each once")
         return names
     if chosen := read_choice(run).configurations:
         return chosen
@@ -68,13 +68,13 @@ def chosen_postprocessing(run: Run, configurations: Sequence[str]) -> Decision |
 
 
 def shared_folds(
-    run: Run, plan: Plan, configurations: Sequence[str], wanted: Sequence[str] | None
+    run: Run, plan: Plan, configurations: Sequence[str], asked: Sequence[str] | None
 ) -> dict[str, tuple[str, ...]]:
     """The folds to share of each configuration, before it those of the one whose predictions it takes (cascade).
 
     Args:
         configurations: to predict with.
-        wanted: names of folds; None takes all numbered ones that are trained, else the model of all data. A previous
+        asked: names of folds; None takes all numbered ones that are trained, else the model of all data. A previous
             stage comes with the same folds, or with all where these are not trained, as prediction takes them.
 
     Raises:
@@ -82,7 +82,7 @@ def shared_folds(
     """
     folds: dict[str, tuple[str, ...]] = {}
     for name in configurations:
-        own = _trained(run, name, wanted)
+        own = _trained(run, name, asked)
         previous = plan.configurations[name].previous_stage
         if previous is not None:
             same = set(own) <= set(trained_folds(run, previous))
@@ -92,10 +92,10 @@ def shared_folds(
     return folds
 
 
-def _trained(run: Run, name: str, wanted: Sequence[str] | None) -> tuple[str, ...]:
+def _trained(run: Run, name: str, asked: Sequence[str] | None) -> tuple[str, ...]:
     """The folds asked for, else the usual ones; an error where one is not trained."""
     trained = trained_folds(run, name)
-    folds = usual_folds(run, name) if wanted is None else tuple(wanted)
+    folds = usual_folds(run, name) if asked is None else tuple(asked)
     missing = [fold for fold in folds if fold not in trained]
     if missing or not folds:
         raise WorkspaceError(

@@ -90,12 +90,12 @@ def slide(
     """
     z, y, x = image.shape[1:]
     bound = memory_bound() if bound is None else bound
-    found = None if sliding.skip_empty else without_heads(networks, outputs)
-    if found is None:
+    headless = None if sliding.skip_empty else without_heads(networks, outputs)
+    if headless is None:
         pass_ = _Pass(tuple(networks), outputs, sliding, runtime)
         readout = None
     else:
-        bodies, readout = found
+        bodies, readout = headless
         pass_ = _Pass(bodies, readout.weight.shape[1], sliding, runtime, joined=True)
     stopped = Event()
     return StreamedLogits((outputs, z, y, x), _rows(pass_, image, bound, stopped), readout, stopped)
@@ -133,14 +133,14 @@ class _Pass:
             copies = copies.contiguous(memory_format=layout)
             for i, network in enumerate(self.networks):
                 with runtime.autocast():
-                    made = network(copies)
-                for axes, part in zip(group, made.chunk(len(group)), strict=True):
+                    outputs = network(copies)
+                for axes, part in zip(group, outputs.chunk(len(group)), strict=True):
                     part = part.float().flip(_flip_dims(axes)) if axes else part.float()
                     total = totals[i]
                     totals[i] = part if total is None else total.add_(part)
-        found = [total for total in totals if total is not None]
-        result = torch.cat(found, dim=1) if self.joined and len(found) > 1 else sum(found[1:], start=found[0])
-        count = len(combinations) * (1 if self.joined else len(found))
+        sums = [total for total in totals if total is not None]
+        result = torch.cat(sums, dim=1) if self.joined and len(sums) > 1 else sum(sums[1:], start=sums[0])
+        count = len(combinations) * (1 if self.joined else len(sums))
         return result if count == 1 else result.div_(count)
 
 

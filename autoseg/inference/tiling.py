@@ -36,8 +36,8 @@ def _axis_starts(image: Sequence[int], tile: Sequence[int], overlap: float) -> l
     for length, size in zip(image, tile, strict=True):
         if size > length:
             raise ValueError(f"a tile of {tuple(tile)} does not fit into an image of {tuple(image)}")
-        wanted = max(1.0, size * (1 - overlap))
-        count = int(np.ceil((length - size) / wanted)) + 1
+        target_step = max(1.0, size * (1 - overlap))
+        count = int(np.ceil((length - size) / target_step)) + 1
         step = (length - size) / (count - 1) if count > 1 else 0.0
         axes.append([int(np.round(step * i)) for i in range(count)])
     return axes
@@ -85,11 +85,11 @@ def _grid(image: Sequence[int], tile: Sequence[int], overlap: float) -> list[tup
 
 def _shares(length: int, starts: list[int], importance: Tensor) -> list[tuple[slice, Tensor]]:
     """Each tile's place along an axis and its importance over that of all tiles there."""
-    places = [slice(start, start + len(importance)) for start in starts]
+    tiles = [slice(start, start + len(importance)) for start in starts]
     total = torch.zeros(length, dtype=torch.float64)
-    for place in places:
-        total[place] += importance
-    return [(place, (importance / total[place]).float()) for place in places]
+    for tile in tiles:
+        total[tile] += importance
+    return [(tile, (importance / total[tile]).float()) for tile in tiles]
 
 
 def count_tiles(image: Sequence[int], tile: Sequence[int], overlap: float = 0.5) -> int:

@@ -21,10 +21,10 @@ def joint_box(prediction: Shaped[np.ndarray, "*space"], reference: Shaped[np.nda
 
 def mask_box(mask: Bool[np.ndarray, "_ ..."]) -> BoundingBox | None:
     """The smallest box that holds the True voxels of a mask with one or more axes; None if there are none."""
-    places = np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1)) if mask.size else np.zeros(0)
-    if not len(places):
+    indices = np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1)) if mask.size else np.zeros(0)
+    if not len(indices):
         return None
-    first = slice(int(places[0]), int(places[-1]) + 1)
+    first = slice(int(indices[0]), int(indices[-1]) + 1)
     if mask.ndim == 1:
         return (first,)
     rest = mask_box(np.logical_or.reduce(mask[first], axis=0))
@@ -81,12 +81,12 @@ class _Group:
         axes = range(self._plane.ndim)
         others = [tuple(other for other in axes if other != axis) for axis in axes]
         lines = [self._rows, *(np.bitwise_or.reduce(self._plane, axis=other) for other in others)]
-        found = {}
+        boxes = {}
         for label in self._labels:
-            places = [np.flatnonzero(line & self._bits[label]) for line in lines]
-            if len(places[0]):
-                found[label] = tuple(slice(int(place[0]), int(place[-1]) + 1) for place in places)
-        return found
+            indices = [np.flatnonzero(line & self._bits[label]) for line in lines]
+            if len(indices[0]):
+                boxes[label] = tuple(slice(int(line_indices[0]), int(line_indices[-1]) + 1) for line_indices in indices)
+        return boxes
 
 
 def _width(word: type[np.unsignedinteger]) -> int:

@@ -112,7 +112,7 @@ def confusion(
         counts += np.bincount(predicted.ravel(), minlength=counts.size)
     matrix = counts.reshape(classes, classes)
     matrix[0, 0] += prediction.size - prediction_box.size - ignored
-    return Confusion(matrix, {value: _moved(found, box) for value, found in extents.boxes().items()})
+    return Confusion(matrix, {value: _moved(extent, box) for value, extent in extents.boxes().items()})
 
 
 def count(confused: Confusion, values: Sequence[int]) -> Counts:

@@ -73,8 +73,8 @@ def surface_distances(
         return _transformed(prediction_border, reference_border, spacing)
     # What is nearest is either in the box or one of the few outside, so that the smaller of both is exact.
     near = _transformed(prediction_border[core], reference_border[core], spacing)
-    found = np.argwhere(reference_border[core]) + [side.start for side in core]
-    from_far, to_far = _between(far, found, spacing)
+    surface = np.argwhere(reference_border[core]) + [side.start for side in core]
+    from_far, to_far = _between(far, surface, spacing)
     return SurfaceDistances(
         to_reference=np.concatenate([near.to_reference, from_far]),
         to_prediction=np.minimum(near.to_prediction, to_far),
@@ -135,10 +135,10 @@ def _transformed(prediction: np.ndarray, reference: np.ndarray, spacing: Sequenc
     )
 
 
-def _distances_at(places: np.ndarray, surface: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+def _distances_at(points: np.ndarray, surface: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Distance of each place to the nearest surface voxel (bytes are edt's fastest input)."""
     steps = tuple(spacing) if surface.ndim > 1 else spacing[0]
-    squared: np.ndarray = edt.edtsq((~surface).view(np.uint8), anisotropy=steps, parallel=1)[places]
+    squared: np.ndarray = edt.edtsq((~surface).view(np.uint8), anisotropy=steps, parallel=1)[points]
     return np.sqrt(squared)
 
 
@@ -152,9 +152,9 @@ def _far_points(prediction: np.ndarray, reference: np.ndarray, core: BoundingBox
     saved = prediction.size - prediction[core].size
     if outside * int(np.count_nonzero(reference)) >= _PAIRS_PER_VOXEL * saved:
         return None
-    places = np.argwhere(prediction)
+    points = np.argwhere(prediction)
     starts, stops = (np.array([getattr(side, end) for side in core]) for end in ("start", "stop"))
-    return places[((places < starts) | (places >= stops)).any(axis=1)]
+    return points[((points < starts) | (points >= stops)).any(axis=1)]
 
 
 def _between(some: np.ndarray, others: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -26,10 +26,10 @@ def expect_background(network: nn.Module, share: float, *, regions: bool = False
 
     Source: Lin et al. 2017 (focal loss), arXiv:1708.02002, section 4.1, there 0.01.
     """
-    known = part_of(network, structure_of(network).heads)
-    if share == 0 or known is None:
+    heads = part_of(network, structure_of(network).heads)
+    if share == 0 or heads is None:
         return
     first = 0 if regions else 1
-    for head in known if isinstance(known, nn.ModuleList) else [known]:
+    for head in heads if isinstance(heads, nn.ModuleList) else [heads]:
         if isinstance(bias := getattr(head, "bias", None), nn.Parameter):
             bias[first:] = math.log(share / (1 - share))

@@ -55,15 +55,15 @@ class LinearReadout(nn.Module):
     def forward(self, image: Float[Tensor, "batch channel *patch"]) -> Float[Tensor, "batch output *patch"]:
         """The logits of an image (B, C, *patch)."""
         mode, features = _INTERPOLATION[image.ndim - 2], image
-        logits: list[Tensor] = []
+        by_stage: list[Tensor] = []
         for stage, readout in zip(self.encoder, self.readouts, strict=True):
             with torch.no_grad():
                 features = stage(features)
-            found = readout(features)
-            if found.shape[2:] != image.shape[2:]:
-                found = functional.interpolate(found, size=image.shape[2:], mode=mode, align_corners=False)
-            logits.append(found)
-        return torch.stack(logits).sum(0)
+            logits = readout(features)
+            if logits.shape[2:] != image.shape[2:]:
+                logits = functional.interpolate(logits, size=image.shape[2:], mode=mode, align_corners=False)
+            by_stage.append(logits)
+        return torch.stack(by_stage).sum(0)
 
 
 def linear_readout(configuration: ConfigurationPlan, channels: int, outputs: int) -> LinearReadout:

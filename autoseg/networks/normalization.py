@@ -136,8 +136,8 @@ class _ChannelsLastInstanceNorm(torch.autograd.Function):
         for i in range(samples):
             mean, inverse = statistics[i], statistics[samples + i]
             if blocks:
-                given, normalised, wanted = (_rows(part[i]) for part in (gradient, features, to_features))
-                weight_part, bias_part = normalization_gradients(given, normalised, wanted, weight, mean, inverse)
+                given, normalised, to_rows = (_rows(part[i]) for part in (gradient, features, to_features))
+                weight_part, bias_part = normalization_gradients(given, normalised, to_rows, weight, mean, inverse)
             else:
                 one = slice(i, i + 1)
                 weight_part, bias_part = weight.new_empty(0), weight.new_empty(0)

@@ -42,8 +42,8 @@ class Structure:
 
 def structure_of(network: nn.Module) -> Structure:
     """What is known of the structure of a built network: its attribute `structure`, which it may lack."""
-    known = getattr(network, "structure", None)
-    return known if isinstance(known, Structure) else Structure()
+    structure = getattr(network, "structure", None)
+    return structure if isinstance(structure, Structure) else Structure()
 
 
 def structure_around(whole: nn.Module) -> Structure:
@@ -52,11 +52,11 @@ def structure_around(whole: nn.Module) -> Structure:
     Args:
         whole: the network that the encoder is taken from.
     """
-    known = structure_of(whole)
-    if known.encoder is None:
+    structure = structure_of(whole)
+    if structure.encoder is None:
         return Structure()
-    prefix = f"{known.encoder}."
-    inside = known.stem if known.stem is not None and known.stem.startswith(prefix) else None
+    prefix = f"{structure.encoder}."
+    inside = structure.stem if structure.stem is not None and structure.stem.startswith(prefix) else None
     return Structure(stem=inside and f"encoder.{inside.removeprefix(prefix)}", encoder="encoder")
 
 

@@ -147,10 +147,10 @@ def transfer_weights(network: nn.Module, weights: Mapping[str, Tensor], *, where
     """
     state = network.state_dict()
     _same_dimension(state, weights, where)
-    known = structure_of(network)
-    keys, theirs = _keys(state, known), _keys(weights, known, _HANDED_ON if known.encoder else Structure())
+    structure = structure_of(network)
+    keys, theirs = _keys(state, structure), _keys(weights, structure, _HANDED_ON if structure.encoder else Structure())
     names_of_theirs = {key: name for name, key in theirs.items()}
-    first = None if known.stem is None else f"{known.stem}.weight"
+    first = None if structure.stem is None else f"{structure.stem}.weight"
     groups = _groups(state, keys)
     blocks: dict[str, list[str]] = defaultdict(list)
     for name in state:
@@ -198,10 +198,10 @@ def _keys(state: Mapping[str, Tensor], *known: Structure) -> dict[str, _Key]:
     }
 
 
-def _stage(name: str, known: Structure) -> _Stage | None:
+def _stage(name: str, structure: Structure) -> _Stage | None:
     """The stage that a tensor is in, counted in the order of the network's modules; None for one of no known part."""
     for part in _PARTS:
-        where = getattr(known, part)
+        where = getattr(structure, part)
         if where is not None and (match := re.fullmatch(rf"{re.escape(where)}\.(\d+)\.(.+)", name)):
             return _Stage(part, int(match[1]), match[2])
     return None

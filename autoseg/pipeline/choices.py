@@ -38,7 +38,7 @@ class Deadline:
         return None if self.end is None else max(0.0, self.end - time.monotonic() - REPORT_SECONDS)
 
 
-def choose_configurations(plan: Plan, wanted: str, *, budget: bool = False) -> tuple[str, ...]:
+def choose_configurations(plan: Plan, text: str, *, budget: bool = False) -> tuple[str, ...]:
     """Names of configurations to train, a cascade's first stage before its second.
 
     "auto" is every configuration of the plan; with a budget only the most promising one, because time spent on one
@@ -47,13 +47,13 @@ def choose_configurations(plan: Plan, wanted: str, *, budget: bool = False) -> t
     Raises:
         ConfigurationError: an unknown name, or none.
     """
-    if wanted == "auto":
+    if text == "auto":
         if budget:
             usual = [name for name in ("3d_fullres", "2d") if name in plan.configurations]
             return tuple(usual[:1]) or tuple(plan.configurations)  # a plan that was taken over may lack both
         return tuple(plan.configurations)
     names: list[str] = []
-    for name in names_of(wanted):
+    for name in names_of(text):
         if name not in plan.configurations:
             raise unknown_name("configuration", name, plan.configurations)
         before = plan.configurations[name].previous_stage
@@ -66,31 +66,31 @@ def choose_configurations(plan: Plan, wanted: str, *, budget: bool = False) -> t
     return tuple(dict.fromkeys([*first, *names]))
 
 
-def wants_cascade(wanted: str) -> bool:
+def wants_cascade(text: str) -> bool:
     """Whether the user names a stage of a cascade, which is then planned also where the data does not call for it."""
-    return any(name in ("3d_lowres", "3d_cascade_fullres") for name in names_of(wanted))
+    return any(name in ("3d_lowres", "3d_cascade_fullres") for name in names_of(text))
 
 
-def choose_folds(known: Sequence[str], wanted: str) -> tuple[str, ...]:
+def choose_folds(names: Sequence[str], text: str) -> tuple[str, ...]:
     """Names of folds to train: "all", "all-data" (one model on every case), or numbers separated by commas.
 
     Args:
-        known: the folds of the run's splits.
-        wanted: as the user names them.
+        names: the folds of the run's splits.
+        text: as the user names them.
 
     Raises:
         ConfigurationError: there is no such fold.
     """
-    if wanted == "all-data":
+    if text == "all-data":
         return (ALL_DATA,)
-    if wanted == "all":
-        return tuple(known)
-    for name in names_of(wanted):
-        if name not in known:
+    if text == "all":
+        return tuple(names)
+    for name in names_of(text):
+        if name not in names:
             raise ConfigurationError(
-                f"there is no fold {name!r}", expected="all, all-data, or some of " + ",".join(known)
+                f"there is no fold {name!r}", expected="all, all-data, or some of " + ",".join(names)
             )
-    return tuple(names_of(wanted))
+    return tuple(names_of(text))
 
 
 def count_workers(workers: int | None) -> int:

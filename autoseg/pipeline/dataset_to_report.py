@@ -140,8 +140,8 @@ def _plan(run: Run, request: TrainingRequest, adopted: Path | None, deadline: De
         return
     share = None
     if deadline is not None:
-        known = split_names(run)
-        count = count_jobs(request.configurations, choose_folds(known, request.folds), known)
+        names = split_names(run)
+        count = count_jobs(request.configurations, choose_folds(names, request.folds), names)
         left = deadline.left()
         share = default_seconds(request.device) if left is None else left / count
     make_plan(

@@ -91,16 +91,16 @@ def estimated(jobs: Sequence[Job], budget: float | None, whole: Callable[[Job], 
     """
     if budget is not None:
         return tuple(replace(job, seconds=share) for job, share in zip(jobs, shares(jobs, budget), strict=True))
-    found = []
+    timed = []
     for job in jobs:
         seconds = None if job.state == "finished" else whole(job)
         if job.state == "finished":
-            found.append(replace(job, seconds=0.0))
+            timed.append(replace(job, seconds=0.0))
         elif seconds is None:
-            found.append(job)
+            timed.append(job)
         else:
-            found.append(replace(job, seconds=seconds * max(1.0 - job.progress, 0.05)))
-    return tuple(found)
+            timed.append(replace(job, seconds=seconds * max(1.0 - job.progress, 0.05)))
+    return tuple(timed)
 
 
 def announce(jobs: Sequence[Job]) -> None:
@@ -120,8 +120,8 @@ def table_lines(jobs: Sequence[Job]) -> Iterator[str]:
         time = "-" if job.state == "finished" else "unknown" if job.seconds is None else duration(job.seconds)
         yield f"{job.name:<{wide}}  {state:<12}  {time}"
     left = [job for job in jobs if job.state != "finished"]
-    known = [job.seconds for job in left if job.seconds is not None]
-    if left and len(known) == len(left):
-        yield f"{len(left)} of {counted(len(jobs), 'training')} left, about {duration(sum(known))}"
+    estimates = [job.seconds for job in left if job.seconds is not None]
+    if left and len(estimates) == len(left):
+        yield f"{len(left)} of {counted(len(jobs), 'training')} left, about {duration(sum(estimates))}"
     else:
         yield f"{len(left)} of {counted(len(jobs), 'training')} left"

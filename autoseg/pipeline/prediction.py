@@ -33,8 +33,8 @@ def predict(
         ConfigurationError: the run's networks are not applied to single images; the command that uses them is named.
     """
     request = request or PredictionRequest(**options)
-    place = Run(model_folder(run))
-    plan = Plan.load(place.require(place.plan, "autoseg plan-and-train"))
+    model_run = Run(model_folder(run))
+    plan = Plan.load(model_run.require(model_run.plan, "autoseg plan-and-train"))
     trainer = plugins.resolve("trainer", plan.task)
     if not issubclass(trainer, Applies):
         raise ConfigurationError(
@@ -43,4 +43,4 @@ def predict(
             got=f"a model for {plan.task}",
             remedy=f"use it with: {traits_of(trainer).usage.format(run=run)}",
         )
-    return trainer.apply(place.root, inputs, folder, request)
+    return trainer.apply(model_run.root, inputs, folder, request)

@@ -35,8 +35,8 @@ def trained_plan(folder: Path) -> Plan:
     run = Run(folder)
     plan = Plan.load(run.require(run.plan, f"autoseg import-nnunet MODEL_DIR --out {folder}"))
     names = {name for name in plan.configurations if trained_folds(run, name)}
-    found = ((name, plan.configurations[name]) for name in plan.configurations if name in names)
-    kept = {name: one for name, one in found if one.previous_stage is None or one.previous_stage in names}
+    candidates = ((name, plan.configurations[name]) for name in plan.configurations if name in names)
+    kept = {name: one for name, one in candidates if one.previous_stage is None or one.previous_stage in names}
     if not kept:
         raise WorkspaceError(
             "the run has no trained network to start from",
@@ -109,14 +109,18 @@ def keep_pretrained(out: Path, pretrained: Path) -> None:
     Raises:
         PlanError: there is none.
     """
-    plan, known = load_plan(Run(out)), trained_plan(pretrained).configurations
-    kept = {name: one.with_(next_stage=None) for name, one in plan.configurations.items() if name in known}
+    plan, pretrained_configurations = load_plan(Run(out)), trained_plan(pretrained).configurations
+    kept = {
+        name: one.with_(next_stage=None)
+        for name, one in plan.configurations.items()
+        if name in pretrained_configurations
+    }
     if not kept:
         raise PlanError(
             "the plan has no configuration that is pretrained",
             where=pretrained,
             got=", ".join(plan.configurations),
-            expected=", ".join(known),
+            expected=", ".join(pretrained_configurations),
             remedy="pretrain for this plan: autoseg pretrain ... --for RUN",
         )
     plan.with_(configurations=kept).save(Run(out).plan)

@@ -147,9 +147,9 @@ def _named_plugins(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _unknown_plugins(values: Mapping[str, Any]) -> list[AutosegError]:
-    places = {kind: key for key, kind in _PLUGINS.items()}
+    keys = {kind: key for key, kind in _PLUGINS.items()}
     return [
-        unknown_name(kind, name, plugins.names(kind), where=places[kind])
+        unknown_name(kind, name, plugins.names(kind), where=keys[kind])
         for kind, name in _named_plugins(values)
         if name not in plugins.names(kind)
     ]

@@ -104,8 +104,8 @@ def check_splits(run: Run, rule: SplitRule | None) -> None:
     if rule is None or rule == SplitRule() or not run.splits.exists():
         return
     cases = load_dataset(run).identifiers
-    wanted = make_splits(cases, rule, Fingerprint.load(run.fingerprint).classes)
-    if list(load_splits(run.splits, cases)) != list(wanted):
+    splits = make_splits(cases, rule, Fingerprint.load(run.fingerprint).classes)
+    if list(load_splits(run.splits, cases)) != list(splits):
         raise ConfigurationError(
             "the run was begun with other folds than those asked for",
             where=run.splits,
@@ -200,15 +200,15 @@ def load_plan(run: Run) -> Plan:
 def _memory_of(device: str) -> float:
     from autoseg.training.runtime import device_memory_gb, find_device
 
-    found = device_memory_gb(find_device(device))
-    if found is None:
+    memory = device_memory_gb(find_device(device))
+    if memory is None:
         raise ConfigurationError(
             "this device does not tell its memory",
             got=find_device(device),
             expected="a CUDA device",
             remedy="give the memory to plan for, such as --memory 24GB",
         )
-    return found
+    return memory
 
 
 def _measured_context(context: PlanContext, fingerprint: Fingerprint, labels: LabelScheme, device: str) -> PlanContext:

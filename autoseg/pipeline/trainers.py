@@ -40,13 +40,13 @@ def named_trainer(name: str) -> NamedTrainer:
     return NamedTrainer(name, plugins.resolve("trainer", name))
 
 
-def trainer_of(plan: Plan, wanted: str | None = None) -> NamedTrainer:
+def trainer_of(plan: Plan, name: str | None = None) -> NamedTrainer:
     """The trainer for a plan: as asked, else that of the plan's task.
 
     Raises:
         ConfigurationError: an unknown trainer, or one for another task than the plan's.
     """
-    trainer = named_trainer(plan.task if wanted is None else wanted)
+    trainer = named_trainer(plan.task if name is None else name)
     traits = trainer.traits
     if traits.task == plan.task:
         return trainer

@@ -30,7 +30,7 @@ def sided_pairs(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
         if is_left != is_right:
             rest = tuple(word for word in words if word not in LEFT | RIGHT)
             sides.setdefault(rest, {}).setdefault("left" if is_left else "right", name)
-    return tuple((found["left"], found["right"]) for found in sides.values() if len(found) == 2)
+    return tuple((pair["left"], pair["right"]) for pair in sides.values() if len(pair) == 2)
 
 
 def respect_sides(plan: Plan, left_right_axis: int | None) -> Plan:

@@ -15,8 +15,8 @@ def store_of(plan: Plan, name: str) -> str:
         plan: the plan.
         name: one of its configurations.
     """
-    wanted = _stored(plan.configurations[name])
-    return next(other for other, configuration in plan.configurations.items() if _stored(configuration) == wanted)
+    stored = _stored(plan.configurations[name])
+    return next(other for other, configuration in plan.configurations.items() if _stored(configuration) == stored)
 
 
 def _stored(configuration: ConfigurationPlan) -> tuple[object, ...]:

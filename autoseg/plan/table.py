@@ -63,7 +63,7 @@ def describe(plan: Plan, *, mixed_precision: bool = True) -> tuple[PlanRow, ...]
     outputs = plan.labels.outputs
     segments = plan.task == SEGMENTATION
     for name, configuration in plan.configurations.items():
-        known = segments and tells_layers(configuration.network)
+        drawable = segments and tells_layers(configuration.network)
         staged = not segments or topology_of(configuration.network) is not None
         channels = input_channels(configuration, len(plan.channels), plan.labels)
         rows.append(
@@ -74,14 +74,14 @@ def describe(plan: Plan, *, mixed_precision: bool = True) -> tuple[PlanRow, ...]
                 spacing=configuration.spacing,
                 median_shape=configuration.median_shape,
                 patch_size=configuration.patch_size,
-                receptive_field=receptive_field(configuration) if known else None,
+                receptive_field=receptive_field(configuration) if drawable else None,
                 batch_size=configuration.batch_size,
                 stages=configuration.stages if staged else None,
                 features_per_stage=configuration.features_per_stage if staged else None,
-                parameters=parameters(configuration, channels, outputs) if known else None,
-                multiply_adds=multiply_adds(configuration, channels, outputs) if known else None,
+                parameters=parameters(configuration, channels, outputs) if drawable else None,
+                multiply_adds=multiply_adds(configuration, channels, outputs) if drawable else None,
                 memory=training_memory(configuration, channels, outputs, mixed_precision=mixed_precision)
-                if known
+                if drawable
                 else None,
             )
         )

@@ -94,9 +94,9 @@ def step_values(step: str, foreground: Mapping[str, Sequence[int]]) -> tuple[int
     Raises:
         ConfigurationError: a step that is not known, with the known ones.
     """
-    known = [f"{_LARGEST}:{target}" for target in (ALL_FOREGROUND, *foreground)]
-    if step not in known:
-        raise unknown_name("post-processing step", step, known)
+    steps = [f"{_LARGEST}:{target}" for target in (ALL_FOREGROUND, *foreground)]
+    if step not in steps:
+        raise unknown_name("post-processing step", step, steps)
     return _target_values(step.removeprefix(f"{_LARGEST}:"), foreground)
 
 
@@ -119,5 +119,5 @@ def _mean(values: Sequence[float] | np.ndarray) -> float | None:
 def _better(before: MeanDice, after: MeanDice) -> bool:
     """Compares the labels that have a score both times: one that merely vanishes has not improved."""
     pairs = [(old, after.labels[name]) for name, old in before.labels.items()]
-    known = [(old, new) for old, new in pairs if old is not None and new is not None]
-    return all(new >= old for old, new in known) and any(new > old for old, new in known)
+    both = [(old, new) for old, new in pairs if old is not None and new is not None]
+    return all(new >= old for old, new in both) and any(new > old for old, new in both)

@@ -54,8 +54,8 @@ class ComponentGraph:
         node, truth, shared = self.overlaps.T
         labels, most = self.values[node], max(1, int(self.values.max(initial=0)) + 1)
         count, classes = self.reference.shape
-        place = (self.cases[node] * most + labels) * classes + truth
-        voxels = np.bincount(place, weights=shared, minlength=count * most * classes).reshape(count, most, classes)
+        bins = (self.cases[node] * most + labels) * classes + truth
+        voxels = np.bincount(bins, weights=shared, minlength=count * most * classes).reshape(count, most, classes)
         predicted = voxels.sum(axis=2)
         return {name: _dice(voxels, predicted, self.reference, values) for name, values in foreground.items()}
 

@@ -30,20 +30,20 @@ def class_places(labels: np.ndarray, scheme: LabelScheme) -> dict[str, np.ndarra
         name -> (N, 3) int16, or int32 where an axis is longer than int16 counts; N = 0 for an absent class. With
         an ignore label also `ANNOTATED`.
     """
-    wanted: dict[str, tuple[int, ...]] = dict(scheme.training_foreground)
+    values_of: dict[str, tuple[int, ...]] = dict(scheme.training_foreground)
     if scheme.training_ignore is not None:
-        wanted[ANNOTATED] = (OUTSIDE, *range(len(scheme.values)))
-    by_value = _voxels_by_value(labels, {value for values in wanted.values() for value in values})
+        values_of[ANNOTATED] = (OUTSIDE, *range(len(scheme.values)))
+    by_value = _voxels_by_value(labels, {value for values in values_of.values() for value in values})
     rng = np.random.RandomState(_SEED)
     dtype = np.int16 if max(labels.shape) <= np.iinfo(np.int16).max else np.int32
-    places = {}
-    for name, values in wanted.items():
+    locations = {}
+    for name, values in values_of.items():
         voxels = np.concatenate([by_value[value] for value in values])
         if len(voxels):
             count = max(min(_AT_LEAST, len(voxels)), math.ceil(len(voxels) * _COVERAGE))
             voxels = voxels[rng.choice(len(voxels), count, replace=False)]
-        places[name] = np.stack(np.unravel_index(voxels, labels.shape), axis=1).astype(dtype)
-    return places
+        locations[name] = np.stack(np.unravel_index(voxels, labels.shape), axis=1).astype(dtype)
+    return locations
 
 
 def _voxels_by_value(labels: np.ndarray, values: set[int]) -> Mapping[int, np.ndarray]:
@@ -52,8 +52,8 @@ def _voxels_by_value(labels: np.ndarray, values: set[int]) -> Mapping[int, np.nd
     # background fills most of an image and is seldom asked for: sort only what is
     smallest = min(values, default=1)
     voxels = np.flatnonzero(flat >= smallest)
-    found = flat[voxels]
-    order = np.argsort(found, kind="stable")
-    ordered = found[order]
+    voxel_values = flat[voxels]
+    order = np.argsort(voxel_values, kind="stable")
+    ordered = voxel_values[order]
     starts = {v: np.searchsorted(ordered, (v, v + 1)) for v in values}
     return {value: voxels[order[start:stop]] for value, (start, stop) in starts.items()}

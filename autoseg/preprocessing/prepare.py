@@ -142,10 +142,10 @@ def preprocess_dataset(
     claim(folder, StoreInfo(digest=_digest(plan, configuration_name)))
     boxes = {case.id: case.crop_box for case in fingerprint.cases} if fingerprint else {}
     jobs = [_PreparationJob(case, boxes.get(case.id), _source(case)) for case in dataset.training]
-    wanted = {job.case.id: job.source for job in jobs}
+    sources = {job.case.id: job.source for job in jobs}
     kept = set()
     for case in finished_cases(folder):
-        if case in wanted and stored_case(folder, case).source == wanted[case]:
+        if case in sources and stored_case(folder, case).source == sources[case]:
             kept.add(case)
         else:
             remove_case(folder, case)
@@ -182,8 +182,8 @@ def _preprocess_into(job: _PreparationJob, plan: Plan, configuration_name: str, 
             expected=error.expected,
             remedy=error.remedy,
         ) from error
-    places = class_places(prepared.labels, plan.labels) if prepared.labels is not None else {}
-    write_case(folder, job.case.id, prepared, places, patch_size=configuration.patch_size, source=job.source)
+    locations = class_places(prepared.labels, plan.labels) if prepared.labels is not None else {}
+    write_case(folder, job.case.id, prepared, locations, patch_size=configuration.patch_size, source=job.source)
 
 
 def _check_fit(image: Image, labels: np.ndarray | None, plan: Plan) -> None:
@@ -235,8 +235,8 @@ def _source(case: Case) -> str:
         state = _state(path)
         folder = state is not None and S_ISDIR(state.st_mode)
         states = [(file, _state(file)) for file in sorted(path.iterdir())] if folder else [(path, state)]
-        for file, found in states:
-            stamp = (found.st_size, found.st_mtime_ns) if found else None
+        for file, modified in states:
+            stamp = (modified.st_size, modified.st_mtime_ns) if modified else None
             digest.update(f"{path.name}/{file.name} {stamp}\n".encode())
     return digest.hexdigest()
 

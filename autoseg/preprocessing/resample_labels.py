@@ -65,29 +65,29 @@ def _vote(labels: np.ndarray, shape: Sequence[int], axes: Sequence[int]) -> np.n
     nearest = {axis: _nearest_index(labels.shape[axis], shape[axis]) for axis in axes}
     for start in range(0, boundary.size, _CHUNK):
         part = boundary[start : start + _CHUNK]
-        places = np.unravel_index(part, result.shape)
-        result.ravel()[part] = _winners(labels, places, neighbours, nearest)
+        points = np.unravel_index(part, result.shape)
+        result.ravel()[part] = _winners(labels, points, neighbours, nearest)
     return result
 
 
 def _winners(
     labels: np.ndarray,
-    places: tuple[np.ndarray, ...],
+    points: tuple[np.ndarray, ...],
     neighbours: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]],
     nearest: dict[int, np.ndarray],
 ) -> np.ndarray:
     """The winning label at each of N output voxels."""
     corners, weights = [], []
     for side in product((0, 1), repeat=len(neighbours)):  # last axis fastest, the order in which scipy sums
-        index, weight = list(places), np.ones(len(places[0]))
+        index, weight = list(points), np.ones(len(points[0]))
         for bit, (axis, (low, high, fraction)) in zip(side, neighbours.items(), strict=True):
             below = 1.0 - fraction
-            index[axis] = (high if bit else low)[places[axis]]
+            index[axis] = (high if bit else low)[points[axis]]
             # 1 - (1 - t) is not t in floating point; scipy's weights sum to 1
-            weight = weight * ((1.0 - below) if bit else below)[places[axis]]
+            weight = weight * ((1.0 - below) if bit else below)[points[axis]]
         corners.append(labels[tuple(index)])
         weights.append(weight)
-    best = np.zeros(len(places[0]))
+    best = np.zeros(len(points[0]))
     winner = corners[0].copy()
     present = np.unique(np.stack(corners))
     # few labels stand for election themselves; of many, only those in the corners of each voxel
@@ -96,9 +96,9 @@ def _winners(
         replace = (votes > best) | ((votes == best) & (candidate < winner))
         winner = np.where(replace, candidate, winner)
         best = np.maximum(best, votes)
-    index = list(places)
+    index = list(points)
     for axis, near in nearest.items():
-        index[axis] = near[places[axis]]
+        index[axis] = near[points[axis]]
     closest = labels[tuple(index)]
     return np.where(_votes(closest, corners, weights) == best, closest, winner)
 

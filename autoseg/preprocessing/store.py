@@ -284,11 +284,11 @@ def _cases_kept_open() -> int:
     import resource
 
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 8 * _OPEN_CASES if most == resource.RLIM_INFINITY else min(8 * _OPEN_CASES, most)
-    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+    limit = 8 * _OPEN_CASES if most == resource.RLIM_INFINITY else min(8 * _OPEN_CASES, most)
+    if allowed != resource.RLIM_INFINITY and allowed < limit:
         with suppress(ValueError, OSError):  # some systems allow less than they say
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-            allowed = wanted
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+            allowed = limit
     return _OPEN_CASES if allowed == resource.RLIM_INFINITY else max(1, min(_OPEN_CASES, allowed // 8))
 
 

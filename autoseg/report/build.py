@@ -106,7 +106,7 @@ def render(records: RunRecords) -> str:
 
 
 def _curves(records: RunRecords) -> tuple[FoldCurves, ...]:
-    found = []
+    curves = []
     for configuration, folds in records.folds.items():
         for fold, content in folds.items():
             if content.metrics:
@@ -114,8 +114,8 @@ def _curves(records: RunRecords) -> tuple[FoldCurves, ...]:
                 what = f"Learning curves of {configuration}, fold {fold}"
                 picture = inline_svg(learning_curves(content.metrics), f"curves-{configuration}-{fold}", what)
                 time = duration(last.get("seconds") or 0)
-                found.append(FoldCurves(configuration, fold, last["step"], last.get("steps"), time, picture))
-    return tuple(sorted(found, key=lambda one: one.configuration not in records.chosen))
+                curves.append(FoldCurves(configuration, fold, last["step"], last.get("steps"), time, picture))
+    return tuple(sorted(curves, key=lambda one: one.configuration not in records.chosen))
 
 
 def _machine(provenance: Provenance | None) -> Machine | None:

@@ -110,8 +110,8 @@ def _volumes(fingerprint: Fingerprint) -> Markup | None:
     what = "Volume" if fingerprint.dimension == 3 else "Area"
     title = f"{what} of each class per case, where present [{unit}]"
     groups = [
-        Group(label_name(name), ((found / divisor, _colour(index, len(names))),))
-        for index, (name, found) in enumerate(zip(names, volumes, strict=True))
+        Group(label_name(name), ((volume / divisor, _colour(index, len(names))),))
+        for index, (name, volume) in enumerate(zip(names, volumes, strict=True))
     ]
     figure, axes = strips(title, groups)
     positive = np.concatenate(volumes)
@@ -146,31 +146,33 @@ def _frequencies(fingerprint: Fingerprint) -> Markup | None:
 
 def _intensities(fingerprint: Fingerprint, channel: int) -> Markup | None:
     """Foreground intensities of every case, sorted by mean: how alike the images of the data set are."""
-    known = [s for case in fingerprint.cases if channel < len(case.intensities) and (s := case.intensities[channel])]
-    if not known:
+    statistics = [
+        s for case in fingerprint.cases if channel < len(case.intensities) and (s := case.intensities[channel])
+    ]
+    if not statistics:
         return None
-    known.sort(key=lambda one: one.mean)
+    statistics.sort(key=lambda one: one.mean)
     figure = new_figure(5.4, 2.6)
     axes = plain_axes(figure.subplots(), f"Foreground intensities, channel {short(fingerprint.channels[channel])}")
-    place = np.arange(len(known))
-    low = [one.percentile_00_5 for one in known]
-    high = [one.percentile_99_5 for one in known]
+    rows = np.arange(len(statistics))
+    low = [one.percentile_00_5 for one in statistics]
+    high = [one.percentile_99_5 for one in statistics]
     axes.vlines(
-        place,
+        rows,
         low,
         high,
         color=SERIES[5],
-        linewidth=max(0.6, min(4.0, 220 / len(known))),
+        linewidth=max(0.6, min(4.0, 220 / len(statistics))),
         alpha=0.55,
         label="0.5 to 99.5 percentile",
     )
     axes.plot(
-        place,
-        [one.mean for one in known],
+        rows,
+        [one.mean for one in statistics],
         color=SERIES[0],
         linewidth=1.8,
         label="mean",
-        marker="o" if len(known) < 30 else None,
+        marker="o" if len(statistics) < 30 else None,
         markersize=3,
     )
     axes.axhline(
@@ -182,7 +184,7 @@ def _intensities(fingerprint: Fingerprint, channel: int) -> Markup | None:
     )
     # Scanners without a common scale differ by orders of magnitude; a linear axis would show the largest alone.
     widest = max(abs(value) for value in (*low, *high))
-    typical = float(np.median([abs(one.mean) for one in known])) or 1.0
+    typical = float(np.median([abs(one.mean) for one in statistics])) or 1.0
     if widest > 50 * typical:
         axes.set_yscale("symlog", linthresh=typical)
         if min(low) >= 0:

@@ -39,8 +39,8 @@ class CaseScores:
     def foreground_dice(self) -> float | None:
         """Mean Dice over the labels where it is defined; None if it is for none."""
         values = [metrics.get("dice") for metrics in self.scores.values()]
-        known = [value for value in values if value is not None]
-        return float(np.mean(known)) if known else None
+        scored = [value for value in values if value is not None]
+        return float(np.mean(scored)) if scored else None
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def mean_foreground_dice(cases: Sequence[CaseScores]) -> float | None:
     """Mean over the labels of each label's mean over the cases, as a summary has it; None if no Dice is defined."""
     labels = dict.fromkeys(label for case in cases for label in case.scores)
     columns = [[case.scores.get(label, {}).get("dice") for case in cases] for label in labels]
-    means = [np.mean(known) for column in columns if (known := [value for value in column if value is not None])]
+    means = [np.mean(scored) for column in columns if (scored := [value for value in column if value is not None])]
     return float(np.mean(means)) if means else None
 
 
@@ -174,7 +174,7 @@ def gather(run: Run) -> RunRecords:
         summary=summary,
         postprocessing=read(run.postprocessing, _decision),
         provenance=read(run.provenance, Provenance.load),
-        folds={name: found for name, found in folds.items() if found},
+        folds={name: trained for name, trained in folds.items() if trained},
         problems=(),
         ensembles=_ensembles(run, summary, folds, read),
         reproduction=read(run.root / "reproduction.json", read_mapping),
@@ -195,15 +195,15 @@ def _ensembles(
     read: Callable[..., Scores | None],
 ) -> dict[tuple[str, ...], tuple[CaseScores, ...]]:
     """The ensembles that the summary names and whose scores are there."""
-    found = {}
+    ensembles = {}
     for names in [names for names in summary.models if len(names) > 1]:
         parts = folds.get(names[0], {}).values()
         fold_of = {case.id: case.fold for part in parts for case in part.cases or ()}
         scores = read(run.ensemble(names).validation_summary, Scores.load)
         if scores is not None and scores.cases:
             cases = sorted(scores.cases.items())
-            found[names] = tuple(CaseScores(id, fold_of.get(id, "?"), rows) for id, rows in cases)
-    return found
+            ensembles[names] = tuple(CaseScores(id, fold_of.get(id, "?"), rows) for id, rows in cases)
+    return ensembles
 
 
 def _decision(path: Path) -> Decision:
@@ -218,12 +218,12 @@ def _fold(name: str, folder: Fold, read: Callable[..., Scores | None]) -> FoldRe
     scores = read(folder.validation_summary, Scores.load)
     if scores is None:
         return FoldRecords(folder, read_metrics(folder.metrics), None)
-    found = sorted(scores.cases.items())
+    ordered = sorted(scores.cases.items())
 
     def rows(labels: bool) -> tuple[CaseScores, ...]:
         return tuple(
             CaseScores(id, name, {row: metrics for row, metrics in scored.items() if ("dice" in metrics) == labels})
-            for id, scored in found
+            for id, scored in ordered
         )
 
     return FoldRecords(folder, read_metrics(folder.metrics), rows(True), rows(False))

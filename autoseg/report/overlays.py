@@ -98,12 +98,12 @@ def ranked(cases: tuple[CaseScores, ...]) -> list[tuple[str, CaseScores, float]]
     scored.sort(key=lambda item: (-item[0], item[1].id))
     if not scored:
         return []
-    places = {0: "best", len(scored) // 2: "median", len(scored) - 1: "worst"}
+    ranks = {0: "best", len(scored) // 2: "median", len(scored) - 1: "worst"}
     if len(scored) == 1:
-        places = {0: "only"}
+        ranks = {0: "only"}
     elif len(scored) == 2:
-        places = {0: "best", 1: "worst"}
-    return [(rank, scored[place][1], scored[place][0]) for place, rank in sorted(places.items())]
+        ranks = {0: "best", 1: "worst"}
+    return [(rank, scored[index][1], scored[index][0]) for index, rank in sorted(ranks.items())]
 
 
 def _panels(records: RunRecords, model: tuple[str, ...], scores: CaseScores) -> tuple[Panel, ...]:

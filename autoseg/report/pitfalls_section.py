@@ -26,8 +26,8 @@ def pitfalls_section(records: RunRecords) -> PitfallsSection | None:
         return None
     cases = {case.id: case.scores for case in records.models[model]}
     spacings = _spacings(records)
-    known = spacings if all(case in spacings for case in cases) else None
-    return PitfallsSection(" + ".join(model), advise(cases, spacings=known))
+    complete = spacings if all(case in spacings for case in cases) else None
+    return PitfallsSection(" + ".join(model), advise(cases, spacings=complete))
 
 
 def _spacings(records: RunRecords) -> dict[str, tuple[float, ...]]:

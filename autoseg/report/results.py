@@ -95,26 +95,26 @@ def results(records: RunRecords) -> Results | None:
     order = sorted(scored, key=lambda names: names != records.chosen_model)
     if not order:
         return None
-    found = tuple(_model(records, names) for names in order)
-    labels = tuple(dict.fromkeys(label for one in found for label in one.labels))
-    plots = [distribution([one for one in found if one.detailed], labels, METRICS[name]) for name in ("dice", "hd95")]
-    return Results(found, labels, _choice(records, found), tuple(plot for plot in plots if plot is not None))
+    models = tuple(_model(records, names) for names in order)
+    labels = tuple(dict.fromkeys(label for one in models for label in one.labels))
+    plots = [distribution([one for one in models if one.detailed], labels, METRICS[name]) for name in ("dice", "hd95")]
+    return Results(models, labels, _choice(records, models), tuple(plot for plot in plots if plot is not None))
 
 
 def statistics(cases: Sequence[CaseScores], label: str, key: str) -> ScoreStatistics:
     """Statistics of one metric of one class; a case that does not list the class is not counted at all."""
     values = [case.scores[label].get(key) for case in cases if label in case.scores]
-    known = np.array([value for value in values if value is not None], dtype=float)
-    counts = (known.size, len(values) - known.size)
-    if not known.size:
+    numbers = np.array([value for value in values if value is not None], dtype=float)
+    counts = (numbers.size, len(values) - numbers.size)
+    if not numbers.size:
         return ScoreStatistics(*counts, None, None, None, None, None)
     return ScoreStatistics(
         *counts,
-        mean=float(known.mean()),
-        median=float(np.median(known)),
-        std=float(known.std(ddof=1)) if known.size > 1 else None,
-        min=float(known.min()),
-        max=float(known.max()),
+        mean=float(numbers.mean()),
+        median=float(np.median(numbers)),
+        std=float(numbers.std(ddof=1)) if numbers.size > 1 else None,
+        min=float(numbers.min()),
+        max=float(numbers.max()),
     )
 
 
@@ -128,8 +128,8 @@ def distribution(models: Sequence[ModelResults], labels: Sequence[str], metric: 
         )
         for label in labels
     ]
-    known = [values for group in groups for values, _ in group.rows if values.size]
-    if not known:
+    filled = [values for group in groups for values, _ in group.rows if values.size]
+    if not filled:
         return None
     figure, axes = strips(f"{heading(metric)}, a point per case", groups)
     if len(models) > 1:
@@ -137,7 +137,7 @@ def distribution(models: Sequence[ModelResults], labels: Sequence[str], metric: 
         names = [one.name for one in models]
         figure.legend(marks, names, loc="outside lower center", ncols=4, fontsize=8.5, frameon=False, labelcolor=INK)
     if metric.range[1] == 1.0:
-        axes.set_xlim(max(min(float(values.min()) for values in known) - 0.05, -0.01), 1.01)
+        axes.set_xlim(max(min(float(values.min()) for values in filled) - 0.05, -0.01), 1.01)
     else:
         axes.set_xlim(left=0)
     return inline_svg(figure, f"distribution-{metric.name}", f"Distribution of {metric.title} over the cases")
@@ -173,12 +173,12 @@ def _stated(records: RunRecords, names: tuple[str, ...]) -> float | None:
 
 def _folds(cases: Sequence[CaseScores], labels: Sequence[str]) -> tuple[FoldResults, ...]:
     names = sorted({case.fold for case in cases}, key=lambda name: (len(name), name))
-    found = []
+    folds = []
     for fold in names if len(names) > 1 else ():
         inside = [case for case in cases if case.fold == fold]
         dice = {label: statistics(inside, label, "dice").mean for label in labels}
-        found.append(FoldResults(fold, len(inside), mean_foreground_dice(inside), dice))
-    return tuple(found)
+        folds.append(FoldResults(fold, len(inside), mean_foreground_dice(inside), dice))
+    return tuple(folds)
 
 
 def _choice(records: RunRecords, models: Sequence[ModelResults]) -> str:
@@ -201,5 +201,5 @@ def _choice(records: RunRecords, models: Sequence[ModelResults]) -> str:
 
 
 def _values(cases: Sequence[CaseScores], label: str, key: str) -> np.ndarray:
-    found = [case.scores.get(label, {}).get(key) for case in cases]
-    return np.array([value for value in found if value is not None], dtype=float)
+    values = [case.scores.get(label, {}).get(key) for case in cases]
+    return np.array([value for value in values if value is not None], dtype=float)

@@ -93,10 +93,10 @@ def field_of_view(view: SliceView, axis: int, margin: float = 0.5) -> tuple[slic
         return slice(None), slice(None)
     spacing = [step for other, step in enumerate(view.spacing) if other != axis]
     bounds = [np.flatnonzero(foreground.any(axis=1 - side))[[0, -1]] + (0, 1) for side in (0, 1)]
-    wanted = [(stop - start) * step * (1 + 2 * margin) for (start, stop), step in zip(bounds, spacing, strict=True)]
+    extent = [(stop - start) * step * (1 + 2 * margin) for (start, stop), step in zip(bounds, spacing, strict=True)]
     box = []
     for (start, stop), step, length in zip(bounds, spacing, foreground.shape, strict=True):
-        size = max((stop - start) * (1 + 2 * margin), max(wanted) / 2 / step)
+        size = max((stop - start) * (1 + 2 * margin), max(extent) / 2 / step)
         wider = int(np.ceil((size - (stop - start)) / 2))
         box.append(slice(max(0, int(start) - wider), min(length, int(stop) + wider)))
     return box[0], box[1]
@@ -112,6 +112,6 @@ def _orientation(geometry: Geometry) -> tuple[tuple[int, int, int], tuple[bool, 
         order = [0, 1, 2]
     # World axes point to the head, the back and the left of the patient. A picture's rows run downwards, its
     # columns to the right: back and left are right already, the head must come first.
-    wanted = (-1.0, 1.0, 1.0)
-    flipped = [bool(direction[world, order[world]] * wanted[world] < 0) for world in range(3)]
+    directions = (-1.0, 1.0, 1.0)
+    flipped = [bool(direction[world, order[world]] * directions[world] < 0) for world in range(3)]
     return (order[0], order[1], order[2]), (flipped[0], flipped[1], flipped[2])

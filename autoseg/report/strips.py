@@ -35,14 +35,14 @@ def strips(title: str, groups: Sequence[Group]) -> tuple[Figure, Axes]:
     height = 0.44 * len(groups) ** 0.95 if several == 1 else (0.3 * several + 0.12) * len(groups)
     figure = new_figure(5.4, 0.95 + height)
     axes = plain_axes(figure.subplots(), title)
-    place, middles = 0.0, []
+    level, middles = 0.0, []
     for group in groups:
         for offset, (values, colour) in enumerate(group.rows):
-            _row(axes, place + offset, values, colour)
-        middles.append(place + (len(group.rows) - 1) / 2)
-        place += len(group.rows) + (0.4 if several > 1 else 0.0)
+            _row(axes, level + offset, values, colour)
+        middles.append(level + (len(group.rows) - 1) / 2)
+        level += len(group.rows) + (0.4 if several > 1 else 0.0)
     axes.set_yticks(middles, [short(group.name) for group in groups], color=INK)
-    axes.set_ylim(place - (0.8 if several > 1 else 0.4), -0.6)
+    axes.set_ylim(level - (0.8 if several > 1 else 0.4), -0.6)
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x", color=GRID, linewidth=0.6)
     return figure, axes
@@ -50,8 +50,8 @@ def strips(title: str, groups: Sequence[Group]) -> tuple[Figure, Axes]:
 
 def _row(axes: Axes, row: float, values: np.ndarray, colour: str) -> None:
     if not values.size:
-        place = axes.get_yaxis_transform()
-        axes.text(0.01, row, "no case has a value", color=MUTED, fontsize=8.5, va="center", transform=place)
+        transform = axes.get_yaxis_transform()
+        axes.text(0.01, row, "no case has a value", color=MUTED, fontsize=8.5, va="center", transform=transform)
         return
     # Multiples of the golden ratio spread the points evenly without a random generator.
     height = row + ((np.arange(values.size) * 0.618034) % 1 - 0.5) * 0.5

@@ -60,22 +60,22 @@ class UncertaintySection:
 
 def uncertainty_section(records: RunRecords) -> UncertaintySection | None:
     """The section of a run; None if no expected Dice was recorded."""
-    found = records.reliability
-    if found is None or not records.expected:
+    reliability = records.reliability
+    if reliability is None or not records.expected:
         return None
-    few = len(found.labels) <= FEW
-    classes = tuple(found.labels) if few else ("foreground",)
-    curves = tuple(found.labels.values()) if few else (found.foreground,)
+    few = len(reliability.labels) <= FEW
+    classes = tuple(reliability.labels) if few else ("foreground",)
+    curves = tuple(reliability.labels.values()) if few else (reliability.foreground,)
     points = {case: _pairs(pairs, classes) for case, (_, pairs) in records.expected.items()}
     return UncertaintySection(
         model=" + ".join(records.chosen),
-        judgement=judgement(found.foreground),
-        rows=_rows(found),
+        judgement=judgement(reliability.foreground),
+        rows=_rows(reliability),
         picture=_scatter(classes, curves, list(points.values())),
         bias=_bias(points.values()),
-        flags=flag_words(found.check),
+        flags=flag_words(reliability.check),
         classes=classes,
-        flagged=_flagged(found.check, records.expected, points),
+        flagged=_flagged(reliability.check, records.expected, points),
     )
 
 
@@ -104,9 +104,9 @@ def _bias(points: Iterable[tuple[ExpectedAndTrue, ...]]) -> str:
     )
 
 
-def _rows(found: Reliability) -> tuple[tuple[str, LabelReliability], ...]:
-    labels = tuple((label_name(name), one) for name, one in found.labels.items())
-    return (("foreground", found.foreground), *labels) if len(labels) > 1 else labels
+def _rows(reliability: Reliability) -> tuple[tuple[str, LabelReliability], ...]:
+    labels = tuple((label_name(name), one) for name, one in reliability.labels.items())
+    return (("foreground", reliability.foreground), *labels) if len(labels) > 1 else labels
 
 
 def _pairs(pairs: Mapping[str, ExpectedAndTrue], classes: Sequence[str]) -> tuple[ExpectedAndTrue, ...]:
@@ -135,10 +135,10 @@ def _scatter(
         np.array([(x, y) for row in points if (x := row[i][0]) is not None and (y := row[i][1]) is not None])
         for i in range(len(classes))
     ]
-    known = [column for column in columns if column.size]
-    if not known:
+    filled = [column for column in columns if column.size]
+    if not filled:
         return None
-    stacked = np.concatenate(known)
+    stacked = np.concatenate(filled)
     margin = 0.06 * np.maximum(np.ptp(stacked, axis=0), 0.02)
     low, high = stacked.min(axis=0) - margin, stacked.max(axis=0) + margin
     figure = new_figure(5.4, 4.3)

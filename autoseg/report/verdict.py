@@ -58,12 +58,12 @@ def verdict(records: RunRecords) -> Verdict:
     dice = best.foreground_mean_dice
     if dice is None:
         dice = mean_foreground_dice(cases)
-    known = [value for case in cases if (value := case.foreground_dice) is not None]
-    quartiles = tuple(float(q) for q in np.percentile(known, (25, 50, 75))) if known else None
+    scored = [value for case in cases if (value := case.foreground_dice) is not None]
+    quartiles = tuple(float(q) for q in np.percentile(scored, (25, 50, 75))) if scored else None
     return Verdict(
         configuration=" + ".join(records.chosen) or None,
         dice=dice,
-        spread=float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        spread=float(np.std(scored, ddof=1)) if len(scored) > 1 else None,
         quartiles=(quartiles[0], quartiles[1], quartiles[2]) if quartiles else None,
         cases=len(cases),
         folds=len({case.fold for case in cases}),
@@ -91,12 +91,12 @@ def _words(dice: float | None, records: RunRecords) -> str:
 
 
 def _remarks(cases: tuple[CaseScores, ...]) -> Iterator[str]:
-    known = sorted((value, case.id) for case in cases if (value := case.foreground_dice) is not None)
-    if not known:
+    ranked = sorted((value, case.id) for case in cases if (value := case.foreground_dice) is not None)
+    if not ranked:
         return
-    median = float(np.median([value for value, _ in known]))
-    poor = [id for value, id in known if value < median - _OUTLIER]
-    worst, id = known[0]
+    median = float(np.median([value for value, _ in ranked]))
+    poor = [id for value, id in ranked if value < median - _OUTLIER]
+    worst, id = ranked[0]
     lead = f"{_cases(len(poor))} far below" if poor else "No case lies far below"
     yield f"{lead} the median ({number(median)}); the worst is {id} with {number(worst)}."
     means = {label: mean for label in cases[0].scores if (mean := _label_mean(cases, label)) is not None}
@@ -139,8 +139,8 @@ def _fold_remarks(content: FoldRecords) -> Iterator[str]:
 
 def _label_mean(cases: tuple[CaseScores, ...], label: str) -> float | None:
     values = [case.scores.get(label, {}).get("dice") for case in cases]
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    scored = [value for value in values if value is not None]
+    return float(np.mean(scored)) if scored else None
 
 
 def _warnings(records: RunRecords) -> Iterator[tuple[str, str]]:

@@ -44,6 +44,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"the checkpoint cannot be read: {reason}", where=path, remedy="delete the file and train the fold again"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise WorkspaceError("is not a checkpoint of this version", where=path, got=found, expected=FORMAT)
+        version = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise WorkspaceError("is not a checkpoint of this version", where=path, got=version, expected=FORMAT)
     return content

@@ -142,8 +142,8 @@ class Traits:
 
 def traits_of(trainer: Any) -> Traits:
     """The `traits` of a trainer plug-in; those of segmentation for one that states none."""
-    found: Traits = getattr(trainer, "traits", Traits())
-    return found
+    traits: Traits = getattr(trainer, "traits", Traits())
+    return traits
 
 
 @dataclass(frozen=True)

@@ -88,10 +88,10 @@ def plain_legend(axes: Axes, **options: Any) -> None:
 def _draw(
     axes: Axes, rows: Sequence[MetricsRow], value: Callable[[MetricsRow], float | None], color: str, **style: Any
 ) -> None:
-    known = [(row["step"], number) for row in rows if (number := value(row)) is not None]
-    if known:
-        steps, numbers = zip(*known, strict=True)
-        marker = "o" if len(known) == 1 else None  # a line through one point cannot be seen
+    points = [(row["step"], number) for row in rows if (number := value(row)) is not None]
+    if points:
+        steps, numbers = zip(*points, strict=True)
+        marker = "o" if len(points) == 1 else None  # a line through one point cannot be seen
         axes.plot(steps, numbers, color=color, marker=marker, markersize=3, **style)
 
 

@@ -149,26 +149,26 @@ def start_ranks(device: str) -> Ranks:
         ConfigurationError: an incomplete environment, a device that cannot be shared, or too few GPUs.
         TrainingError: the other processes are not there.
     """
-    found = _from_environment()
-    if found.count == 1 or _joined.ranks.count > 1:
+    own = _from_environment()
+    if own.count == 1 or _joined.ranks.count > 1:
         return _joined.ranks
     if device not in ("cpu", "cuda"):
         raise ConfigurationError(f"several processes cannot train on {device!r}", expected="cpu or cuda")
     backend = "cpu:gloo"
     if device == "cuda":
-        if found.local_rank >= torch.cuda.device_count():
+        if own.local_rank >= torch.cuda.device_count():
             raise ConfigurationError(
                 "there are more processes than GPUs",
                 got=f"{torch.cuda.device_count()} GPUs",
                 remedy=f"start one process a GPU (torchrun --nproc-per-node {torch.cuda.device_count()})",
             )
-        torch.cuda.set_device(found.local_rank)
+        torch.cuda.set_device(own.local_rank)
         backend = "cpu:gloo,cuda:nccl"
     with dead_ranks_reported():
-        dist.init_process_group(backend, rank=found.rank, world_size=found.count, timeout=_EXCHANGE_TIMEOUT)
+        dist.init_process_group(backend, rank=own.rank, world_size=own.count, timeout=_EXCHANGE_TIMEOUT)
         _joined.control = dist.new_group(backend="gloo", timeout=_WAIT_TIMEOUT)
-    _joined.ranks = found
-    return found
+    _joined.ranks = own
+    return own
 
 
 def stop_ranks() -> None:
@@ -200,8 +200,8 @@ def rank_from_environment() -> tuple[int, int]:
     Raises:
         ConfigurationError: the environment is incomplete or holds something else than numbers.
     """
-    found = _from_environment()
-    return found.rank, found.count
+    own = _from_environment()
+    return own.rank, own.count
 
 
 def on_leader(work: Callable[[], Value]) -> Value:
@@ -273,15 +273,15 @@ def _summed(values: Tensor) -> Tensor:
 
 def _from_environment() -> Ranks:
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-    found = {name: os.environ.get(name, "") for name in names}
-    if not found["RANK"] and found["WORLD_SIZE"] in ("", "1"):
+    variables = {name: os.environ.get(name, "") for name in names}
+    if not variables["RANK"] and variables["WORLD_SIZE"] in ("", "1"):
         return Ranks()
     try:
-        rank, count, local_rank = (int(found[name]) for name in names)
+        rank, count, local_rank = (int(variables[name]) for name in names)
     except ValueError:
         raise ConfigurationError(
             "the environment of this process is not torchrun's",
-            got=", ".join(f"{name}={value!r}" for name, value in found.items()),
+            got=", ".join(f"{name}={value!r}" for name, value in variables.items()),
             remedy="start with torchrun, or clear RANK and WORLD_SIZE",
         ) from None
     return Ranks(rank, count, local_rank)

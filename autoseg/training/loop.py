@@ -230,8 +230,8 @@ class Training:
         seconds = time.perf_counter() - start
         loss = float(torch.stack(losses).mean())
         validation_loss, scores, measures = self._validate(len(losses))
-        known = [score for score in scores.values() if score is not None]
-        mean = sum(known) / len(known) if known else None
+        defined = [score for score in scores.values() if score is not None]
+        mean = sum(defined) / len(defined) if defined else None
         # A round that was cut short goes on after resuming; only whole ones count, so that they are the same ones.
         if (complete or self.finished) and self.plateau.add(mean):
             self._write_weights(self.fold.best)
@@ -307,9 +307,9 @@ class Training:
         with self.averaged(), self.task.batches(numbers, VALIDATION) as batches:
             for batch in batches:
                 with self.runtime.autocast():
-                    loss, found = self.task.validation(self.forward, self._place(batch))
+                    loss, batch_counts = self.task.validation(self.forward, self._place(batch))
                 losses.append(loss)
-                counts = found if counts is None else counts + found
+                counts = batch_counts if counts is None else counts + batch_counts
         self.network.train()
         assert counts is not None
         total = self.ranks.total(counts).cpu()

@@ -50,13 +50,13 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
 
 def under_any_runtime(prepare: Callable[[Runtime], Callable[[], None]]) -> Callable[[Runtime], None]:
     """A step to be timed, from what makes it ready for a runtime: once for calls in a row, and done when it returns."""
-    made: dict[Runtime, Callable[[], None]] = {}
+    steps: dict[Runtime, Callable[[], None]] = {}
 
     def step(runtime: Runtime) -> None:
-        if runtime not in made:
-            made.clear()  # one network at a time in memory
-            made[runtime] = prepare(runtime)
-        made[runtime]()
+        if runtime not in steps:
+            steps.clear()  # one network at a time in memory
+            steps[runtime] = prepare(runtime)
+        steps[runtime]()
         if torch.device(runtime.device).type == "cuda":
             torch.cuda.synchronize()
 

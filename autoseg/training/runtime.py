@@ -162,10 +162,10 @@ def seconds_of(work: Callable[[], None], repeats: int, *, patience: float = floa
 
 def _has_fast_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 itself (AVX512-BF16 or AMX, or Arm's BF16); emulation is slow."""
-    capability = getattr(torch.cpu, "get_capabilities", None)
-    if capability is not None:
-        found = capability()
-        return any(bool(found.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    get_capabilities = getattr(torch.cpu, "get_capabilities", None)
+    if get_capabilities is not None:
+        features = get_capabilities()
+        return any(bool(features.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

@@ -80,13 +80,13 @@ def _slabs(
     strides = [prod(source[axis + 1 :]) for axis in range(len(source))]
     last = torch.tensor(source, dtype=torch.int32)[:, None] - 1
     for first in range(0, shape[0], layers):
-        place = (lead[:, first : first + layers] + plane).view(len(shape), -1)
+        points = (lead[:, first : first + layers] + plane).view(len(shape), -1)
         if clamp:
-            torch.minimum(place.clamp_(min=0), last.float(), out=place)  # clamp with tensors is ten times slower
-        index = place.to(torch.int32)  # rounds down, as no place is negative
+            torch.minimum(points.clamp_(min=0), last.float(), out=points)  # clamp with tensors is ten times slower
+        index = points.to(torch.int32)  # rounds down, as no place is negative
         if clamp:
             torch.minimum(index, last - 1, out=index)
-        weights = place.sub_(index.float()).unbind()
+        weights = points.sub_(index.float()).unbind()
         *leading, corner = index.unbind()
         for row, stride in zip(leading, strides, strict=False):
             corner.add_(row, alpha=stride)

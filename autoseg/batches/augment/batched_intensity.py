@@ -165,15 +165,15 @@ def _index(rows: Sequence[tuple[int, Any]]) -> np.ndarray:
 def _pack_matrices(
     rows: Sequence[tuple[int, Sequence[float]]], spatial: Shape, matrix_of: Callable[[int, float], np.ndarray | None]
 ) -> Packed | None:
-    matrices: list[np.ndarray | None] = []
+    by_axis: list[np.ndarray | None] = []
     for axis, length in enumerate(spatial):
-        made = [matrix_of(length, values[axis]) for _, values in rows]
+        matrices = [matrix_of(length, values[axis]) for _, values in rows]
         same = np.eye(length, dtype=np.float32)
-        kept = all(matrix is None for matrix in made)
-        matrices.append(None if kept else np.stack([same if matrix is None else matrix for matrix in made]))
-    if all(matrix is None for matrix in matrices):
+        kept = all(matrix is None for matrix in matrices)
+        by_axis.append(None if kept else np.stack([same if matrix is None else matrix for matrix in matrices]))
+    if all(matrix is None for matrix in by_axis):
         return None
-    return _index(rows), *matrices
+    return _index(rows), *by_axis
 
 
 def _blur_matrix(length: int, sigma: float) -> np.ndarray | None:
@@ -182,8 +182,8 @@ def _blur_matrix(length: int, sigma: float) -> np.ndarray | None:
         return None
     weights = gaussian_weights(sigma)
     half, period = len(weights) // 2, 2 * (length - 1)
-    places = np.arange(length)[:, None] + np.arange(-half, half + 1)
-    mirrored = length - 1 - np.abs(length - 1 - places % period)
+    positions = np.arange(length)[:, None] + np.arange(-half, half + 1)
+    mirrored = length - 1 - np.abs(length - 1 - positions % period)
     matrix = np.zeros((length, length))
     np.add.at(matrix, (np.arange(length)[:, None], mirrored), weights)
     return matrix.astype(np.float32)

@@ -55,9 +55,9 @@ def crop(
     images, targets = [], []
     for first in range(0, len(image), at_once):
         part = slice(first, first + at_once)
-        places = _places(matrices[part], centres[part], shape)
-        images.append(_linear(flat_image[part], places))
-        targets.append(_largest_share(flat_labels[part], places))
+        positions = _places(matrices[part], centres[part], shape)
+        images.append(_linear(flat_image[part], positions))
+        targets.append(_largest_share(flat_labels[part], positions))
     return (
         torch.cat(images).view(*image.shape[:2], *patch_size),
         torch.cat(targets).view(*labels.shape[:2], *patch_size),
@@ -70,7 +70,7 @@ def pack_mirror(_: Any, drawn: Sequence[MirrorParameters | None], shape: Shape) 
     for index, parameters in enumerate(drawn):
         if parameters is not None:
             samples.setdefault(parameters.axes, []).append(index)
-    return tuple((axes, np.array(found, np.int64)) for axes, found in samples.items()) or None
+    return tuple((axes, np.array(chosen, np.int64)) for axes, chosen in samples.items()) or None
 
 
 def mirror(
@@ -93,32 +93,32 @@ def _places(matrices: Tensor, centres: Tensor, shape: Shape) -> list[Tensor]:
         offset = torch.arange(length, dtype=torch.float32, device=matrices.device) - (length - 1) / 2
         offsets.append(offset.view(1, *(length if other == axis else 1 for other in range(dimension))))
     one_a_sample = (-1, *(1,) * dimension)
-    places = []
+    positions = []
     for row in range(dimension):
-        place = centres[:, row].view(one_a_sample)
+        position = centres[:, row].view(one_a_sample)
         for axis in reversed(range(dimension)):  # the largest tensor last
-            place = place + offsets[axis] * matrices[:, row, axis].view(one_a_sample)
-        places.append(place)
-    return places
+            position = position + offsets[axis] * matrices[:, row, axis].view(one_a_sample)
+        positions.append(position)
+    return positions
 
 
-def _linear(image: Tensor, places: Sequence[Tensor]) -> Tensor:
+def _linear(image: Tensor, positions: Sequence[Tensor]) -> Tensor:
     """Linear interpolation of (m, C, *source) at the places; 0 beyond the source."""
     # The kernel takes x first, and -1 and 1 for the outermost voxels.
-    grid = [place * (2 / max(n - 1, 1)) - 1 for place, n in zip(places, image.shape[2:], strict=True)]
+    grid = [position * (2 / max(n - 1, 1)) - 1 for position, n in zip(positions, image.shape[2:], strict=True)]
     return grid_sample(image, torch.stack(grid[::-1], -1), mode="bilinear", padding_mode="zeros", align_corners=True)
 
 
-def _largest_share(labels: Tensor, places: Sequence[Tensor]) -> Tensor:
+def _largest_share(labels: Tensor, positions: Sequence[Tensor]) -> Tensor:
     """The label (m, L, *shape) with the largest linear share among the 2^d corners of each voxel's cell."""
-    source, shape = labels.shape[2:], places[0].shape[1:]
-    corner = torch.zeros_like(places[0], dtype=torch.int64)
+    source, shape = labels.shape[2:], positions[0].shape[1:]
+    corner = torch.zeros_like(positions[0], dtype=torch.int64)
     nearest = torch.zeros_like(corner)
-    shares = [torch.ones_like(places[0])]
-    for place, length in zip(places, source, strict=True):
-        place = place.clamp(0, length - 1)
-        low = place.long().clamp_(max=max(length - 2, 0))
-        weight = place - low
+    shares = [torch.ones_like(positions[0])]
+    for position, length in zip(positions, source, strict=True):
+        position = position.clamp(0, length - 1)
+        low = position.long().clamp_(max=max(length - 2, 0))
+        weight = position - low
         corner = corner.mul_(length).add_(low)
         nearest = nearest.mul_(2).add_(weight >= 0.5)
         shares = [share * part for share in shares for part in (1 - weight, weight)]
@@ -126,12 +126,12 @@ def _largest_share(labels: Tensor, places: Sequence[Tensor]) -> Tensor:
     strides = [int(np.prod(source[axis + 1 :])) for axis in range(len(source))]
     offsets = [sum(b * s for b, s in zip(bits, strides, strict=True)) for bits in product((0, 1), repeat=len(source))]
     corner = corner.flatten(1)[:, None]
-    found = torch.stack([flat.gather(2, (corner + offset).expand(expanded)) for offset in offsets])
+    corners = torch.stack([flat.gather(2, (corner + offset).expand(expanded)) for offset in offsets])
     weights = torch.stack(shares).flatten(2)[:, :, None]
-    own = found.gather(0, nearest.flatten(1)[None, :, None].expand(1, *found.shape[1:]))[0]
+    own = corners.gather(0, nearest.flatten(1)[None, :, None].expand(1, *corners.shape[1:]))[0]
     best, winner = torch.full_like(weights[0], -1).expand(own.shape).contiguous(), own.clone()
-    for candidate in found:
-        score = ((found == candidate) * weights).sum(0).add_(own == candidate, alpha=_NEAREST_BONUS)
+    for candidate in corners:
+        score = ((corners == candidate) * weights).sum(0).add_(own == candidate, alpha=_NEAREST_BONUS)
         torch.where(score > best, candidate, winner, out=winner)
         torch.maximum(best, score, out=best)
     return winner.view(*labels.shape[:2], *shape)

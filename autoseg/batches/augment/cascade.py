@@ -177,12 +177,12 @@ def _squared_distance_to(mask: np.ndarray) -> np.ndarray:
 
 def _bounding_box(mask: np.ndarray, margin: int) -> tuple[slice, ...] | None:
     """The box of the mask's voxels, larger by the margin where the array goes on; None for an empty mask."""
-    found = find_objects(mask.view(np.uint8))
-    if not found:
+    slices = find_objects(mask.view(np.uint8))
+    if not slices:
         return None
     return tuple(
         slice(max(part.start - margin, 0), min(part.stop + margin, length))
-        for part, length in zip(found[0], mask.shape, strict=True)
+        for part, length in zip(slices[0], mask.shape, strict=True)
     )
 
 

@@ -72,16 +72,16 @@ class LabelMap:
         run: slice,
     ) -> None:
         for channel, cells in enumerate(maps):
-            found = cells.index_select(0, corner)
-            part = out[channel, run].copy_(found)
+            cell_values = cells.index_select(0, corner)
+            part = out[channel, run].copy_(cell_values)
             if self._base:
                 part.add_(self._base)
-            mixed = np.flatnonzero(found.numpy() < 0)  # many times faster than torch's nonzero
+            mixed = np.flatnonzero(cell_values.numpy() < 0)  # many times faster than torch's nonzero
             if len(mixed):
                 chosen = torch.from_numpy(mixed)
-                cell, *place = (values.index_select(0, chosen) for values in (corner, *weights))
+                cell, *position = (values.index_select(0, chosen) for values in (corner, *weights))
                 voxels = chosen.add_(run.start + channel * out.shape[1])
-                self._pending.append((voxels, cell.add_(channel * self._size), *place))
+                self._pending.append((voxels, cell.add_(channel * self._size), *position))
 
     def finish(self, out: Int16[torch.Tensor, "label _"]) -> None:
         """Fills the voxels that were put by; `out` is the same as before."""
@@ -100,12 +100,12 @@ class LabelMap:
 
 
 def largest_share(
-    found: Int16[torch.Tensor, "corner voxel"], weights: Sequence[Float32[torch.Tensor, " voxel"]]
+    labels: Int16[torch.Tensor, "corner voxel"], weights: Sequence[Float32[torch.Tensor, " voxel"]]
 ) -> Int16[torch.Tensor, " voxel"]:
     """The label with the largest linear share among the corners of each voxel's cell; equal shares go to the nearest.
 
     Args:
-        found: int16 (2^d, n) labels at the corners, the last axis changing fastest.
+        labels: int16 (2^d, n) labels at the corners, the last axis changing fastest.
         weights: float32 (n,) per axis, position inside the cell in [0, 1].
 
     Returns:
@@ -114,24 +114,24 @@ def largest_share(
     nearest = (weights[0] >= 0.5).long()
     for weight in weights[1:]:
         nearest.mul_(2).add_(weight >= 0.5)
-    low, high = reduce(torch.minimum, found), reduce(torch.maximum, found)
-    is_high = torch.eq(found, high, out=torch.empty(found.shape))
+    low, high = reduce(torch.minimum, labels), reduce(torch.maximum, labels)
+    is_high = torch.eq(labels, high, out=torch.empty(labels.shape))
     share = _interpolated(is_high, weights)
     share.add_(is_high.gather(0, nearest[None])[0], alpha=_NEAREST_BONUS)
     winner = torch.where(share > (1 + _NEAREST_BONUS) / 2, high, low)
-    others = (found != low).logical_and_(is_high == 0).numpy().any(0)
+    others = (labels != low).logical_and_(is_high == 0).numpy().any(0)
     if others.any():
         some = torch.from_numpy(np.flatnonzero(others))
-        winner[some] = _of_several(found[:, some], [weight[some] for weight in weights], nearest[some])
+        winner[some] = _of_several(labels[:, some], [weight[some] for weight in weights], nearest[some])
     return winner
 
 
-def _of_several(found: torch.Tensor, weights: Sequence[torch.Tensor], nearest: torch.Tensor) -> torch.Tensor:
+def _of_several(labels: torch.Tensor, weights: Sequence[torch.Tensor], nearest: torch.Tensor) -> torch.Tensor:
     """The same for cells with any number of labels."""
-    own = found.gather(0, nearest[None])
-    scores = _interpolated((found[:, None] == found).float(), weights)  # of the label at each corner
-    scores.add_(own == found, alpha=_NEAREST_BONUS)
-    return found.gather(0, scores.argmax(0, keepdim=True))[0]
+    own = labels.gather(0, nearest[None])
+    scores = _interpolated((labels[:, None] == labels).float(), weights)  # of the label at each corner
+    scores.add_(own == labels, alpha=_NEAREST_BONUS)
+    return labels.gather(0, scores.argmax(0, keepdim=True))[0]
 
 
 def _interpolated(values: torch.Tensor, weights: Sequence[torch.Tensor]) -> torch.Tensor:

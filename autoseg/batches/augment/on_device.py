@@ -103,9 +103,9 @@ def divide(policy: Policy) -> Division:
     """The longest end of the policy that a device can do is the device's."""
     steps = policy.steps
     crops = bool(steps) and type(steps[0].transform) is Spatial
-    known = [type(step.transform) in TWINS for step in steps]
-    known[:1] = [known[0] or crops] if steps else []
-    first = len(steps) - next((i for i, twin in enumerate(reversed(known)) if not twin), len(steps))
+    batched = [type(step.transform) in TWINS for step in steps]
+    batched[:1] = [batched[0] or crops] if steps else []
+    first = len(steps) - next((i for i, twin in enumerate(reversed(batched)) if not twin), len(steps))
     crops = crops and first == 0
     return Division(Policy(steps[:first]), crops, steps[first + crops :])
 

@@ -74,8 +74,8 @@ def build_policy(plans: Sequence[TransformPlan]) -> Policy:
     """
     return Policy(
         tuple(
-            Step(build_transform(plan, where=f"augmentation.{place} ({plan.name})"), plan.probability)
-            for place, plan in enumerate(plans)
+            Step(build_transform(plan, where=f"augmentation.{index} ({plan.name})"), plan.probability)
+            for index, plan in enumerate(plans)
         )
     )
 
@@ -88,14 +88,14 @@ def build_transform(plan: TransformPlan, *, where: object = None) -> Transform:
     """
     plugin = resolve("transform", plan.name)
     if isinstance(plugin, type) and issubclass(plugin, Record):
-        made: Any = plugin.from_mapping(plan.options, where=where)
+        transform: Any = plugin.from_mapping(plan.options, where=where)
     else:
         try:
-            made = plugin(**plan.options)
+            transform = plugin(**plan.options)
         except TypeError as error:
             raise ConfigurationError(str(error), where=where, got=plan.options) from error
-    if isinstance(made, Transform):
-        return made
-    if callable(made):
-        return FromBatchgenerators(made)
-    raise PluginError("is not a transform", where=where, got=type(made).__name__, expected="draw and apply")
+    if isinstance(transform, Transform):
+        return transform
+    if callable(transform):
+        return FromBatchgenerators(transform)
+    raise PluginError("is not a transform", where=where, got=type(transform).__name__, expected="draw and apply")

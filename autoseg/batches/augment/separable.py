@@ -23,11 +23,11 @@ _SMALL = 1 << 18  # multiplications by a matrix that cost less than the calls th
 
 def gaussian_kernel_size(sigma: float, truncate: float = 6.0) -> int:
     """Taps of the blur kernel: the odd number nearest to `truncate * sigma + 0.5` (nnU-Net's rule)."""
-    wanted = sigma * truncate + 0.5
-    rounded = round(wanted)
+    radius = sigma * truncate + 0.5
+    rounded = round(radius)
     if rounded % 2 == 1:
         return rounded
-    return rounded + 1 if wanted >= rounded else rounded - 1
+    return rounded + 1 if radius >= rounded else rounded - 1
 
 
 def gaussian_weights(sigma: float) -> Float64[np.ndarray, " tap"]:
@@ -63,10 +63,10 @@ def enlarge(array: Float32[torch.Tensor, "*space"], out: Float32[torch.Tensor, "
     if out.ndim == 2 or len(planes) == len(out):
         out.copy_(planes.view(out.shape))
         return
-    place = ((torch.arange(len(out)) + 0.5) * (len(planes) / len(out)) - 0.5).clamp_(0, len(planes) - 1)
-    lower = place.long()
+    positions = ((torch.arange(len(out)) + 0.5) * (len(planes) / len(out)) - 0.5).clamp_(0, len(planes) - 1)
+    lower = positions.long()
     upper = (lower + 1).clamp_(max=len(planes) - 1)
-    weight = (place - lower).view(-1, 1, 1)
+    weight = (positions - lower).view(-1, 1, 1)
     at_once = max(1, _CACHED // out[0].numel())
     for first in range(0, len(out), at_once):
         part = slice(first, first + at_once)
@@ -96,8 +96,8 @@ def _blur_axis(array: torch.Tensor, sigma: float, axis: int, out: torch.Tensor) 
 
 def _blur_matrix(length: int, weights: np.ndarray) -> torch.Tensor:
     """The blur of a whole axis as a float32 (length, length) matrix, whatever the length."""
-    places = _reflected(length, len(weights))
-    matrix = np.bincount(places, weights=np.tile(weights, length), minlength=length * length)
+    positions = _reflected(length, len(weights))
+    matrix = np.bincount(positions, weights=np.tile(weights, length), minlength=length * length)
     return torch.from_numpy(matrix.reshape(length, length).astype(np.float32))
 
 

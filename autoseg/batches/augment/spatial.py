@@ -115,8 +115,8 @@ class Spatial(Record):
         seen_image, seen_labels = image.numpy(), labels.numpy()
         for axis, (low, high) in enumerate(box.beyond, start=1):
             for layer in [0] * low + [-1] * high:
-                place = (slice(None),) * axis + (layer,)
-                seen_image[place], seen_labels[place] = 0, OUTSIDE
+                index = (slice(None),) * axis + (layer,)
+                seen_image[index], seen_labels[index] = 0, OUTSIDE
         matrix = np.asarray(parameters.matrix)
         plain = len(patch_size) - len(matrix)
         shape, centre = patch_size[plain:], box.centre[plain:]

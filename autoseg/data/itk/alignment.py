@@ -70,10 +70,10 @@ def register_affine(fixed: Image, moving: Image, start: Alignment, *, iterations
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(itk.AffineTransform(start.transform), inPlace=False)
     try:
-        found = method.Execute(*images)
+        transform = method.Execute(*images)
     except RuntimeError:
         return start
-    return Alignment(found if np.isfinite(found.GetParameters()).all() else start.transform)
+    return Alignment(transform if np.isfinite(transform.GetParameters()).all() else start.transform)
 
 
 def register_demons(

@@ -55,11 +55,11 @@ def read_gipl(path: Path) -> Image:
     Raises:
         ImageError: unreadable or truncated.
     """
-    found = len(content(path))
+    size = len(content(path))
     image = read(path)
     expected = _GIPL_HEADER + image.array.nbytes
-    if found < expected:
-        raise unreadable(path, f"{found} bytes where the header promises {expected}")
+    if size < expected:
+        raise unreadable(path, f"{size} bytes where the header promises {expected}")
     return image
 
 
@@ -71,12 +71,12 @@ def content(path: Path) -> bytes:
     """
     try:
         stored = path.read_bytes()
-        found = gzip.decompress(stored) if path.name.lower().endswith(".gz") else stored
+        raw = gzip.decompress(stored) if path.name.lower().endswith(".gz") else stored
     except (EOFError, OSError, zlib.error) as error:
         raise unreadable(path, f"the file is cut off or damaged ({error})") from None
-    if not found:
+    if not raw:
         raise unreadable(path, "the file is empty")
-    return found
+    return raw
 
 
 def read_series(folder: Path) -> Image:
@@ -134,11 +134,11 @@ def _check_gaps(reader: sitk.ImageSeriesReader, folder: Path) -> None:
     gaps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
     usual = float(np.median(gaps))
     if usual > 0 and np.abs(gaps - usual).max() > _GAP_TOLERANCE * usual:
-        place = int(np.abs(gaps - usual).argmax())
+        index = int(np.abs(gaps - usual).argmax())
         raise ImageError(
             "the DICOM slices are not evenly spaced; a slice seems to be missing",
             where=folder,
-            got=f"{gaps[place]:.3f} mm between slices {place + 1} and {place + 2} of {count}",
+            got=f"{gaps[index]:.3f} mm between slices {index + 1} and {index + 2} of {count}",
             expected=f"{usual:.3f} mm between all neighbouring slices",
             remedy="add the missing slice or resample the series",
         )

@@ -69,7 +69,7 @@ def write_transform(path: Path, parts: Sequence[LinearPart | FieldPart]) -> None
     itk = library()
     transforms = [_linear(part) if isinstance(part, LinearPart) else _displacements(part) for part in parts]
     whole = transforms[0] if len(transforms) == 1 else itk.CompositeTransform(transforms[::-1])
-    _write_whole(path, lambda place: itk.WriteTransform(whole, str(place)))
+    _write_whole(path, lambda temporary: itk.WriteTransform(whole, str(temporary)))
 
 
 def read_transform(path: Path) -> tuple[LinearPart | FieldPart, ...]:
@@ -100,7 +100,7 @@ def write_displacement(path: Path, part: FieldPart) -> None:
         ImageError: the format holds no vectors, or the file cannot be written.
     """
     image = to_itk(_as_image(part, np.float32), fourth_axis=False)
-    _write_whole(path, lambda place: library().WriteImage(image, str(place), useCompression=True))
+    _write_whole(path, lambda temporary: library().WriteImage(image, str(temporary), useCompression=True))
 
 
 def read_displacement(path: Path) -> FieldPart:
@@ -119,8 +119,8 @@ def _parts(transform: sitk.Transform, path: Path) -> Iterator[LinearPart | Field
     itk = library()
     transform = transform.Downcast()
     if isinstance(transform, itk.CompositeTransform):
-        for place in reversed(range(transform.GetNumberOfTransforms())):
-            yield from _parts(transform.GetNthTransform(place), path)
+        for index in reversed(range(transform.GetNumberOfTransforms())):
+            yield from _parts(transform.GetNthTransform(index), path)
     elif isinstance(transform, itk.DisplacementFieldTransform):
         yield _as_part(transform.GetDisplacementField(), path)
     elif transform.IsLinear():

@@ -148,12 +148,12 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> ArchiveManifest:
             remedy="give a run folder, or a file of `autoseg export` as it was made",
         )
     values = json.loads(archive.read(MANIFEST))
-    found = values.get("format") if isinstance(values, dict) else None
-    if isinstance(found, int) and found > FORMAT:
+    version = values.get("format") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > FORMAT:
         raise ArchiveError(
             "the model was made by a newer version",
             where=path,
-            got=f"format {found}, autoseg {values.get('autoseg')}",
+            got=f"format {version}, autoseg {values.get('autoseg')}",
             expected=f"format {FORMAT} or lower (this is autoseg {VERSION})",
             remedy="pip install --upgrade autoseg-framework",
         )
@@ -165,8 +165,8 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> ArchiveManifest:
 
 def _check_names(archive: zipfile.ZipFile, manifest: ArchiveManifest, path: Path) -> None:
     """The files of the zip must be those of the manifest, each once, under paths that stay in the folder."""
-    found = archive.namelist()
-    unsafe = [name for name in (*found, *manifest.files) if not _stays_inside(name)]
+    members = archive.namelist()
+    unsafe = [name for name in (*members, *manifest.files) if not _stays_inside(name)]
     if unsafe:
         raise ArchiveError(
             "a path leads out of the folder that the model is unpacked to",
@@ -175,8 +175,8 @@ def _check_names(archive: zipfile.ZipFile, manifest: ArchiveManifest, path: Path
             remedy="do not use this file; it was not made by autoseg",
         )
     expected = {MANIFEST, *manifest.files}
-    missing, unknown = sorted(expected - set(found)), sorted(set(found) - expected)
-    if missing or unknown or len(found) != len(expected):
+    missing, unknown = sorted(expected - set(members)), sorted(set(members) - expected)
+    if missing or unknown or len(members) != len(expected):
         words = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(unknown)}"] * bool(unknown)
         raise ArchiveError(
             "the files are not those of the manifest",

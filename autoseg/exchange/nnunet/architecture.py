@@ -113,16 +113,16 @@ def _without_effect(key: str, value: Any, arguments: Mapping[str, Any]) -> bool:
     return value in (None, False) or (key == "block" and str(value).rpartition(".")[2] == "BasicBlockD")
 
 
-def _same_choice(key: str, value: Any, wanted: Any) -> bool:
+def _same_choice(key: str, value: Any, expected: Any) -> bool:
     if key in ("conv_op", "norm_op", "nonlin"):
-        return str(value).rpartition(".")[2] == str(wanted).rpartition(".")[2]
+        return str(value).rpartition(".")[2] == str(expected).rpartition(".")[2]
     if key == "nonlin_kwargs":
         return {**_SLOPE, **(value or {}), "inplace": True} == {**_SLOPE, "inplace": True}
     if key == "norm_op_kwargs":
-        return {"eps": 1e-05, **(value or {})} == wanted
+        return {"eps": 1e-05, **(value or {})} == expected
     if key == "dropout_op_kwargs":
         return True  # of no effect without an operation
-    return bool(value == wanted)
+    return bool(value == expected)
 
 
 def _first(arguments: Mapping[str, Any]) -> Any:

@@ -70,19 +70,19 @@ def find_models(path: Path, checkpoint: Checkpoint = "final") -> list[ModelFolde
         unpack = "unpack the zip, then " if path.is_file() else ""
         raise WorkspaceError(what, where=path, remedy=unpack + _REMEDY)
     if (path / "plans.json").is_file():
-        found = [read_model_folder(path, checkpoint)]
+        models = [read_model_folder(path, checkpoint)]
     else:
         roots = sorted(file.parent for file in path.glob("*__*__*/plans.json"))
-        found = [read_model_folder(root, checkpoint) for root in roots]
-    found = [model for model in found if model.checkpoints]
-    if not found:
+        models = [read_model_folder(root, checkpoint) for root in roots]
+    models = [model for model in models if model.checkpoints]
+    if not models:
         raise WorkspaceError(
             "holds no trained model of nnU-Net v2",
             where=path,
             expected=f"fold_*/checkpoint_{checkpoint}.pth beside plans.json and dataset.json",
             remedy=_REMEDY,
         )
-    kinds = sorted({model.name[:2] for model in found})
+    kinds = sorted({model.name[:2] for model in models})
     if len(kinds) > 1:
         raise WorkspaceError(
             "holds models of several trainers or plans, which do not fit into one run",
@@ -90,7 +90,7 @@ def find_models(path: Path, checkpoint: Checkpoint = "final") -> list[ModelFolde
             got=", ".join("__".join(kind) for kind in kinds),
             remedy="give the folder of one of them",
         )
-    return found
+    return models
 
 
 def read_model_folder(root: Path, checkpoint: Checkpoint = "final") -> ModelFolder:

@@ -64,9 +64,9 @@ def read_models(path: Path, run: Run, *, checkpoint: Checkpoint = "final") -> tu
         ErrorGroup: everything that does not exist here.
         WorkspaceError: no model, a model that lacks its first stage, or a checkpoint that cannot be read.
     """
-    found = _by_configuration(find_models(path, checkpoint), checkpoint)
-    folders = {name: folder for name, (folder, _) in found.items()}
-    axes = {name: first.mirror_axes for name, (_, first) in found.items()}
+    models = _by_configuration(find_models(path, checkpoint), checkpoint)
+    folders = {name: folder for name, (folder, _) in models.items()}
+    axes = {name: first.mirror_axes for name, (_, first) in models.items()}
     first = next(iter(folders.values()))
     plan = read_plan(first.plans, first.dataset, tuple(folders), axes, first.root)
     ordered = sorted(folders, key=list(plan.configurations).index)
@@ -75,7 +75,7 @@ def read_models(path: Path, run: Run, *, checkpoint: Checkpoint = "final") -> tu
     for name in ordered:
         for key, file in folders[name].checkpoints.items():
             problems += _convert(file, plan, name, run.fold(name, key).final)
-        imported.append(ImportedModel(name, folders[name], tuple(folders[name].checkpoints), found[name][1].trainer))
+        imported.append(ImportedModel(name, folders[name], tuple(folders[name].checkpoints), models[name][1].trainer))
     if problems:
         raise ErrorGroup(
             f"{path}: the weights do not fit the network that the plans describe", problems,
@@ -113,21 +113,21 @@ def _by_configuration(
     folders: Sequence[ModelFolder], checkpoint: Checkpoint
 ) -> dict[str, tuple[ModelFolder, NnunetCheckpoint]]:
     """Each configuration's folder with its first checkpoint (without weights), first stages of cascades included."""
-    found: dict[str, tuple[ModelFolder, NnunetCheckpoint]] = {}
+    models: dict[str, tuple[ModelFolder, NnunetCheckpoint]] = {}
     waiting = list(folders)
     while waiting:
         folder = waiting.pop(0)
         first = _without_weights(load_nnunet_checkpoint(next(iter(folder.checkpoints.values()))))
-        if first.configuration in found:
+        if first.configuration in models:
             raise WorkspaceError(
                 f"there are two models of {first.configuration}", where=folder.root,
-                got=found[first.configuration][0].root, remedy="give the folder of one of them",
+                got=models[first.configuration][0].root, remedy="give the folder of one of them",
             )  # fmt: skip
-        found[first.configuration] = folder, first
+        models[first.configuration] = folder, first
         configurations = folder.plans.get("configurations") or {}
         previous = (configurations.get(first.configuration) or {}).get("previous_stage")
-        known = {one.root for one, _ in found.values()} | {one.root for one in waiting}
-        if previous is not None and previous not in found:
+        roots = {one.root for one, _ in models.values()} | {one.root for one in waiting}
+        if previous is not None and previous not in models:
             beside = folder.sibling(previous)
             if beside is None:
                 raise WorkspaceError(
@@ -136,12 +136,12 @@ def _by_configuration(
                     expected=f"beside it a folder whose name ends in __{previous}",
                     remedy=f"put nnU-Net's folder of {previous} there",
                 )
-            if beside not in known:
+            if beside not in roots:
                 model = read_model_folder(beside, checkpoint)
                 if not model.checkpoints:
                     raise WorkspaceError(f"{previous} has no checkpoint_{checkpoint}.pth", where=beside)
                 waiting.append(model)
-    return found
+    return models
 
 
 def _without_weights(checkpoint: NnunetCheckpoint) -> NnunetCheckpoint:

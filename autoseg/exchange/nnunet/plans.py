@@ -30,7 +30,7 @@ _COPIED = ("spacing", "patch_size", "batch_size", "use_mask_for_norm", "batch_di
 def read_plan(
     plans: Mapping[str, Any],
     dataset: Mapping[str, Any],
-    wanted: Sequence[str],
+    names: Sequence[str],
     mirror_axes: Mapping[str, tuple[int, ...]],
     where: object,
 ) -> Plan:
@@ -40,7 +40,7 @@ def read_plan(
 
     Args:
         plans, dataset: contents of the two files; plans of older versions of nnU-Net v2 too.
-        wanted: configurations that must be carried over. Others are left out where they cannot be.
+        names: configurations that must be carried over. Others are left out where they cannot be.
         mirror_axes: configuration -> patch axes that may be mirrored; all where it is not named.
         where: the folder, for messages.
 
@@ -57,11 +57,11 @@ def read_plan(
     problems += [PlanError(text) for text in _other_data_choices(plans)]
     configurations: dict[str, ConfigurationPlan] = {}
     listed = plans.get("configurations") or {}
-    for name in dict.fromkeys((*listed, *wanted)):
+    for name in dict.fromkeys((*listed, *names)):
         try:
             configurations[name] = _configuration(listed, name, labels, mirror_axes.get(name), where)
         except ErrorGroup as error:
-            if name in wanted:
+            if name in names:
                 problems += error.errors
             else:
                 logger.info("note: %s is not carried over: %s", name, error.errors[0].subject)
@@ -116,7 +116,7 @@ def _configuration(
     axes = tuple(range(dimension)) if mirror_axes is None else mirror_axes
     following = values.get("next_stage")
     try:
-        made = ConfigurationPlan.from_mapping(
+        configuration = ConfigurationPlan.from_mapping(
             {
                 **{key: values[key] for key in _COPIED if key in values},
                 **network,
@@ -133,7 +133,7 @@ def _configuration(
         raise
     except AutosegError as error:
         raise ErrorGroup(name, [error]) from error
-    return made.with_(augmentation=plugins.resolve("augmentation", "nnunet")(made, labels))
+    return configuration.with_(augmentation=plugins.resolve("augmentation", "nnunet")(configuration, labels))
 
 
 def _inherited(listed: Mapping[str, Any], name: str, where: object) -> dict[str, Any]:
@@ -192,14 +192,14 @@ def _intensities(
     if table is None:
         table = plans.get("foreground_intensity_properties_by_modality") or {}
     names = [field.name for field in fields(IntensityStatistics)]
-    found = []
+    statistics = []
     for channel in range(channels):
         values = table.get(str(channel)) or {}
         if not set(names) <= set(values):
             problems.append(PlanError(f"the intensities of channel {channel} are missing in plans.json"))
         else:
-            found.append(IntensityStatistics(**{name: float(values[name]) for name in names}))
-    return tuple(found)
+            statistics.append(IntensityStatistics(**{name: float(values[name]) for name in names}))
+    return tuple(statistics)
 
 
 def write_intensities(statistics: Sequence[IntensityStatistics]) -> dict[str, dict[str, float]]:

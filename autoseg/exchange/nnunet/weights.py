@@ -64,17 +64,17 @@ def from_nnunet(
         The state (float32), and what does not fit, in words; with any of these the state is not whole.
     """
     with torch.device("meta"):
-        places = build_network(configuration, channels, outputs).state_dict()
-    names = {name: nnunet_name(name, configuration.network) for name in places}
+        own_weights = build_network(configuration, channels, outputs).state_dict()
+    names = {name: nnunet_name(name, configuration.network) for name in own_weights}
     missing = [theirs for theirs in names.values() if theirs not in weights]
     strangers = sorted(set(weights) - set(names.values()))
     misfits = [
-        f"{theirs} ({_by(weights[theirs])} in place of {_by(places[name])})"
+        f"{theirs} ({_by(weights[theirs])} in place of {_by(own_weights[name])})"
         for name, theirs in names.items()
-        if theirs in weights and weights[theirs].shape != places[name].shape
+        if theirs in weights and weights[theirs].shape != own_weights[name].shape
     ]
-    found = ((missing, "are missing"), (strangers, "have no place"), (misfits, "have another shape"))
-    problems = [f"weights that {what}: {_some(listed)}" for listed, what in found if listed]
+    faults = ((missing, "are missing"), (strangers, "have no place"), (misfits, "have another shape"))
+    problems = [f"weights that {what}: {_some(listed)}" for listed, what in faults if listed]
     state = {name: weights[theirs].float() for name, theirs in names.items() if theirs in weights}
     return state, problems
 

@@ -211,11 +211,11 @@ def _check(network: nn.Module, shape: tuple[int, ...], path: Path, *, regions: b
         patch = torch.randn((batch, *shape), generator=generator)
         with torch.inference_mode():
             expected = network(patch).numpy()
-        found = session.run(["logits"], {"image": patch.numpy()})[0]
+        logits = session.run(["logits"], {"image": patch.numpy()})[0]
         span = max(float(np.ptp(expected)), float(np.finfo(np.float32).tiny))
-        largest = float(np.abs(found - expected).max())
+        largest = float(np.abs(logits - expected).max())
         difference = max(difference, largest / span if np.isfinite(largest) else float("inf"))
-        same = (found > 0) == (expected > 0) if regions else found.argmax(1) == expected.argmax(1)
+        same = (logits > 0) == (expected > 0) if regions else logits.argmax(1) == expected.argmax(1)
         equal.append(float(same.mean()))
     if difference > TOLERANCE:
         raise OnnxError(

@@ -51,13 +51,13 @@ class Alternative(Record):
     def _patterns_fit(self) -> Self:
         if (self.label is None) == (not self.masks):
             raise ValueError("labels are found either by `label` or by `masks`")
-        known = set(PLACE.findall(self.images[0]))
+        placeholders = set(PLACE.findall(self.images[0]))
         for pattern in self.patterns():
-            if strangers := sorted(set(PLACE.findall(pattern)) - known):
+            if strangers := sorted(set(PLACE.findall(pattern)) - placeholders):
                 raise ValueError(f"{{{strangers[0]}}} of {pattern!r} does not stand in {self.images[0]!r}")
             if pattern.startswith("/") or ".." in pattern.split("/"):
                 raise ValueError(f"{pattern!r} leads out of the folder")
-        if strangers := sorted(set(self.where) - known):
+        if strangers := sorted(set(self.where) - placeholders):
             raise ValueError(f"{{{strangers[0]}}} is restricted, but does not stand in {self.images[0]!r}")
         for expression in self.where.values():
             try:
@@ -119,8 +119,8 @@ class Layout(Record):
         if (self.raw is not None or self.shrink > 1 or self.pages) and self.ending is None:
             raise ValueError("images that are written need an `ending`")
         for alternative in self.alternatives:
-            known = {*PLACE.findall(alternative.images[0]), *(["page"] if self.pages else [])}
-            if strangers := sorted(set(re.findall(r"\{(\w+)", self.identifier)) - known):
+            placeholders = {*PLACE.findall(alternative.images[0]), *(["page"] if self.pages else [])}
+            if strangers := sorted(set(re.findall(r"\{(\w+)", self.identifier)) - placeholders):
                 raise ValueError(f"{{{strangers[0]}}} of the identifier does not stand in {alternative.images[0]!r}")
         return self
 

@@ -55,8 +55,8 @@ def find_cases(specification: Specification, data: str | Path) -> tuple[SourceCa
     if layout.form != "patterns":
         cases = list(_discovered(specification, data))
     else:
-        found = [list(_by_patterns(specification, alternative, data)) for alternative in layout.alternatives]
-        cases = max(found, key=len)
+        by_alternative = [list(_by_patterns(specification, alternative, data)) for alternative in layout.alternatives]
+        cases = max(by_alternative, key=len)
     if not cases:
         patterns = [f"\n    {alternative.images[0]}" for alternative in layout.alternatives]
         raise DatasetError(
@@ -118,11 +118,11 @@ def _matches(alternative: Alternative, data: Path) -> Iterator[tuple[Path, dict[
 
 def _files(pattern: str, groups: Mapping[str, str], data: Path, missing: list[str]) -> tuple[Path, ...]:
     """The files of a pattern whose placeholders are known, sorted; a pattern that nothing fits is missing."""
-    wanted = PLACE.sub(lambda place: groups[place[1]], pattern)
-    found = tuple(path for path in sorted(data.glob(_wildcards(wanted))) if not is_junk(path))
-    if not found:
-        missing.append(wanted)
-    return found
+    glob = PLACE.sub(lambda match: groups[match[1]], pattern)
+    files = tuple(path for path in sorted(data.glob(_wildcards(glob))) if not is_junk(path))
+    if not files:
+        missing.append(glob)
+    return files
 
 
 def _first(pattern: str, groups: Mapping[str, str], data: Path, missing: list[str]) -> Path | None:
@@ -139,14 +139,14 @@ def _expression(pattern: str, where: Mapping[str, str]) -> str:
     seen: set[str] = set()
     parts = []
     for piece in re.split(r"(\{\w+\}|\*)", pattern):
-        place = PLACE.fullmatch(piece)
-        if place is None:
+        placeholder = PLACE.fullmatch(piece)
+        if placeholder is None:
             parts.append("[^/]*" if piece == "*" else re.escape(piece))
-        elif place[1] in seen:
-            parts.append(f"(?P={place[1]})")
+        elif placeholder[1] in seen:
+            parts.append(f"(?P={placeholder[1]})")
         else:
-            seen.add(place[1])
-            parts.append(f"(?P<{place[1]}>{where.get(place[1], '[^/]+?')})")
+            seen.add(placeholder[1])
+            parts.append(f"(?P<{placeholder[1]}>{where.get(placeholder[1], '[^/]+?')})")
     return "".join(parts)
 
 

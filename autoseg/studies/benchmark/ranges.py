@@ -31,11 +31,11 @@ def expand_all(texts: Iterable[str]) -> tuple[str, ...]:
     Raises:
         ValueError: as `expand`, or an identifier twice.
     """
-    found = tuple(name for text in texts for name in expand(text))
-    if len(set(found)) < len(found):
-        twice = sorted({name for name in found if found.count(name) > 1})
+    names = tuple(name for text in texts for name in expand(text))
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"identifiers stand twice: {', '.join(twice[:5])}")
-    return found
+    return names
 
 
 def _items(inside: str, text: str) -> Iterator[str]:

@@ -134,7 +134,7 @@ def _with_own_nsd(
 
 def _nsd(job: _ScoringJob) -> tuple[str, dict[str, float | None]]:
     prediction, reference = read_labels(job.prediction), read_labels(job.reference)
-    found = {}
+    scores = {}
     for label, tolerance in job.tolerances_mm.items():
         scored = score_labels(
             job.labels.encode(prediction.array[0]),
@@ -146,8 +146,8 @@ def _nsd(job: _ScoringJob) -> tuple[str, dict[str, float | None]]:
             metrics=("nsd",),
             tolerance_mm=tolerance,
         )
-        found[label] = scored[label]["nsd"]
-    return job.case, found
+        scores[label] = scored[label]["nsd"]
+    return job.case, scores
 
 
 def _number(value: Score) -> float:

@@ -92,8 +92,8 @@ def to_dataset_values(raw: np.ndarray, labels: Labels, *, made: bool) -> np.ndar
 
 def unknown_values(raw: np.ndarray, labels: Labels, *, made: bool) -> tuple[int, ...]:
     """Values of a label array, sorted, that the specification does not know; see `to_dataset_values`."""
-    known = set(labels.names.values()) if made else set(labels.known_values)
-    return tuple(sorted({int(value) for value in np.unique(raw)} - known))
+    allowed = set(labels.names.values()) if made else set(labels.known_values)
+    return tuple(sorted({int(value) for value in np.unique(raw)} - allowed))
 
 
 def label_digest(labels: np.ndarray) -> str:
@@ -114,8 +114,8 @@ def label_digest(labels: np.ndarray) -> str:
 def _read_raw(path: Path, shape: tuple[int, int], dtype: str) -> Image:
     kind = np.dtype(dtype)
     expected = shape[0] * shape[1] * kind.itemsize
-    if (found := path.stat().st_size) != expected:
-        raise ImageError("the raw image has another size", where=path, got=f"{found} bytes", expected=expected)
+    if (size := path.stat().st_size) != expected:
+        raise ImageError("the raw image has another size", where=path, got=f"{size} bytes", expected=expected)
     pixels = np.fromfile(path, kind).reshape(1, 1, *shape)
     return Image(pixels.astype(kind.newbyteorder("=")), Geometry.plane())
 

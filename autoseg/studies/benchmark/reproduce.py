@@ -140,16 +140,16 @@ def check_data(
         ErrorGroup: something differs, all of it in the message.
         DatasetError: no such folder, or no case of the challenge in it.
     """
-    found = verify(specification, data, voxels=voxels, workers=workers)
-    if found and not accept:
+    differences = verify(specification, data, voxels=voxels, workers=workers)
+    if differences and not accept:
         raise ErrorGroup(
             f"{data} is not what was published as {specification.name}",
-            [DatasetError(one.text) for one in found],
+            [DatasetError(one.text) for one in differences],
             remedy="mend the folder; or go on with --accept-differences, and the verdict will say so",
         )
-    for one in found:
+    for one in differences:
         logger.warning("%s", one.text)
-    return found
+    return differences
 
 
 def choose_target(specification: Specification, configurations: str | None = None) -> PublishedTarget:
@@ -238,18 +238,20 @@ def _metrics(specification: Specification, published: Result | None) -> tuple[st
     A surface distance whose tolerance is not known is left out: with another tolerance it is another number.
     """
     named = [] if specification.evaluation is None else list(specification.evaluation.metrics)
-    known = [name for name in named if name in METRICS and (name != "nsd" or tolerances(specification))]
+    chosen = [name for name in named if name in METRICS and (name != "nsd" or tolerances(specification))]
     first = [] if published is None else [published.metric]
-    return tuple(dict.fromkeys([*first, *known])) or ("dice",)
+    return tuple(dict.fromkeys([*first, *chosen])) or ("dice",)
 
 
 def _same_setting(specification: Specification, published: Result | None, metric: str) -> Result | None:
     """What the same method reached in another metric, if that was published too."""
     if published is None:
         return None
-    wanted = (published.method, published.configuration, published.setting, metric)
-    found = (one for one in specification.results if (one.method, one.configuration, one.setting, one.metric) == wanted)
-    return next(found, None)
+    setting = (published.method, published.configuration, published.setting, metric)
+    matching = (
+        one for one in specification.results if (one.method, one.configuration, one.setting, one.metric) == setting
+    )
+    return next(matching, None)
 
 
 def _comparison(

@@ -108,9 +108,9 @@ class Labels(Record):
             raise ValueError(f"label values must be 0, 1, 2, ... without a gap, not {values}")
         if self.ignore is not None and self.ignore != len(values):
             raise ValueError(f"the ignore label must have the value {len(values)}, not {self.ignore}")
-        known = {*values, *([] if self.ignore is None else [self.ignore])}
+        allowed = {*values, *([] if self.ignore is None else [self.ignore])}
         used = {value for region in self.regions.values() for value in region} | set(self.region_order)
-        if strangers := (used | set(self.file_values.values())) - known:
+        if strangers := (used | set(self.file_values.values())) - allowed:
             raise ValueError(f"values {sorted(strangers)} have no name")
         if len(self.region_order) != len(self.regions):
             raise ValueError("region_order needs one value for each region")

@@ -156,12 +156,12 @@ class Specification(Record):
 
 def _read_hashes(path: Path) -> dict[str, str]:
     """Case -> hash, from lines "<64 hexadecimal digits>  <case>" (sha256sum's form)."""
-    found = {}
+    hashes = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         match = re.fullmatch(r"([0-9a-f]{64}) [ *](\S+)", line)
         if match is None:
             raise ConfigurationError(
                 f"line {number} is no hash", where=path, got=repr(line[:100]), expected="<sha256>  <case>"
             )
-        found[match[2]] = match[1]
-    return found
+        hashes[match[2]] = match[1]
+    return hashes

@@ -58,8 +58,8 @@ def mean_of_labels(values: np.ndarray) -> float | None:
     Returns:
         None if there is no value at all.
     """
-    known = ~np.isnan(values)
-    mean = _means(np.where(known, values, 0.0).sum(axis=0)[None], known.sum(axis=0)[None])[0, -1]
+    scored = ~np.isnan(values)
+    mean = _means(np.where(scored, values, 0.0).sum(axis=0)[None], scored.sum(axis=0)[None])[0, -1]
     return None if np.isnan(mean) else float(mean)
 
 
@@ -80,8 +80,8 @@ def bootstrap_intervals(values: np.ndarray, *, seed: int = 0) -> tuple[tuple[Int
     cases, labels = values.shape
     if cases < 2:
         return (None,) * labels, None
-    known = ~np.isnan(values)
-    sums = resampled_sums(np.concatenate([np.where(known, values, 0.0), known], axis=1).T, seed=seed)
+    scored = ~np.isnan(values)
+    sums = resampled_sums(np.concatenate([np.where(scored, values, 0.0), scored], axis=1).T, seed=seed)
     means = _means(sums[:, :labels], sums[:, labels:])
     intervals = tuple(_interval(column) for column in means.T)
     return intervals[:-1], intervals[-1]
@@ -93,18 +93,18 @@ def _means(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     NaN without a value.
     """
     means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    there = counts > 0
-    total = np.where(there, means, 0.0).sum(axis=1)
-    number = there.sum(axis=1)
+    drawn = counts > 0
+    total = np.where(drawn, means, 0.0).sum(axis=1)
+    number = drawn.sum(axis=1)
     mean = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
     return np.concatenate([means, mean[:, None]], axis=1)
 
 
 def _interval(means: np.ndarray) -> Interval | None:
-    known = means[~np.isnan(means)]
-    if not known.size:
+    finite = means[~np.isnan(means)]
+    if not finite.size:
         return None
-    low, high = np.quantile(known, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    low, high = np.quantile(finite, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Interval(low=float(low), high=float(high))
 
 

@@ -70,17 +70,17 @@ def verify(
     if complete:
         load_reader(complete[0].images[0])
     check = partial(_check, specification=specification, voxels=voxels)
-    found = list(unordered(check, complete, "verifying cases", workers=workers))
-    return (*differences, *sorted((one for part in found for one in part), key=lambda one: one.cases))
+    by_case = list(unordered(check, complete, "verifying cases", workers=workers))
+    return (*differences, *sorted((one for part in by_case for one in part), key=lambda one: one.cases))
 
 
 def _compare_identifiers(specification: Specification, cases: Sequence[SourceCase]) -> Iterator[Difference]:
     present = {case.id for case in cases}
     expected = set(specification.cases.all_identifiers)
     if not expected:
-        if (wanted := specification.cases.training) != len(present):
-            there = f"There {'is' if len(present) == 1 else 'are'} {counted(len(present), 'case')}"
-            yield Difference("case-count", f"{there}, and {wanted} were published.")
+        if (published := specification.cases.training) != len(present):
+            counting = f"There {'is' if len(present) == 1 else 'are'} {counted(len(present), 'case')}"
+            yield Difference("case-count", f"{counting}, and {published} were published.")
         return
     if lacking := sorted(expected - present):
         yield Difference("missing-case", f"{_counted(lacking, 'is', 'are')} missing: {_some(lacking)}.", tuple(lacking))
@@ -94,20 +94,20 @@ def _check(case: SourceCase, specification: Specification, voxels: bool) -> list
         looks = [look_at(path, case.page, specification.layout) for path in case.images]
     except AutosegError as error:
         return [_unreadable(case, error)]
-    found = list(_check_images(case, looks, specification))
+    differences = list(_check_images(case, looks, specification))
     if not voxels:
-        return found
+        return differences
     try:
         raw = read_source_labels(case, specification.layout).array[0]
     except AutosegError as error:
-        return [*found, _unreadable(case, error)]
-    return [*found, *_check_labels(case, raw, looks[0], specification)]
+        return [*differences, _unreadable(case, error)]
+    return [*differences, *_check_labels(case, raw, looks[0], specification)]
 
 
 def _check_images(case: SourceCase, looks: Sequence[Look], specification: Specification) -> Iterator[Difference]:
-    channels, wanted = sum(look.channels for look in looks), len(specification.channels)
-    if channels != wanted and not (channels == 1 and wanted == 3 and specification.dimension == 2):
-        yield _one(case, "channels", f"has {counted(channels, 'channel')}, and {wanted} were published")
+    channels, published = sum(look.channels for look in looks), len(specification.channels)
+    if channels != published and not (channels == 1 and published == 3 and specification.dimension == 2):
+        yield _one(case, "channels", f"has {counted(channels, 'channel')}, and {published} were published")
     first = looks[0]
     if any(look.shape != first.shape for look in looks):
         yield _one(case, "shape", "has channels of different shapes")
@@ -135,9 +135,9 @@ def _check_labels(case: SourceCase, raw: np.ndarray, look: Look, specification: 
         yield Difference("label-shape", f"The label of case {case.id} has {words}.", (case.id,))
     labels, made = specification.labels, case.label is None or specification.layout.instances
     if unknown := unknown_values(raw, labels, made=made):
-        values, known = _numbers(unknown, ", "), _numbers(labels.known_values, ", ")
+        values, allowed = _numbers(unknown, ", "), _numbers(labels.known_values, ", ")
         held = f"the {'value' if len(unknown) == 1 else 'values'} {values}"
-        text = f"The label of case {case.id} has {held}, and only {known} were published."
+        text = f"The label of case {case.id} has {held}, and only {allowed} were published."
         yield Difference("label-values", text, (case.id,))
         return
     published = specification.label_hashes.get(case.id)

@@ -135,8 +135,8 @@ def agree(
     labels = 1 + max(int(array.max()) for array in arrays)
 
     def scores(one: np.ndarray, other: np.ndarray) -> RaterScores:
-        found = score_labels(one, other, foreground, spacing, dimension=dimension, metrics=METRICS)
-        return {label: {metric: row[metric] for metric in METRICS} for label, row in found.items()}
+        scored = score_labels(one, other, foreground, spacing, dimension=dimension, metrics=METRICS)
+        return {label: {metric: row[metric] for metric in METRICS} for label, row in scored.items()}
 
     pairs = [
         PairScores(raters=(names[i], names[j]), scores=scores(arrays[i], arrays[j]))
@@ -197,13 +197,13 @@ def summarise_raters(
     channels: Sequence[str] = (),
 ) -> Agreement:
     """Puts the cases together; arguments as the fields of `Agreement`. No cases give no labels and no pairs."""
-    found = [cases[case] for case in sorted(cases)]
-    labels = tuple(dict.fromkeys(label for case in found for label in case.kappa))
+    agreements = [cases[case] for case in sorted(cases)]
+    labels = tuple(dict.fromkeys(label for case in agreements for label in case.kappa))
     if all(label.isdecimal() for label in labels):  # labels that are named by their values
         labels = tuple(sorted(labels, key=int))
     by_pair: dict[tuple[str, str], list[RaterScores]] = {}
     by_rater: dict[str, list[RaterScores]] = {}
-    for case in found:
+    for case in agreements:
         for pair in case.pairs:
             by_pair.setdefault(pair.raters, []).append(pair.scores)
         for name, scores in case.others.items():
@@ -213,11 +213,11 @@ def summarise_raters(
         missing={name: tuple(absent) for name, absent in missing.items() if absent},
         errors=dict(errors),
         labels=labels,
-        human={label: _human(found, label) for label in labels},
+        human={label: _human(agreements, label) for label in labels},
         pairs=tuple(PairAgreement(raters=pair, labels=_statistics(rows, labels)) for pair, rows in by_pair.items()),
         others={name: _statistics(by_rater[name], labels) for name in raters if name in by_rater},
-        kappa={label: _statistic(case.kappa.get(label) for case in found) for label in labels},
-        kappa_of_all=_statistic(case.kappa_of_all for case in found),
+        kappa={label: _statistic(case.kappa.get(label) for case in agreements) for label in labels},
+        kappa_of_all=_statistic(case.kappa_of_all for case in agreements),
         cases={case: cases[case] for case in sorted(cases)},
         consensus=consensus,
         channels=tuple(channels),
@@ -228,9 +228,9 @@ def _human(cases: Sequence[CaseAgreement], label: str) -> HumanAgreement:
     values = []
     for case in cases:
         dice = [pair.scores.get(label, {}).get("dice") for pair in case.pairs]
-        known = [value for value in dice if value is not None]
-        if known:
-            values.append(float(np.mean(known)))
+        scored = [value for value in dice if value is not None]
+        if scored:
+            values.append(float(np.mean(scored)))
     if not values:
         return HumanAgreement(dice=None, interval=None, cases=0)
     low, high = mean_intervals(np.array([values]))[0].tolist()
@@ -246,7 +246,7 @@ def _statistics(rows: Sequence[RaterScores], labels: Sequence[str]) -> dict[str,
 
 
 def _statistic(values: Iterable[float | None]) -> Statistic:
-    known = [value for value in values if value is not None]
-    if not known:
+    numbers = [value for value in values if value is not None]
+    if not numbers:
         return Statistic(mean=None, median=None, cases=0)
-    return Statistic(mean=float(np.mean(known)), median=float(np.median(known)), cases=len(known))
+    return Statistic(mean=float(np.mean(numbers)), median=float(np.median(numbers)), cases=len(numbers))

@@ -73,8 +73,8 @@ def staple(votes: Sequence[np.ndarray], labels: int) -> np.ndarray:
     if box is None:
         return fused
     inside = [array[box] for array in votes]
-    found = multi_label_staple(inside, labels)
-    fused[box] = np.where(found == labels, majority(inside, labels)[0], found)
+    estimate = multi_label_staple(inside, labels)
+    fused[box] = np.where(estimate == labels, majority(inside, labels)[0], estimate)
     return fused
 
 

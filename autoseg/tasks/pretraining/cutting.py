@@ -33,8 +33,8 @@ def cut(image: np.ndarray, region: Crop, view: View, policy: Policy | None = Non
     """
     box = view.crop if _copies(view) else view.reach
     offset = [a - b for a, b in zip(box.start, region.start, strict=True)]
-    place = (slice(None), *(slice(first, first + n) for first, n in zip(offset, box.size, strict=True)))
-    part = torch.from_numpy(np.ascontiguousarray(image[place], dtype=np.float32))
+    index = (slice(None), *(slice(first, first + n) for first, n in zip(offset, box.size, strict=True)))
+    part = torch.from_numpy(np.ascontiguousarray(image[index], dtype=np.float32))
     labels = torch.zeros((1, *box.size), dtype=torch.int16)  # the transforms are made for images with labels
     if _copies(view):
         sample = Sample(part.clone(), labels)

@@ -95,8 +95,8 @@ def base_grid(region: Crop, counts: Sequence[int]) -> tuple[Crop, ...]:
     """A box cut into crops of one size, `counts` along each axis, in C order; what does not divide is left over."""
     size = tuple(n // count for n, count in zip(region.size, counts, strict=True))
     return tuple(
-        Crop(tuple(first + i * n for first, i, n in zip(region.start, place, size, strict=True)), size)
-        for place in np.ndindex(*counts)
+        Crop(tuple(first + i * n for first, i, n in zip(region.start, cell, size, strict=True)), size)
+        for cell in np.ndindex(*counts)
     )
 
 

@@ -40,8 +40,8 @@ def decoder_of(network: nn.Module, configuration: ConfigurationPlan) -> tuple[nn
     Raises:
         ConfigurationError: it is not known which parts of the network these are, or they have not that many stages.
     """
-    known, stages = structure_of(network), configuration.stages - 1
-    up, decoder = part_of(network, known.upsamplings), part_of(network, known.decoder)
+    structure, stages = structure_of(network), configuration.stages - 1
+    up, decoder = part_of(network, structure.upsamplings), part_of(network, structure.decoder)
     if isinstance(up, nn.ModuleList) and isinstance(decoder, nn.ModuleList) and len(up) == len(decoder) == stages:
         transposed = all(isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d) for layer in up)
         if transposed:
@@ -90,15 +90,15 @@ def pooled(features: Tensor) -> Tensor:
     Instance normalisation gives every image the same mean before the last activation, so that the mean after it says
     little; how far the largest value stands out tells images apart.
     """
-    places = features.flatten(2)
-    return torch.cat((places.mean(2), places.amax(2)), dim=1)
+    values = features.flatten(2)
+    return torch.cat((values.mean(2), values.amax(2)), dim=1)
 
 
 def pooled_visible(features: Tensor, hidden: Tensor) -> Tensor:
     """The same over the visible places under a mask (B, *grid), (B, 2 F); 0 where nothing is visible."""
-    places, unseen = features.flatten(2), hidden.flatten(1).unsqueeze(1)
-    mean = places.masked_fill(unseen, 0).sum(2) / (~unseen).sum(2).clamp(min=1)
-    largest = places.masked_fill(unseen, -torch.inf).amax(2).masked_fill(unseen.all(2), 0)
+    values, unseen = features.flatten(2), hidden.flatten(1).unsqueeze(1)
+    mean = values.masked_fill(unseen, 0).sum(2) / (~unseen).sum(2).clamp(min=1)
+    largest = values.masked_fill(unseen, -torch.inf).amax(2).masked_fill(unseen.all(2), 0)
     return torch.cat((mean, largest), dim=1)
 
 
@@ -110,14 +110,14 @@ def dense(features: Tensor) -> Tensor:
 def pooled_views(encoder: Iterable[nn.Module], views: Sequence[Tensor]) -> list[Tensor]:
     """The coarsest features of each view (B, C, *space), pooled: (B, 2 F). Views of one shape go through together."""
     stages = list(encoder)
-    found: dict[int, Tensor] = {}
+    pooled_of: dict[int, Tensor] = {}
     for shape in dict.fromkeys(view.shape for view in views):
-        places = [place for place, view in enumerate(views) if view.shape == shape]
-        features = torch.cat([views[place] for place in places])
+        same_shape = [index for index, view in enumerate(views) if view.shape == shape]
+        features = torch.cat([views[index] for index in same_shape])
         for stage in stages:
             features = stage(features)
-        found.update(zip(places, pooled(features).chunk(len(places)), strict=True))
-    return [found[place] for place in range(len(views))]
+        pooled_of.update(zip(same_shape, pooled(features).chunk(len(same_shape)), strict=True))
+    return [pooled_of[index] for index in range(len(views))]
 
 
 def _stages(part: nn.Module) -> int:

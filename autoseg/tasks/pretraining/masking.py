@@ -108,12 +108,12 @@ def _box(rng: np.random.Generator, grid: Sequence[int], share: float, elongation
     factors = np.exp(rng.uniform(log(low), log(high), size=len(free)))
     factors *= (share / factors.prod()) ** (1 / len(free))
     mask = np.zeros(tuple(grid), dtype=bool)
-    place: list[slice] = [slice(None)] * len(grid)
+    region: list[slice] = [slice(None)] * len(grid)
     for axis, factor in zip(free, factors, strict=True):
         length = int(np.clip(round(grid[axis] * factor), 1, grid[axis]))
         start = int(rng.integers(grid[axis] - length + 1))
-        place[axis] = slice(start, start + length)
-    mask[tuple(place)] = True
+        region[axis] = slice(start, start + length)
+    mask[tuple(region)] = True
     return mask
 
 

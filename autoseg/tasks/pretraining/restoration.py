@@ -130,8 +130,8 @@ def in_painting(
 ) -> np.ndarray:
     """Up to `boxes` holes filled with uniform noise of the image's range; what surrounds them stays."""
     result = np.array(image, dtype=np.float32)
-    for place in _boxes(rng, image.shape[1:], boxes, extent):
-        result[place] = _noise(rng, image, result[place].shape)
+    for region in _boxes(rng, image.shape[1:], boxes, extent):
+        result[region] = _noise(rng, image, result[region].shape)
     return result
 
 
@@ -140,8 +140,8 @@ def out_painting(
 ) -> np.ndarray:
     """All but up to `boxes` windows, which may overlap, becomes uniform noise of the image's range."""
     result = _noise(rng, image, image.shape)
-    for place in _boxes(rng, image.shape[1:], boxes, extent):
-        result[place] = image[place]
+    for region in _boxes(rng, image.shape[1:], boxes, extent):
+        result[region] = image[region]
     return result
 
 
@@ -163,12 +163,12 @@ def _range(channel: np.ndarray) -> tuple[float, float]:
 
 def _boxes(rng: np.random.Generator, space: tuple[int, ...], most: int, extent: Extents) -> list[tuple[slice, ...]]:
     """One to `most` boxes anywhere in the image, as places in an array with channels."""
-    places: list[tuple[slice, ...]] = []
-    while len(places) < most and (not places or rng.random() < _ANOTHER):
-        place = [slice(None)]
+    regions: list[tuple[slice, ...]] = []
+    while len(regions) < most and (not regions or rng.random() < _ANOTHER):
+        region = [slice(None)]
         for n in space:
             length = min(n, max(1, round(n * rng.uniform(*extent))))
             start = int(rng.integers(n - length + 1))
-            place.append(slice(start, start + length))
-        places.append(tuple(place))
-    return places
+            region.append(slice(start, start + length))
+        regions.append(tuple(region))
+    return regions

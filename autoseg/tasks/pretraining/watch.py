@@ -85,12 +85,12 @@ def look(
             reason = f"all images have nearly the same embedding: deviation {deviation:.3g} of the 1 of an even spread"
         elif rank < rules.least_rank:
             reason = f"embeddings vary in few directions: effective rank {rank:.2f} of {embeddings.shape[1]}"
-    known = None if assignment is None else float(information(assignment))
+    bits = None if assignment is None else float(information(assignment))
     enough = len(embeddings) >= rules.least_samples
     return Health(
         samples=len(embeddings),
-        information=known,
-        uninformed=known is not None and enough and not known >= rules.least_information,
+        information=bits,
+        uninformed=bits is not None and enough and not bits >= rules.least_information,
         deviation=deviation,
         effective_rank=rank,
         uniformity=float(uniformity(embeddings)) if several else None,

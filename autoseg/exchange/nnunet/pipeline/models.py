@@ -73,12 +73,12 @@ def import_nnunet(
         plan, models = read_models(model, run, checkpoint=checkpoint)
         for one in models:
             _copy_scores(one, plan, run)
-        found = {one.configuration: validated_configuration(run, plan, one.configuration) for one in models}
-        _summarise([one for one in found.values() if one is not None], models, plan, run, out)
+        candidates = {one.configuration: validated_configuration(run, plan, one.configuration) for one in models}
+        _summarise([one for one in candidates.values() if one is not None], models, plan, run, out)
         journal = Journal(run.provenance, tuple(command))
         for warning in plan.warnings:
             journal.note(warning)
-    scores = {name: None if one is None else one.dice for name, one in found.items()}
+    scores = {name: None if one is None else one.dice for name, one in candidates.items()}
     return tuple(
         ImportedConfiguration(one.configuration, one.folds, one.trainer, scores[one.configuration]) for one in models
     )
@@ -115,13 +115,15 @@ def _copy_scores(model: ImportedModel, plan: Plan, run: Run) -> None:
             scores.save(run.fold(model.configuration, key).validation_summary)
 
 
-def _summarise(found: Sequence[Candidate], models: Sequence[ImportedModel], plan: Plan, run: Run, out: Path) -> None:
+def _summarise(
+    candidates: Sequence[Candidate], models: Sequence[ImportedModel], plan: Plan, run: Run, out: Path
+) -> None:
     """summary.json and postprocessing.json of the configurations that nnU-Net validated; nothing without any."""
-    if not found:
+    if not candidates:
         for one in models:
             _postprocessing(one, plan)  # for its notices
         return
-    best = best_of(comparable(found)[0], plan)
+    best = best_of(comparable(candidates)[0], plan)
     (name,) = best.configurations
     decision = _postprocessing(next(one for one in models if one.configuration == name), plan)
     choice = Choice(
@@ -132,7 +134,7 @@ def _summarise(found: Sequence[Candidate], models: Sequence[ImportedModel], plan
         foreground_mean_dice_postprocessed=best.dice if decision is None else decision.after.foreground,
         predict=f"autoseg predict {shlex.quote(str(out))} IMAGES --out DIR",
     )
-    Summary(configurations={one.name: one.model_scores() for one in found}, best=choice).save(run.summary)
+    Summary(configurations={one.name: one.model_scores() for one in candidates}, best=choice).save(run.summary)
     if decision is not None:
         decision = decision.with_(cases=len(best.cases))
         write_json(run.postprocessing, {"configurations": [name], **decision.model_dump(mode="json")})

@@ -129,34 +129,35 @@ def _conclude(run: Run, source: _Source, target: PublishedTarget, differences: t
     challenge = source.challenge
     reached = read_reached(run, target.compared, tolerances_mm=tolerances(challenge), workers=source.workers)
     voxels = not source.verification.skip_hashes
-    made = compare(challenge, source.folder, target.published, reached, differences=differences, voxels=voxels)
-    made.save(run.root / FILE)
+    reproduction = compare(challenge, source.folder, target.published, reached, differences=differences, voxels=voxels)
+    reproduction.save(run.root / FILE)
     write_report(run)
-    show_reproduction(made)
+    show_reproduction(reproduction)
     typer.echo(f"all numbers: {run.root / FILE}")
     typer.echo(f"report: {run.report}")
 
 
-def show_reproduction(made: Reproduction) -> None:
+def show_reproduction(reproduction: Reproduction) -> None:
     """Prints the tables of a reproduction, where the published numbers are from, and the verdict."""
     from autoseg.cli import tables
     from autoseg.metrics.table import METRICS
 
-    for comparison in made.comparisons:
+    for comparison in reproduction.comparisons:
         metric = METRICS[comparison.metric]
         on = "" if comparison.published_on == "all folds" else f" on {comparison.published_on}"
-        title = f"{metric.title} of {made.configuration}, planned by {made.planner}"
+        title = f"{metric.title} of {reproduction.configuration}, planned by {reproduction.planner}"
         headings = ("", f"published{on}", "reproduced", "95 % interval", "cases")
         tables.show(title, headings, [_cells(metric, row) for row in (*comparison.labels, comparison.mean)])
         _show_folds(metric, comparison)
-    for text in made.differences:
+    for text in reproduction.differences:
         typer.echo(f"differs: {text}")
-    if made.published is not None and made.source is not None:
-        place = "" if made.published.place is None else f", {made.published.place}"
-        typer.echo(f"published: {made.published.method}; {made.source.title} ({made.source.address}{place})")
-        if made.published.note is not None:
-            typer.echo(f"note: {made.published.note}")
-    typer.echo(f"verdict: {made.verdict.text}")
+    published, source = reproduction.published, reproduction.source
+    if published is not None and source is not None:
+        place = "" if published.place is None else f", {published.place}"
+        typer.echo(f"published: {published.method}; {source.title} ({source.address}{place})")
+        if published.note is not None:
+            typer.echo(f"note: {published.note}")
+    typer.echo(f"verdict: {reproduction.verdict.text}")
 
 
 def _show_folds(metric: Metric, comparison: PublishedComparison) -> None:

@@ -30,8 +30,8 @@ def count(classes: np.ndarray, labels: np.ndarray, shape: tuple[int, int]) -> np
     Returns:
         int64 of that shape.
     """
-    known = (labels >= 0) & (labels < shape[1])
-    flat = classes[known].astype(np.int64) * shape[1] + labels[known]
+    annotated = (labels >= 0) & (labels < shape[1])
+    flat = classes[annotated].astype(np.int64) * shape[1] + labels[annotated]
     return np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
 
 

@@ -174,8 +174,8 @@ def multi_atlas(context: BaselineContext) -> FittedAtlases:
 
 def _fit(context: BaselineContext, voters: int) -> FittedAtlases:
     read = partial(_read_atlas, dataset=context.dataset)
-    found = unordered(read, context.training, "atlases", workers=context.workers, patience=_PATIENCE)
-    atlases = tuple(sorted(found, key=lambda atlas: atlas.case.id))
+    unsorted = unordered(read, context.training, "atlases", workers=context.workers, patience=_PATIENCE)
+    atlases = tuple(sorted(unsorted, key=lambda atlas: atlas.case.id))
     channel = int(np.mean([atlas.contrast for atlas in atlases], axis=0).argmax())
     chosen = context.options.get("registration", DEMONS)
     if chosen != DEMONS:
@@ -207,4 +207,4 @@ def _correlation_ratio(values: np.ndarray, labels: np.ndarray) -> float:
 
 def _best(scores: list[float], count: int) -> list[int]:
     """Places of the largest scores, best first; equal ones in order."""
-    return sorted(range(len(scores)), key=lambda place: -scores[place])[:count]
+    return sorted(range(len(scores)), key=lambda index: -scores[index])[:count]

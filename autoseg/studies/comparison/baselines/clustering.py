@@ -94,9 +94,9 @@ def _sample(context: BaselineContext) -> np.ndarray:
     parts = []
     for index, example in enumerate(examples(context)):
         image = normalize(example.image, context.dataset.channels)
-        places = np.flatnonzero(image.inside)
+        voxels = np.flatnonzero(image.inside)
         rng = np.random.default_rng((context.seed, index))
-        taken = rng.choice(places, min(share, places.size), replace=False) if places.size else places
+        taken = rng.choice(voxels, min(share, voxels.size), replace=False) if voxels.size else voxels
         parts.append(image.array.reshape(len(image.array), -1)[:, taken].T)
     return np.concatenate(parts)
 

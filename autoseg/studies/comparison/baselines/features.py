@@ -112,9 +112,9 @@ def slab_features(image: Normalized, plan: FeaturePlan, slab: FeatureSlab, mask:
                 column += 1
     offset = np.zeros(3, np.int64)
     offset[slab.axis] = slab.start
-    places = np.nonzero(mask)
+    voxels = np.nonzero(mask)
     for axis in plan.axes:
-        rows[:, column] = (places[axis] + offset[axis] + 0.5) / image.inside.shape[axis] - 0.5
+        rows[:, column] = (voxels[axis] + offset[axis] + 0.5) / image.inside.shape[axis] - 0.5
         column += 1
     return rows
 

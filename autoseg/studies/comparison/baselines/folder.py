@@ -34,15 +34,15 @@ class FolderOfPredictions:
     def _file(self, case: Case) -> Path:
         endings = dict.fromkeys((self.dataset.label_ending, self.dataset.file_ending))
         paths = [self.folder / f"{case.id}{ending}" for ending in (*endings, *ENDINGS)]
-        found = [path for path in paths if path.is_file()]
-        if not found:
+        existing = [path for path in paths if path.is_file()]
+        if not existing:
             raise ImageError(
                 "there is no prediction of this case",
                 where=self.folder,
                 expected=f"{paths[0].name}, or another ending",
                 remedy="name the files as the cases, or complete the folder",
             )
-        return found[0]
+        return existing[0]
 
 
 def folder(context: BaselineContext) -> FolderOfPredictions:
@@ -77,22 +77,24 @@ def fitting_labels(path: Path, image: Image, dataset: Dataset) -> np.ndarray:
     Raises:
         ImageError: unreadable, of another shape or spacing, or with values that are no labels.
     """
-    found = read_labels(path)
-    if found.shape != image.shape:
+    prediction = read_labels(path)
+    if prediction.shape != image.shape:
         raise ImageError(
-            "prediction and image have different shapes", where=path, got=found.shape, expected=image.shape
+            "prediction and image have different shapes", where=path, got=prediction.shape, expected=image.shape
         )
     # pictures have no spacing, so that a tool which writes them for volumes with one has done nothing wrong
-    if found.geometry.dimension == image.geometry.dimension == 3 and not same_spacing(found.geometry, image.geometry):
+    if prediction.geometry.dimension == image.geometry.dimension == 3 and not same_spacing(
+        prediction.geometry, image.geometry
+    ):
         raise ImageError(
             "prediction and image have different spacings",
             where=path,
-            got=f"{found.geometry.spacing} mm",
+            got=f"{prediction.geometry.spacing} mm",
             expected=f"{image.geometry.spacing} mm",
             remedy="write the predictions with the images' geometry",
         )
     try:
-        labels = dataset.labels.encode(found.array[0])
+        labels = dataset.labels.encode(prediction.array[0])
     except AutosegError as error:
         raise ImageError(
             "the prediction has values that are no labels", where=path, got=error.got, expected=error.expected

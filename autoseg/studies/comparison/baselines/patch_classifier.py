@@ -149,9 +149,9 @@ def draw_patches(context: BaselineContext) -> DrawnPatches:
         )
         generator = np.random.default_rng((context.seed, number, 1))
         for value in np.flatnonzero(present):
-            places = _places(example.labels, int(value), max(1, each), generator)
-            patches.append(_patches(example, places, dimension))
-            labels.append(np.full(len(places), value, np.int64))
+            voxels = _places(example.labels, int(value), max(1, each), generator)
+            patches.append(_patches(example, voxels, dimension))
+            labels.append(np.full(len(voxels), value, np.int64))
     if not patches:
         raise ConfigurationError("not one voxel of the training cases is annotated", where="patch-classifier")
     return DrawnPatches(np.concatenate(patches), np.concatenate(labels), counts)
@@ -165,18 +165,18 @@ def _share(cases: int, channels: int, dimension: int) -> int:
 
 def _places(labels: np.ndarray, value: int, count: int, generator: np.random.Generator) -> np.ndarray:
     """(n, 3) places of a label, at most `count`, each at most once."""
-    found = np.flatnonzero(labels.ravel() == value)
-    chosen = found if len(found) <= count else generator.choice(found, count, replace=False)
+    voxels = np.flatnonzero(labels.ravel() == value)
+    chosen = voxels if len(voxels) <= count else generator.choice(voxels, count, replace=False)
     return np.stack(np.unravel_index(chosen, labels.shape), axis=1)
 
 
-def _patches(example: TrainingExample, places: np.ndarray, dimension: int) -> np.ndarray:
+def _patches(example: TrainingExample, voxels: np.ndarray, dimension: int) -> np.ndarray:
     """(n, C, *patch) float16 around places."""
     array = in_half_precision(example.image.array)
     reach = _reach(dimension)
     size = _grown((1, 1, 1), reach)
-    found = np.stack([cut(array, np.subtract(place, reach).tolist(), size) for place in places])
-    return found if dimension == 3 else found[:, :, 0]
+    patches = np.stack([cut(array, np.subtract(voxel, reach).tolist(), size) for voxel in voxels])
+    return patches if dimension == 3 else patches[:, :, 0]
 
 
 def _reach(dimension: int) -> Shape:

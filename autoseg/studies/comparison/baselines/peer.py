@@ -211,8 +211,8 @@ def _peer_python(context: BaselineContext) -> Path:
 def _command(python: Path, driver: Path, context: BaselineContext) -> list[str]:
     """The driver with nnU-Net's folders, which it takes from its environment alone."""
     root = context.folder.resolve()
-    places = {f"nnUNet_{name}": str(root / name) for name in ("raw", "preprocessed", "results")}
-    settings = {**places, "nnUNet_n_proc_DA": str(context.workers), "nnUNet_compile": "false"}
+    folders = {f"nnUNet_{name}": str(root / name) for name in ("raw", "preprocessed", "results")}
+    settings = {**folders, "nnUNet_n_proc_DA": str(context.workers), "nnUNet_compile": "false"}
     variables = [f"{name}={value}" for name, value in settings.items()]
     device = ["--device", str(context.options.get("device", "auto"))]
     return ["env", *variables, str(python.absolute()), str(driver), *device]

@@ -125,10 +125,10 @@ def _batch(cases: list[PatchCase], plan: ConfigurationPlan, generator: np.random
         case = cases[generator.integers(len(cases))]
         extent = case.labels.shape
         if sample % 2 and len(case.foreground):
-            place = case.foreground[generator.integers(len(case.foreground))]
+            centre = case.foreground[generator.integers(len(case.foreground))]
         else:
-            place = generator.integers(extent)
-        start = around(place, size, extent)
+            centre = generator.integers(extent)
+        start = around(centre, size, extent)
         images.append(cut(case.image, start, size).astype(np.float32))
         labels.append(cut(case.labels, start, size).astype(np.int64)[None])
     shape = (-1, *plan.patch_size)

@@ -155,10 +155,10 @@ class _Seen:
 
     def add(self, smooth: np.ndarray, mask: np.ndarray) -> None:
         """Adds a case: (C, Z, Y, X) and a mask that is not empty."""
-        places = np.argwhere(mask)
-        taken = places[:: max(1, len(places) // _SAMPLE)]
+        voxels = np.argwhere(mask)
+        taken = voxels[:: max(1, len(voxels) // _SAMPLE)]
         self.values.append(smooth[:, taken[:, 0], taken[:, 1], taken[:, 2]])
-        relative = (places + 0.5) / mask.shape
+        relative = (voxels + 0.5) / mask.shape
         self.voxels += len(relative)
         self.total += relative.sum(axis=0)
         self.squares += np.square(relative).sum(axis=0)
@@ -226,5 +226,5 @@ def _smoothed(image: Image, channels: tuple[str, ...]) -> tuple[np.ndarray, np.n
 
 def _labels(example: TrainingExample, context: BaselineContext) -> list[int]:
     """Foreground labels that a case has."""
-    found = np.unique(example.labels)
-    return [int(label) for label in found if 0 < label < len(context.labels.values)]
+    values = np.unique(example.labels)
+    return [int(label) for label in values if 0 < label < len(context.labels.values)]

@@ -43,10 +43,10 @@ def draw(
     chosen: np.ndarray = np.zeros(labels.shape, bool)
     weight = np.zeros(known)
     for label in present:
-        places = np.flatnonzero(usable & (labels == label))
-        taken = rng.choice(places, min(places.size, max(1, quota // len(present))), replace=False)
+        voxels = np.flatnonzero(usable & (labels == label))
+        taken = rng.choice(voxels, min(voxels.size, max(1, quota // len(present))), replace=False)
         chosen.flat[taken] = True
-        weight[label] = places.size / taken.size
+        weight[label] = voxels.size / taken.size
     features, values = [np.empty((0, plan.count), np.float32)], [np.empty(0, np.int16)]
     for slab in slabs(labels.shape, plan):
         mask = chosen[slab.index]

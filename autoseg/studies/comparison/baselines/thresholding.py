@@ -100,9 +100,9 @@ def _fit(context: BaselineContext, numbers: tuple[int, ...]) -> Thresholds:
         reference = example.labels[image.inside]
         for classes in numbers:
             for channel in range(len(channels)):
-                found = grey_classes(image, channel, classes)
+                grey = grey_classes(image, channel, classes)
                 empty = np.zeros((classes, labels), np.int64)
-                counted = empty if found is None else count(found, reference, (classes, labels))
+                counted = empty if grey is None else count(grey, reference, (classes, labels))
                 counts[classes, channel].append(counted)
     chosen = {key: assign(np.stack(cases)) for key, cases in counts.items()}
     classes, channel = max(chosen, key=lambda key: chosen[key].score)

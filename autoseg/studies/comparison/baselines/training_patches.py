@@ -53,15 +53,15 @@ def store_training_cases(context: BaselineContext) -> list[PatchCase]:
     for number, example in enumerate(examples(context)):
         folder = context.folder / f"training_{number:04d}"
         folder.mkdir(exist_ok=True)
-        places = np.argwhere((example.labels > 0) & (example.labels < values))
-        if len(places) > _PLACES:
-            chosen = np.random.default_rng((context.seed, number)).choice(len(places), _PLACES, replace=False)
-            places = places[chosen]
+        foreground = np.argwhere((example.labels > 0) & (example.labels < values))
+        if len(foreground) > _PLACES:
+            chosen = np.random.default_rng((context.seed, number)).choice(len(foreground), _PLACES, replace=False)
+            foreground = foreground[chosen]
         image, labels = (
             _mapped(folder / "image.npy", in_half_precision(example.image.array)),
             _mapped(folder / "labels.npy", example.labels),
         )
-        stored.append(PatchCase(image, labels, places.astype(np.int32)))
+        stored.append(PatchCase(image, labels, foreground.astype(np.int32)))
     return stored
 
 
@@ -92,10 +92,10 @@ def cut(array: np.ndarray, start: Sequence[int], size: Shape) -> np.ndarray:
     return box
 
 
-def around(place: Sequence[int], size: Shape, extent: Sequence[int]) -> list[int]:
+def around(centre: Sequence[int], size: Shape, extent: Sequence[int]) -> list[int]:
     """First voxel of a box around a place, moved so that it lies in the image where that is large enough."""
     starts = []
-    for middle, length, whole in zip(place, size, extent, strict=True):
+    for middle, length, whole in zip(centre, size, extent, strict=True):
         spare = whole - length
         starts.append(spare // 2 if spare < 0 else int(np.clip(middle - length // 2, 0, spare)))
     return starts

@@ -142,9 +142,9 @@ def best_share(scores: np.ndarray, prior: np.ndarray, classes: np.ndarray, sampl
         predicted = classes[(scores + share * prior).argmax(axis=1)]
         total = 0.0
         for label in foreground:
-            found, there = predicted == label, sample.labels == label
-            sizes = sample.weights[found].sum() + sample.weights[there].sum()
-            total += 2 * sample.weights[found & there].sum() / sizes
+            segmented, reference = predicted == label, sample.labels == label
+            sizes = sample.weights[segmented].sum() + sample.weights[reference].sum()
+            total += 2 * sample.weights[segmented & reference].sum() / sizes
         return total
 
     return max(PRIOR_SHARES, key=mean_dice)

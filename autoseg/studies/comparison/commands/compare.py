@@ -101,11 +101,11 @@ def compare(
         plugin_files=tuple(options.plugin_files(context)),
         command=tuple(options.command_line(context)),
     )
-    made = compare.compare(dataset, out, request)
-    show_comparison(made)
+    comparison = compare.compare(dataset, out, request)
+    show_comparison(comparison)
     typer.echo(f"all numbers: {out / 'comparison.json'}")
     typer.echo(f"report: {out / 'report.html'}")
-    failed = [(one.name, fold, why) for one in made.methods for fold, why in one.failed_fits.items()]
+    failed = [(one.name, fold, why) for one in comparison.methods for fold, why in one.failed_fits.items()]
     for name, fold, why in failed:
         typer.echo(f"error: {name} could not be fit on fold {fold}: {why}", err=True)
     if failed:
@@ -127,44 +127,44 @@ def _method_choice(methods: Methods) -> MethodChoice:
     )
 
 
-def show_comparison(made: MethodComparison) -> None:
+def show_comparison(comparison: MethodComparison) -> None:
     """Prints scores and costs of the methods, the best first, their differences, and what did not count as it is."""
     from autoseg.cli import tables
     from autoseg.studies.comparison.report.tables import comparison_tables
 
-    found = comparison_tables(made)
-    cases = counted(len(made.comparison.cases), "case")
-    title = f"{made.dataset}: means over {cases} of fold {', '.join(made.folds)}"
-    tables.show(title, *_score_rows(found))
+    contents = comparison_tables(comparison)
+    cases = counted(len(comparison.comparison.cases), "case")
+    title = f"{comparison.dataset}: means over {cases} of fold {', '.join(comparison.folds)}"
+    tables.show(title, *_score_rows(contents))
     costs = ("", "training cases", "learning", "a case", "longest", "memory [GB]")
-    rows = [[one.name, one.trained, one.fit, one.case, one.longest, one.memory] for one in found.methods]
+    rows = [[one.name, one.trained, one.fit, one.case, one.longest, one.memory] for one in contents.methods]
     tables.show("time and peak memory", costs, rows)
     differences = [
         [one.other, _ratio(one.mean, "+"), _ends(one.interval), _p(one.p), f"{one.wins} : {one.losses}"]
-        for one in found.differences["dice"]
-        if one.label == made.main
+        for one in contents.differences["dice"]
+        if one.label == comparison.main
     ]
     if differences:
         headings = ("", "Dice", "95 % interval", "p after Holm", "better : worse")
-        tables.show(f"{found.base} minus each other method", headings, differences)
-    stable = made.ranking("dice", made.main)
+        tables.show(f"{contents.base} minus each other method", headings, differences)
+    stable = comparison.ranking("dice", comparison.main)
     if stable.tau is not None:
         typer.echo(f"stability of the order: Kendall's tau {stable.tau:.2f} between it and those of resampled cases")
-    for text in made.exclusions:
+    for text in comparison.exclusions:
         typer.echo(f"note: {text}")
 
 
-def _score_rows(found: ComparisonTables) -> tuple[list[str], list[list[str]]]:
+def _score_rows(tables: ComparisonTables) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the table of scores; labels have columns if they are several and few."""
     from autoseg.evaluation.crossvalidation import FOREGROUND
 
-    own = [label for label in found.labels if label != FOREGROUND]
+    own = [label for label in tables.labels if label != FOREGROUND]
     shown = own if 1 < len(own) <= MOST_LABELS else []
     rows = []
-    for one in found.methods:
+    for one in tables.methods:
         dice, distance = one.scores["dice"], one.scores["hd95"].mean
         median = None if dice.quartiles is None else dice.quartiles[1]
-        by_label = [_ratio(found.labels[label][one.name]["dice"].mean) for label in shown]
+        by_label = [_ratio(tables.labels[label][one.name]["dice"].mean) for label in shown]
         scores = [_ratio(dice.mean), _ends(dice.interval), _ratio(median), _ratio(dice.std), *by_label]
         rows.append([one.name, *scores, "-" if distance is None else f"{distance:.2f}", str(one.failures or "")])
     return ["", "Dice", "95 % interval", "median", "std", *shown, "HD95 [mm]", "failed cases"], rows

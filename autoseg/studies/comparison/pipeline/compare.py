@@ -62,10 +62,10 @@ def compare(dataset: Path, out: Path, request: ComparisonRequest) -> MethodCompa
         logger.info("method %d of %d: %s", number, len(methods), method.name)
         ran[method.name] = tuple(_fold(work, method, name, request.resume) for name in names)
         results[method.name] = _scores(work, method.name, ran[method.name])
-    made = _conclude(work, ran, results, request.command)
-    made.save(out / FILE)
-    write_comparison_report(made, out / "report.html")
-    return made
+    comparison = _conclude(work, ran, results, request.command)
+    comparison.save(out / FILE)
+    write_comparison_report(comparison, out / "report.html")
+    return comparison
 
 
 @dataclass(frozen=True)
@@ -83,49 +83,49 @@ class _Work:
     @property
     def validated(self) -> tuple[Case, ...]:
         """The validation cases of all compared folds."""
-        wanted = {case for name in self.folds for case in self.splits[int(name)].validation}
-        return tuple(case for case in self.dataset.training if case.id in wanted)
+        identifiers = {case for name in self.folds for case in self.splits[int(name)].validation}
+        return tuple(case for case in self.dataset.training if case.id in identifiers)
 
 
 def _splits(data: Dataset, file: Path | None, run: Path | None) -> tuple[Split, ...]:
     """The folds of a file, or those that the given run was trained on, or nnU-Net's."""
     if file is None and run is not None:
-        made = Run(run)
-        return load_splits(made.require(made.splits, "autoseg plan-and-train"), data.identifiers)
+        other_run = Run(run)
+        return load_splits(other_run.require(other_run.splits, "autoseg plan-and-train"), data.identifiers)
     return make_splits(data.identifiers, SplitRule(file=file))
 
 
-def _folds(wanted: str, count: int) -> tuple[str, ...]:
-    known = tuple(str(number) for number in range(count))
-    names = known if wanted == "all" else tuple(dict.fromkeys(part.strip() for part in wanted.split(",")))
-    for name in names:
-        if name not in known:
+def _folds(chosen: str, count: int) -> tuple[str, ...]:
+    names = tuple(str(number) for number in range(count))
+    asked = names if chosen == "all" else tuple(dict.fromkeys(part.strip() for part in chosen.split(",")))
+    for name in asked:
+        if name not in names:
             raise ConfigurationError(
-                f"there is no fold {name!r} to compare on", expected="all, or some of " + ",".join(known)
+                f"there is no fold {name!r} to compare on", expected="all, or some of " + ",".join(names)
             )
-    return names
+    return asked
 
 
 def _open(out: Path, data: Dataset, splits: tuple[Split, ...], resume: bool) -> None:
     """Makes the folder, or refuses one that holds another comparison."""
-    place = Run(out)  # the same files of data and folds as in a run
-    if place.dataset.exists():
+    folder = Run(out)  # the same files of data and folds as in a run
+    if folder.dataset.exists():
         if not resume:
             raise WorkspaceError(
                 "the folder is in use", where=out, remedy="add --resume to go on with it, or give another --out"
             )
-        begun = Dataset.load(place.dataset)
-        if begun.folder != data.folder or load_splits(place.splits, data.identifiers) != splits:
+        begun = Dataset.load(folder.dataset)
+        if begun.folder != data.folder or load_splits(folder.splits, data.identifiers) != splits:
             raise WorkspaceError(
                 "the comparison was begun on other data or folds",
                 where=out,
                 got=data.folder,
-                expected=f"{begun.folder}, with the folds of {place.splits}",
+                expected=f"{begun.folder}, with the folds of {folder.splits}",
                 remedy="give another --out",
             )
         return
-    data.save(place.dataset)
-    save_splits(place.splits, splits)
+    data.save(folder.dataset)
+    save_splits(folder.splits, splits)
 
 
 def _fold(work: _Work, method: ComparedMethod, fold: str, resume: bool) -> MethodFold:
@@ -154,10 +154,10 @@ def _fold(work: _Work, method: ComparedMethod, fold: str, resume: bool) -> Metho
         options={**method.options, "fold": fold, "splits": Run(work.out).splits},
         plugin_files=work.plugin_files,
     )
-    made = run_fold(job)
-    made.save(path)
+    fold_run = run_fold(job)
+    fold_run.save(path)
     (folder / "summary.json").unlink(missing_ok=True)  # scores of before
-    return made
+    return fold_run
 
 
 def chosen_cases(cases: Sequence[str], most: int | None, seed: int) -> tuple[str, ...]:
@@ -170,13 +170,13 @@ def chosen_cases(cases: Sequence[str], most: int | None, seed: int) -> tuple[str
 
 def _check_kept(kept: MethodFold, method: ComparedMethod, training: set[str], seed: int, folder: Path) -> None:
     """Refuses a result that was made with other choices than are wanted now."""
-    wanted = (method.plugin, seed, written_options(method.options), training)
-    if (kept.plugin, kept.seed, kept.options, set(kept.training)) != wanted:
+    expected = (method.plugin, seed, written_options(method.options), training)
+    if (kept.plugin, kept.seed, kept.options, set(kept.training)) != expected:
         raise WorkspaceError(
             f"the result of {method.name} was made with other choices",
             where=folder,
             got=_choices(kept.plugin, kept.seed, kept.training, kept.options),
-            expected=_choices(method.plugin, seed, training, wanted[2]),
+            expected=_choices(method.plugin, seed, training, expected[2]),
             remedy="remove its folder to run the method anew, or give another --out",
         )
 
@@ -226,10 +226,10 @@ def _conclude(
     table = score_table(results, cases=ids, metrics=METRICS, diagonals=diagonals)
     reference = OWN if OWN in results and len(results) > 1 else None
     logger.info("statistics of %s on %s", counted(len(results), "method"), counted(len(ids), "case"))
-    found = statistics.compare(table, reference=reference, seed=work.seed)
+    comparison = statistics.compare(table, reference=reference, seed=work.seed)
     main = main_label(table)
-    place = next(one for one in found.rankings if (one.metric, one.label) == ("dice", main)).place
-    advised = min((name for name in results if results[name].cases), key=lambda name: place.get(name, 1))
+    rank = next(one for one in comparison.rankings if (one.metric, one.label) == ("dice", main)).place
+    advised = min((name for name in results if results[name].cases), key=lambda name: rank.get(name, 1))
     cases = results[advised].cases
     return MethodComparison(
         dataset=work.dataset.name,
@@ -240,11 +240,13 @@ def _conclude(
         seed=work.seed,
         methods=tuple(summarise_method(folds) for folds in ran.values()),
         main=main,
-        comparison=found,
+        comparison=comparison,
         scores=score_columns(table),
-        findings=findings(found, "dice", label=main),
-        details=tuple(text for label in table.labels if label != main for text in findings(found, "dice", label=label)),
-        exclusions=exclusions(found),
+        findings=findings(comparison, "dice", label=main),
+        details=tuple(
+            text for label in table.labels if label != main for text in findings(comparison, "dice", label=label)
+        ),
+        exclusions=exclusions(comparison),
         advised=advised,
         advice=advise(cases, spacings=spacings if all(case in spacings for case in cases) else None),
         machine=provenance.machine(),

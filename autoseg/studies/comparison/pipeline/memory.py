@@ -26,9 +26,9 @@ def peak_gb() -> float | None:
     None where the system does not tell.
     """
     if _STATUS.exists():
-        found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="ascii", errors="replace"))
-        if found is not None:
-            return int(found[1]) * 1024 / 1e9
+        high_water = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="ascii", errors="replace"))
+        if high_water is not None:
+            return int(high_water[1]) * 1024 / 1e9
     if importlib.util.find_spec("resource") is None:
         return None
     import resource  # there is none on Windows

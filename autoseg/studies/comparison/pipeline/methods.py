@@ -98,23 +98,23 @@ def choose_methods(chosen: MethodChoice) -> tuple[ComparedMethod, ...]:
     Raises:
         ConfigurationError: an unknown name, a baseline without the option that it needs, or nothing to compare.
     """
-    known = plugins.names("baseline")
-    free = [name for name in known if name not in NEEDED]
+    every = plugins.names("baseline")
+    free = [name for name in every if name not in NEEDED]
     asked: list[str] = []
     for name in (part.strip() for part in chosen.names.split(",")):
         asked += free if name == EVERY else [name] if name else []
     names = list(dict.fromkeys([*asked, *([OWN] if chosen.run else [])]))
     for name in names:
-        if name not in (OWN, *known):
-            raise unknown_name("method", name, [OWN, EVERY, *known])
+        if name not in (OWN, *every):
+            raise unknown_name("method", name, [OWN, EVERY, *every])
         if name == "folder" or (name == "nnunetv2" and chosen.peer_python is None):
             raise ConfigurationError(
                 f"the method {name!r} needs an option", remedy=f"add {NEEDED[name]}, or leave the method out"
             )
     for name in chosen.predictions:
-        _check_name(name, (OWN, EVERY, *known))
+        _check_name(name, (OWN, EVERY, *every))
     if not names and not chosen.predictions:
-        raise ConfigurationError("no method is named", expected="some of " + ", ".join((OWN, EVERY, *known)))
+        raise ConfigurationError("no method is named", expected="some of " + ", ".join((OWN, EVERY, *every)))
     baselines = [name for name in (*names, *chosen.predictions) if name != OWN]
     for name in chosen.training_cases:
         if name and name not in baselines:
@@ -133,12 +133,12 @@ def _options(name: str, chosen: MethodChoice) -> dict[str, Any]:
         return {"run": chosen.run.resolve(), "device": chosen.device}
     if name not in TIMED and name in plugins.BUILT_IN["baseline"]:
         return {}
-    found: dict[str, Any] = {"device": chosen.device}
+    options: dict[str, Any] = {"device": chosen.device}
     if chosen.budget is not None:
-        found["seconds"] = chosen.budget
+        options["seconds"] = chosen.budget
     if name == "nnunetv2":
-        found["peer_python"] = chosen.peer_python
-    return found
+        options["peer_python"] = chosen.peer_python
+    return options
 
 
 def _limit(name: str, chosen: MethodChoice) -> int | None:

@@ -248,26 +248,26 @@ def _baseline(method: ComparedMethod) -> Baseline:
         from autoseg.studies.comparison.pipeline import own  # imports PyTorch
 
         return own.fit
-    found: Baseline = plugins.resolve("baseline", method.plugin)
-    return found
+    baseline: Baseline = plugins.resolve("baseline", method.plugin)
+    return baseline
 
 
 def _predict(job: MethodJob, fitted: Fitted, case: Case) -> CaseRun:
     """Predicts a case and writes it; a failure is noted, with the size of the image if that could be read."""
-    place: dict[str, Any] = {}
+    grid: dict[str, Any] = {}
     try:
         image = read_case(case, len(job.dataset.channels))
         shape, geometry = image.shape, image.geometry
         del image
-        place = {"shape": shape[3 - geometry.dimension :], "spacing": geometry.spacing[3 - geometry.dimension :]}
+        grid = {"shape": shape[3 - geometry.dimension :], "spacing": geometry.spacing[3 - geometry.dimension :]}
         segmentation, seconds = _timed(lambda: fitted.predict(case))
         peak = peak_gb()
         where = f"{job.method.name}: {case.id}"
         check_segmentation(segmentation, shape, job.dataset.labels, where=where)
         _write(job, case, segmentation, geometry)
     except Exception as error:  # as above
-        return CaseRun(failure=_reason(error), **place)
-    return CaseRun(seconds=seconds, peak_gb=peak, **place)
+        return CaseRun(failure=_reason(error), **grid)
+    return CaseRun(seconds=seconds, peak_gb=peak, **grid)
 
 
 def _timed(work: Callable[[], Result]) -> tuple[Result, float]:

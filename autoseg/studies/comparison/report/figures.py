@@ -77,15 +77,15 @@ def forest(rows: Mapping[str, PairedDifference], base: str, *, alpha: float) -> 
         base: the method that the others are subtracted from.
         alpha: level of significance; differences that the corrected test shows are filled.
     """
-    known = {name: one for name, one in rows.items() if one.mean is not None}
-    if not known:
+    drawn = {name: one for name, one in rows.items() if one.mean is not None}
+    if not drawn:
         return None
-    first = next(iter(known.values()))
+    first = next(iter(drawn.values()))
     metric = METRICS[first.metric]
-    figure = new_figure(5.4, 1.15 + 0.32 * len(known))
+    figure = new_figure(5.4, 1.15 + 0.32 * len(drawn))
     axes = plain_axes(figure.subplots(), f"{base} minus the others: {heading(metric)}, {class_name(first.label)}")
     axes.axvline(0, color=MUTED, linewidth=1.0)
-    for row, one in enumerate(known.values()):
+    for row, one in enumerate(drawn.values()):
         mean, interval = from_side_of(base, one)
         assert mean is not None
         if interval is not None:
@@ -93,8 +93,8 @@ def forest(rows: Mapping[str, PairedDifference], base: str, *, alpha: float) -> 
         filled = one.better(alpha) is not None
         face = SERIES[0] if filled else "none"
         axes.plot(mean, row, marker="o", markersize=6.5, markerfacecolor=face, markeredgecolor=SERIES[0])
-    axes.set_yticks(range(len(known)), [short(name) for name in known], color=INK)
-    axes.set_ylim(len(known) - 0.4, -0.6)
+    axes.set_yticks(range(len(drawn)), [short(name) for name in drawn], color=INK)
+    axes.set_ylim(len(drawn) - 0.4, -0.6)
     better = "to the right" if metric.best == "higher" else "to the left"
     axes.set_xlabel(f"{base} is better {better} of zero", color=MUTED, fontsize=9)
     axes.grid(visible=False, axis="y")

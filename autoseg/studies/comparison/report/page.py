@@ -35,40 +35,42 @@ class ComparisonFigures:
     forests: tuple[Markup, ...]
 
 
-def write_comparison_report(made: MethodComparison, path: Path) -> None:
+def write_comparison_report(comparison: MethodComparison, path: Path) -> None:
     """Writes the page, whole or not at all; it needs no network and no other file."""
-    write_text(path, render_comparison(made))
+    write_text(path, render_comparison(comparison))
 
 
-def render_comparison(made: MethodComparison) -> str:
+def render_comparison(comparison: MethodComparison) -> str:
     """The page as HTML."""
     page = page_environment("autoseg.studies.comparison.report").get_template("comparison.html.jinja")
     return page.render(
-        made=made,
-        tables=comparison_tables(made),
-        figures=comparison_figures(made),
-        alpha=round(1 - made.comparison.level, 10),
+        comparison=comparison,
+        tables=comparison_tables(comparison),
+        figures=comparison_figures(comparison),
+        alpha=round(1 - comparison.comparison.level, 10),
         class_name=class_name,
-        command=shlex.join(made.command),
+        command=shlex.join(comparison.command),
         version=VERSION,
         style=page_asset("report.css"),
         script=page_asset("report.js"),
     )
 
 
-def comparison_figures(made: MethodComparison) -> ComparisonFigures:
+def comparison_figures(comparison: MethodComparison) -> ComparisonFigures:
     """The figures of a comparison; a label without any value has none, and a single method only its scores."""
-    found = made.comparison
-    own = tuple(label for label in found.labels if label != made.main)
-    labels = (made.main, *own) if len(own) <= _MOST_LABELS else (made.main,)
-    columns = {(one.metric, one.label): one for one in made.scores}
-    wanted = [*(("dice", label) for label in labels), ("hd95", made.main)]
-    alpha = round(1 - found.level, 10)
-    base = found.reference or made.order[0]
+    analysis = comparison.comparison
+    own = tuple(label for label in analysis.labels if label != comparison.main)
+    labels = (comparison.main, *own) if len(own) <= _MOST_LABELS else (comparison.main,)
+    columns = {(one.metric, one.label): one for one in comparison.scores}
+    keys = [*(("dice", label) for label in labels), ("hd95", comparison.main)]
+    alpha = round(1 - analysis.level, 10)
+    base = analysis.reference or comparison.order[0]
     return ComparisonFigures(
-        boxes=_drawn(boxes(columns[key], made.order, marked=found.reference) for key in wanted if key in columns),
-        stability=_drawn(ranks(made.ranking("dice", label), made.order) for label in labels),
-        forests=_drawn(forest(pairs_with(base, made, "dice", label), base, alpha=alpha) for label in labels),
+        boxes=_drawn(
+            boxes(columns[key], comparison.order, marked=analysis.reference) for key in keys if key in columns
+        ),
+        stability=_drawn(ranks(comparison.ranking("dice", label), comparison.order) for label in labels),
+        forests=_drawn(forest(pairs_with(base, comparison, "dice", label), base, alpha=alpha) for label in labels),
     )
 
 

@@ -85,23 +85,23 @@ class ComparisonTables:
     differences: Mapping[str, tuple[DifferenceRow, ...]]
 
 
-def comparison_tables(made: MethodComparison) -> ComparisonTables:
+def comparison_tables(comparison: MethodComparison) -> ComparisonTables:
     """The tables of a comparison; of a single method without differences."""
-    metrics = tuple(METRICS[name] for name in LEADING if name in made.comparison.metrics)
-    base = made.comparison.reference or made.order[0]
+    metrics = tuple(METRICS[name] for name in LEADING if name in comparison.comparison.metrics)
+    base = comparison.comparison.reference or comparison.order[0]
     return ComparisonTables(
         base=base,
         metrics=metrics,
-        methods=tuple(_method_row(made, name, metrics) for name in made.order),
-        labels={label: _by_method(made, label, metrics) for label in made.comparison.labels},
-        differences={one.name: _difference_rows(made, base, one.name) for one in metrics},
+        methods=tuple(_method_row(comparison, name, metrics) for name in comparison.order),
+        labels={label: _by_method(comparison, label, metrics) for label in comparison.comparison.labels},
+        differences={one.name: _difference_rows(comparison, base, one.name) for one in metrics},
     )
 
 
-def pairs_with(base: str, made: MethodComparison, metric: str, label: str) -> dict[str, PairedDifference]:
+def pairs_with(base: str, comparison: MethodComparison, metric: str, label: str) -> dict[str, PairedDifference]:
     """Other method -> its pair with the base, in the order of the methods' places."""
-    found = {one.second if one.first == base else one.first: one for one in made.differences(metric, label)}
-    return {name: found[name] for name in made.order if name in found}
+    differences = {one.second if one.first == base else one.first: one for one in comparison.differences(metric, label)}
+    return {name: differences[name] for name in comparison.order if name in differences}
 
 
 def from_side_of(base: str, one: PairedDifference) -> tuple[float | None, tuple[float, float] | None]:
@@ -134,16 +134,16 @@ def seconds_words(seconds: float | None) -> str:
     return f"{seconds:.2g}s" if seconds < 9.95 else duration(seconds)
 
 
-def _method_row(made: MethodComparison, name: str, metrics: tuple[Metric, ...]) -> MethodRow:
-    ran = next(one for one in made.methods if one.name == name)
+def _method_row(comparison: MethodComparison, name: str, metrics: tuple[Metric, ...]) -> MethodRow:
+    ran = next(one for one in comparison.methods if one.name == name)
     return MethodRow(
         name=name,
         description=ran.description,
         note=ran.note,
-        place=made.ranking("dice", made.main).place.get(name),
-        scores={metric.name: made.statistics(metric.name, made.main)[name] for metric in metrics},
-        failures=len(made.comparison.failures[name]),
-        missed=sum(made.comparison.missed[name].values()),
+        place=comparison.ranking("dice", comparison.main).place.get(name),
+        scores={metric.name: comparison.statistics(metric.name, comparison.main)[name] for metric in metrics},
+        failures=len(comparison.comparison.failures[name]),
+        missed=sum(comparison.comparison.missed[name].values()),
         trained=trained_words(ran),
         fit=seconds_words(ran.fit_seconds),
         case=seconds_words(ran.seconds),
@@ -152,16 +152,18 @@ def _method_row(made: MethodComparison, name: str, metrics: tuple[Metric, ...]) 
     )
 
 
-def _by_method(made: MethodComparison, label: str, metrics: tuple[Metric, ...]) -> dict[str, dict[str, Statistics]]:
-    found = {one.name: made.statistics(one.name, label) for one in metrics}
-    return {name: {metric: rows[name] for metric, rows in found.items()} for name in made.order}
+def _by_method(
+    comparison: MethodComparison, label: str, metrics: tuple[Metric, ...]
+) -> dict[str, dict[str, Statistics]]:
+    statistics = {one.name: comparison.statistics(one.name, label) for one in metrics}
+    return {name: {metric: rows[name] for metric, rows in statistics.items()} for name in comparison.order}
 
 
-def _difference_rows(made: MethodComparison, base: str, metric: str) -> tuple[DifferenceRow, ...]:
+def _difference_rows(comparison: MethodComparison, base: str, metric: str) -> tuple[DifferenceRow, ...]:
     rows = []
-    alpha = round(1 - made.comparison.level, 10)
-    for label in (made.main, *(label for label in made.comparison.labels if label != made.main)):
-        for other, one in pairs_with(base, made, metric, label).items():
+    alpha = round(1 - comparison.comparison.level, 10)
+    for label in (comparison.main, *(label for label in comparison.comparison.labels if label != comparison.main)):
+        for other, one in pairs_with(base, comparison, metric, label).items():
             mean, interval = from_side_of(base, one)
             is_first = base == one.first
             rows.append(

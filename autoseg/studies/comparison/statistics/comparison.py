@@ -310,14 +310,14 @@ def _rank(table: ScoreTable, label: str, metric: Metric, column: Column, draw: _
         return Ranking(
             label=label, metric=metric.name, cases=0, mean_rank={}, place={}, shares={}, tau=None, tau_interval=None
         )
-    found = rank_stability(case_ranks(column, metric), resamples=draw.resamples, seed=draw.seed)
+    stability = rank_stability(case_ranks(column, metric), resamples=draw.resamples, seed=draw.seed)
     return Ranking(
         label=label,
         metric=metric.name,
         cases=n,
-        mean_rank=dict(zip(table.methods, found.mean_rank.tolist(), strict=True)),
-        place=dict(zip(table.methods, found.place.tolist(), strict=True)),
-        shares={m: tuple(row) for m, row in zip(table.methods, found.shares.tolist(), strict=True)},
-        tau=found.tau,
-        tau_interval=found.tau_interval,
+        mean_rank=dict(zip(table.methods, stability.mean_rank.tolist(), strict=True)),
+        place=dict(zip(table.methods, stability.place.tolist(), strict=True)),
+        shares={m: tuple(row) for m, row in zip(table.methods, stability.shares.tolist(), strict=True)},
+        tau=stability.tau,
+        tau_interval=stability.tau_interval,
     )

@@ -28,9 +28,9 @@ def findings(comparison: Comparison, metric: str = "dice", *, label: str | None 
     Raises:
         ConfigurationError: the comparison has no such metric or label.
     """
-    for kind, name, known in (("metric", metric, comparison.metrics), ("label", label, comparison.labels)):
-        if name is not None and name not in known:
-            raise unknown_name(kind, name, known)
+    for kind, name, names in (("metric", metric, comparison.metrics), ("label", label, comparison.labels)):
+        if name is not None and name not in names:
+            raise unknown_name(kind, name, names)
     labels = comparison.labels if label is None else (label,)
     differences = [d for d in comparison.differences if d.metric == metric and d.label in labels]
     rankings = [r for r in comparison.rankings if r.metric == metric and r.label in labels]
@@ -69,19 +69,18 @@ class _Words:
 
     def difference(self, d: PairedDifference) -> str:
         """The sentence about one pair and label."""
-        place = _on(d.label)
+        on_label = _on(d.label)
         if d.mean is None or d.p_corrected is None:
-            return f"{d.first} and {d.second} cannot be compared {place}: no case has a value."
+            return f"{d.first} and {d.second} cannot be compared {on_label}: no case has a value."
         if d.first_better == d.second_better == 0:
-            return (
-                f"{d.first} and {d.second} have the same {self.metric.title} {place} in all {counted(d.cases, 'case')}."
-            )
+            cases = counted(d.cases, "case")
+            return f"{d.first} and {d.second} have the same {self.metric.title} {on_label} in all {cases}."
         better = d.better(self.alpha)
         if better is None:
-            return self._undecided(d, place)
+            return self._undecided(d, on_label)
         other = d.second if better == d.first else d.first
         amount = self._amount(d, flipped=better == d.second)
-        text = f"{better} is better than {other} {place}: {amount}, {self._p(d.p_corrected)}."
+        text = f"{better} is better than {other} {on_label}: {amount}, {self._p(d.p_corrected)}."
         return text + self._reservation(d, better)
 
     def ranking(self, r: Ranking, resamples: int) -> str | None:
@@ -112,16 +111,16 @@ class _Words:
             return f"{cases}, but the interval of the mean holds zero: a few cases decide that."
         return ""
 
-    def _undecided(self, d: PairedDifference, place: str) -> str:
+    def _undecided(self, d: PairedDifference, on_label: str) -> str:
         amount = self._amount(d, flipped=False)
         if d.smallest_p >= self.alpha:
             differing = f"{d.first_better + d.second_better} of {counted(d.cases, 'case')} differing"
             return (
-                f"{d.first} and {d.second} cannot be told apart {place}: with {differing} the test cannot give less "
+                f"{d.first} and {d.second} cannot be told apart {on_label}: with {differing} the test cannot give less "
                 f"than p = {d.smallest_p:.3g} ({d.first} against {d.second}: {amount})."
             )
         return (
-            f"No difference is shown between {d.first} and {d.second} {place}: {amount}, "
+            f"No difference is shown between {d.first} and {d.second} {on_label}: {amount}, "
             f"{self._p(d.p_corrected or 0.0)}."
         )
 

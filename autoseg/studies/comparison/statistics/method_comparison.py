@@ -81,8 +81,8 @@ class MethodComparison(Record):
 
     def statistics(self, metric: str, label: str) -> dict[str, Statistics]:
         """Method -> statistics of one label and metric, in the order asked for."""
-        found = (one for one in self.comparison.statistics if (one.metric, one.label) == (metric, label))
-        return {one.method: one for one in found}
+        matching = (one for one in self.comparison.statistics if (one.metric, one.label) == (metric, label))
+        return {one.method: one for one in matching}
 
     def differences(self, metric: str, label: str) -> tuple[PairedDifference, ...]:
         """Those with the reference, or where every two were compared those with the method in first place.
@@ -99,13 +99,13 @@ class MethodComparison(Record):
 
 def score_columns(table: ScoreTable) -> tuple[ScoreColumn, ...]:
     """Every label and metric of a table as plain values."""
-    found = []
+    columns = []
     for metric in table.metrics:
         for label in table.labels:
             column = table.column(label, metric)
             rows = zip(table.methods, column.values.tolist(), column.filled, strict=True)
             named = [(method, tuple(values), filled) for method, values, filled in rows]
-            found.append(
+            columns.append(
                 ScoreColumn(
                     label=label,
                     metric=metric,
@@ -117,7 +117,7 @@ def score_columns(table: ScoreTable) -> tuple[ScoreColumn, ...]:
                     },
                 )
             )
-    return tuple(found)
+    return tuple(columns)
 
 
 def main_label(table: ScoreTable) -> str:

@@ -62,15 +62,15 @@ def rank_stability(ranks: np.ndarray, *, resamples: int = RESAMPLES, seed: int =
     # Sums of half ranks are exact, so that equal ones compare as equal.
     total = ranks.sum(axis=1)
     resampled = resampled_sums(ranks, resamples=resamples, seed=seed)
-    places = rankdata(resampled, method="min", axis=1).astype(int)
+    resampled_places = rankdata(resampled, method="min", axis=1).astype(int)
     taus = _kendall(total, resampled)
-    known = taus[~np.isnan(taus)]
-    ends = np.percentile(known, (2.5, 97.5)).tolist() if known.size else None
+    defined = taus[~np.isnan(taus)]
+    ends = np.percentile(defined, (2.5, 97.5)).tolist() if defined.size else None
     return RankStability(
         mean_rank=total / n,
         place=rankdata(total, method="min").astype(int),
-        shares=np.array([np.bincount(row - 1, minlength=methods) for row in places.T]) / resamples,
-        tau=float(known.mean()) if known.size else None,
+        shares=np.array([np.bincount(row - 1, minlength=methods) for row in resampled_places.T]) / resamples,
+        tau=float(defined.mean()) if defined.size else None,
         tau_interval=None if ends is None else (ends[0], ends[1]),
     )
 
@@ -81,6 +81,6 @@ def _kendall(one: np.ndarray, many: np.ndarray) -> np.ndarray:
     if not pairs:
         return np.full(len(many), np.nan)
     first, second = np.array(pairs).T
-    here, there = np.sign(one[first] - one[second]), np.sign(many[:, first] - many[:, second])
-    scale = np.sqrt(np.abs(here).sum() * np.abs(there).sum(axis=1))
-    return np.divide(there @ here, scale, out=np.full(len(many), np.nan), where=scale > 0)
+    order, orders = np.sign(one[first] - one[second]), np.sign(many[:, first] - many[:, second])
+    scale = np.sqrt(np.abs(order).sum() * np.abs(orders).sum(axis=1))
+    return np.divide(orders @ order, scale, out=np.full(len(many), np.nan), where=scale > 0)

@@ -85,9 +85,9 @@ class ScoreTable:
         """
         at = (..., _index("label", label, self.labels), _index("metric", metric, self.metrics))
         values = self.values[at]
-        known = ~np.isnan(values).any(axis=0)
-        cases = tuple(case for case, kept in zip(self.cases, known, strict=True) if kept)
-        return Column(cases, values[:, known], self.filled[at][:, known])
+        complete = ~np.isnan(values).any(axis=0)
+        cases = tuple(case for case, kept in zip(self.cases, complete, strict=True) if kept)
+        return Column(cases, values[:, complete], self.filled[at][:, complete])
 
 
 def score_table(
@@ -121,9 +121,9 @@ def score_table(
             remedy="evaluate the predictions first (autoseg evaluate)",
         )
     chosen = _metrics(results, ids, metrics)
-    known = _gather(results, ids, labels, chosen)
-    values, filled = _fill(known, chosen, [(diagonals or {}).get(id, np.nan) for id in ids])
-    absent, present = known.absent, ~known.absent & ~known.failed[:, :, None]
+    gathered = _gather(results, ids, labels, chosen)
+    values, filled = _fill(gathered, chosen, [(diagonals or {}).get(id, np.nan) for id in ids])
+    absent, present = gathered.absent, ~gathered.absent & ~gathered.failed[:, :, None]
     if len(labels) > 1:
         values, filled = _with_foreground(values, filled)
     return ScoreTable(
@@ -134,9 +134,9 @@ def score_table(
         values=values,
         filled=filled,
         failures={method: _failures(result, ids) for method, result in results.items()},
-        missed=_counts(results, labels, present & (known.predicted == 0)),
+        missed=_counts(results, labels, present & (gathered.predicted == 0)),
         absent=dict(zip(labels, absent.sum(axis=0).tolist(), strict=True)),
-        false_alarms=_counts(results, labels, absent & (known.predicted > 0)),
+        false_alarms=_counts(results, labels, absent & (gathered.predicted > 0)),
     )
 
 
@@ -220,12 +220,12 @@ def _voxels(row: Mapping[str, Score], where: str) -> tuple[float, float]:
     return predicted, expected
 
 
-def _fill(known: _Known, metrics: tuple[Metric, ...], diagonals: list[float]) -> tuple[np.ndarray, np.ndarray]:
+def _fill(gathered: _Known, metrics: tuple[Metric, ...], diagonals: list[float]) -> tuple[np.ndarray, np.ndarray]:
     """Values with the worst ones filled in and NaN for what is left out, and where they were filled in."""
-    painted = ~known.failed[:, :, None] & (known.predicted > 0)
-    undefined = (painted[..., None] & np.isnan(known.values)).any(axis=0)
-    values = np.where(known.absent[..., None] | undefined, np.nan, known.values)
-    missing = np.isnan(values) & ~known.absent[..., None] & ~undefined
+    painted = ~gathered.failed[:, :, None] & (gathered.predicted > 0)
+    undefined = (painted[..., None] & np.isnan(gathered.values)).any(axis=0)
+    values = np.where(gathered.absent[..., None] | undefined, np.nan, gathered.values)
+    missing = np.isnan(values) & ~gathered.absent[..., None] & ~undefined
     for k, metric in enumerate(metrics):
         bound = metric.range[0] if metric.best == "higher" else metric.range[1]
         worst = np.full(values.shape[1:3], bound)
@@ -238,9 +238,9 @@ def _fill(known: _Known, metrics: tuple[Metric, ...], diagonals: list[float]) ->
 
 def _with_foreground(values: np.ndarray, filled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Appends the mean over the labels that have a value as one more label."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=2, keepdims=True)
-    total = np.where(known, values, 0).sum(axis=2, keepdims=True)
+    scored = ~np.isnan(values)
+    count = scored.sum(axis=2, keepdims=True)
+    total = np.where(scored, values, 0).sum(axis=2, keepdims=True)
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     return np.concatenate([values, mean], axis=2), np.concatenate([filled, filled.any(axis=2, keepdims=True)], axis=2)
 
@@ -249,12 +249,12 @@ def _failures(result: Scores, ids: tuple[str, ...]) -> dict[str, str]:
     return {id: result.errors.get(id, NO_PREDICTION).split("\n")[0] for id in ids if id not in result.cases}
 
 
-def _counts(methods: Iterable[str], labels: tuple[str, ...], found: np.ndarray) -> dict[str, dict[str, int]]:
+def _counts(methods: Iterable[str], labels: tuple[str, ...], flags: np.ndarray) -> dict[str, dict[str, int]]:
     """Method -> label -> number of cases, from bool (methods, cases, labels)."""
-    return {m: dict(zip(labels, row.tolist(), strict=True)) for m, row in zip(methods, found.sum(axis=1), strict=True)}
+    return {m: dict(zip(labels, row.tolist(), strict=True)) for m, row in zip(methods, flags.sum(axis=1), strict=True)}
 
 
-def _index(kind: str, name: str, known: tuple[str, ...]) -> int:
-    if name not in known:
-        raise unknown_name(kind, name, known)
-    return known.index(name)
+def _index(kind: str, name: str, names: tuple[str, ...]) -> int:
+    if name not in names:
+        raise unknown_name(kind, name, names)
+    return names.index(name)

@@ -35,33 +35,35 @@ def raters(
     """
     from autoseg.studies.raters.pipeline import compare_raters
 
-    found = compare_raters.compare_raters(folders, out, spec=spec, consensus=consensus, workers=workers)
-    show_agreement(found)
+    agreement = compare_raters.compare_raters(folders, out, spec=spec, consensus=consensus, workers=workers)
+    show_agreement(agreement)
     typer.echo(f"all numbers: {out / 'agreement.json'}")
     if consensus is not None:
         typer.echo(f"consensus: {out / 'consensus'}")
-    for message in found.errors.values():
+    for message in agreement.errors.values():
         typer.echo(f"error: {message}", err=True)
-    if found.errors:
+    if agreement.errors:
         raise typer.Exit(2)
 
 
-def show_agreement(found: Agreement) -> None:
+def show_agreement(agreement: Agreement) -> None:
     """Prints who agrees with whom, and what Dice a model needs to be at the raters' level."""
     from autoseg.cli.tables import show
 
     headings = ["label", "Dice", "median", "HD95 [mm]", "cases"]
-    pairs = [[" - ".join(pair.raters), label, *_row(row)] for pair in found.pairs for label, row in pair.labels.items()]
+    pairs = [
+        [" - ".join(pair.raters), label, *_row(row)] for pair in agreement.pairs for label, row in pair.labels.items()
+    ]
     show("two raters", ["raters", *headings], pairs)
-    others = [[name, label, *_row(row)] for name, labels in found.others.items() for label, row in labels.items()]
+    others = [[name, label, *_row(row)] for name, labels in agreement.others.items() for label, row in labels.items()]
     if others:
         show("each rater and the majority of the others", ["rater", *headings], others)
     rows = [
-        [label, _number(one.dice), _interval(one.interval), _number(found.kappa[label].mean), str(one.cases)]
-        for label, one in found.human.items()
+        [label, _number(one.dice), _interval(one.interval), _number(agreement.kappa[label].mean), str(one.cases)]
+        for label, one in agreement.human.items()
     ]
     show("all raters", ["label", "Dice of two raters", "95 % interval", "Fleiss' kappa", "cases"], rows)
-    for label, one in found.human.items():
+    for label, one in agreement.human.items():
         if one.dice is not None:
             around = "" if one.interval is None else f" ({_interval(one.interval)})"
             typer.echo(f"{label}: a model with Dice {_number(one.dice)}{around} to one rater is at the raters' level")

@@ -71,17 +71,17 @@ def compare_raters(
     jobs, errors = _jobs(files, scheme, out, kind)
     missing = {name: sorted({job.case for job in jobs} - own.keys()) for name, own in files.items()}
     _name_missing(missing)
-    found: dict[str, CaseAgreement] = {}
+    agreements: dict[str, CaseAgreement] = {}
     count = usable_cores() if workers is None else workers
     for case, result in unordered(_compare, jobs, "raters", workers=count, patience=_PATIENCE):
         if isinstance(result, AutosegError):
             errors[case] = result
         else:
-            found[case] = result
-    if not found:
+            agreements[case] = result
+    if not agreements:
         raise ErrorGroup("no case can be compared", [errors[case] for case in sorted(errors)])
     agreement = summarise_raters(
-        found,
+        agreements,
         {name: str(folder) for name, folder in raters.items()},
         missing=missing,
         errors={case: str(errors[case]) for case in sorted(errors)},
@@ -161,7 +161,7 @@ def _compare(job: _RaterJob) -> tuple[str, CaseAgreement | AutosegError]:
         scheme = job.scheme or found_scheme(*(image.array for image in images.values()))
         votes = {name: _encode(image, scheme, job.files[name]) for name, image in images.items()}
         geometry = images[first].geometry
-        found = agree(
+        agreement = agree(
             votes,
             scheme.training_foreground,
             geometry.spacing,
@@ -172,7 +172,7 @@ def _compare(job: _RaterJob) -> tuple[str, CaseAgreement | AutosegError]:
             _write(job.target, list(votes.values()), scheme, geometry, job.kind)
     except AutosegError as error:
         return job.case, error
-    return job.case, found
+    return job.case, agreement
 
 
 def _write(

@@ -87,7 +87,7 @@ def pretrain(
         configuration=pretraining.configuration,
         training=training,
     )
-    made = pretrain.pretrain(out, request)
-    typer.echo(f"encoder: {made.run.fold(made.configuration, 'all').final}")
+    pretrained = pretrain.pretrain(out, request)
+    typer.echo(f"encoder: {pretrained.run.fold(pretrained.configuration, 'all').final}")
     typer.echo(f"report: {Run(out).report}")
     typer.echo(f"next: autoseg plan-and-train DATASET --out OTHER --pretrained {out}")

@@ -75,8 +75,8 @@ def triplet(
 def others(embeddings: Tensor) -> Tensor:
     """For each of N rows (N, F) all rows but itself, in their order: (N, N - 1, F)."""
     count = len(embeddings)
-    places = torch.arange(count, device=embeddings.device)
-    rest = places[:-1] + (places[:-1] >= places[:, None])  # counts on behind oneself
+    numbers = torch.arange(count, device=embeddings.device)
+    rest = numbers[:-1] + (numbers[:-1] >= numbers[:, None])  # counts on behind oneself
     return embeddings[rest]
 
 

@@ -57,9 +57,9 @@ def dino(
             got=f"{len(student)} views of the student, {len(teacher)} of the teacher",
             expected="at least two views of the student and one of the teacher",
         )
-    wanted = [functional.softmax((full(t).detach() - centre) / teacher_temperature, dim=-1) for t in teacher]
-    found = [functional.log_softmax(full(s) / student_temperature, dim=-1) for s in student]
-    return torch.stack([-(wanted[t] * found[s]).sum(-1).mean() for t, s in pairs]).mean()
+    teacher_shares = [functional.softmax((full(t).detach() - centre) / teacher_temperature, dim=-1) for t in teacher]
+    student_logs = [functional.log_softmax(full(s) / student_temperature, dim=-1) for s in student]
+    return torch.stack([-(teacher_shares[t] * student_logs[s]).sum(-1).mean() for t, s in pairs]).mean()
 
 
 @torch.no_grad()

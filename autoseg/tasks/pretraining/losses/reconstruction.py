@@ -31,12 +31,12 @@ def masked_reconstruction(
     Source: He et al. 2022 (MAE), arXiv:2111.06377, section 3; for convolutions Tian et al. 2023 (SparK),
     arXiv:2301.03580.
     """
-    wanted = to_blocks(full(image), block)
+    target = to_blocks(full(image), block)
     if normalise:
-        wanted = normalised(wanted)
-    found = to_blocks(full(restored), block)
-    hidden = mask.flatten(1).to(found.dtype)
-    errors = (found - wanted).square().mean(-1)
+        target = normalised(target)
+    prediction = to_blocks(full(restored), block)
+    hidden = mask.flatten(1).to(prediction.dtype)
+    errors = (prediction - target).square().mean(-1)
     return (errors * hidden).sum() / hidden.sum().clamp(min=1)
 
 

@@ -53,15 +53,15 @@ def build_method(name: str, setting: PretrainingSetting, options: Mapping[str, A
     plugin = plugins.resolve("pretraining", name)
     options = dict(options or {})
     if isinstance(plugin, type) and issubclass(plugin, Record):
-        made: PretrainingMethod = plugin.from_mapping(
+        method: PretrainingMethod = plugin.from_mapping(
             {"setting": setting, **options}, where=f"pretraining method {name}"
         )  # type: ignore[assignment]
-        return made
+        return method
     try:
-        made = plugin(setting, **options)
+        method = plugin(setting, **options)
     except TypeError as error:
         raise ConfigurationError(str(error), where=f"pretraining method {name}", got=options) from error
-    return made
+    return method
 
 
 def build_pretraining_network(

@@ -93,35 +93,35 @@ def collect(folders: Sequence[tuple[Path, float]], hold_out: HoldOut | None = No
     """
     datasets = _discover(folders)
     owner, validation = _held_out(datasets, hold_out)
-    found = [
+    discovered = [
         _Found(number, case, len(dataset.channels), number == owner and case.id in validation)
         for number, dataset in enumerate(datasets)
         for case in (*dataset.training, *dataset.unlabelled)
     ]
-    digests = case_digests([(one.case, one.channels) for one in found], workers=workers)
-    refused = {digest for one, digest in zip(found, digests, strict=True) if one.held_out}
-    names = _names(found, datasets, one_folder=len(datasets) == 1)
-    kept = [place for place, digest in enumerate(digests) if digest not in refused]
+    digests = case_digests([(one.case, one.channels) for one in discovered], workers=workers)
+    refused = {digest for one, digest in zip(discovered, digests, strict=True) if one.held_out}
+    names = _names(discovered, datasets, one_folder=len(datasets) == 1)
+    kept = [index for index, digest in enumerate(digests) if digest not in refused]
     sources = Sources(
         sources=tuple(
             ImageSource(
                 name=dataset.name,
                 folder=dataset.folder,
                 weight=weight,
-                cases=tuple(names[place] for place in kept if found[place].folder == number),
-                held_out=tuple(one.case.id for one in found if one.folder == number and one.held_out),
+                cases=tuple(names[index] for index in kept if discovered[index].folder == number),
+                held_out=tuple(one.case.id for one in discovered if one.folder == number and one.held_out),
                 copies=tuple(
                     one.case.id
-                    for one, digest in zip(found, digests, strict=True)
+                    for one, digest in zip(discovered, digests, strict=True)
                     if one.folder == number and digest in refused and not one.held_out
                 ),
             )
             for number, (dataset, (_, weight)) in enumerate(zip(datasets, folders, strict=True))
         ),
-        digests={names[place]: digests[place] for place in kept},
+        digests={names[index]: digests[index] for index in kept},
         hold_out=None if hold_out is None else str(hold_out),
     )
-    cases = [found[place].case.model_copy(update={"id": names[place], "label": None}) for place in kept]
+    cases = [discovered[index].case.model_copy(update={"id": names[index], "label": None}) for index in kept]
     if not cases:
         raise DatasetError("no image is left to learn from", where=datasets[0].folder, remedy="give more images")
     _tell(sources, hold_out)
@@ -130,7 +130,7 @@ def collect(folders: Sequence[tuple[Path, float]], hold_out: HoldOut | None = No
 
 def _discover(folders: Sequence[tuple[Path, float]]) -> tuple[Dataset, ...]:
     datasets = tuple(
-        read_image_list(place) if place.is_file() else discover(place, labelled=False) for place, _ in folders
+        read_image_list(source) if source.is_file() else discover(source, labelled=False) for source, _ in folders
     )
     if len({dataset.folder for dataset in datasets}) < len(datasets):
         raise ConfigurationError("a folder is given twice", got=", ".join(str(path) for path, _ in folders))
@@ -174,11 +174,11 @@ def _held_out(datasets: Sequence[Dataset], hold_out: HoldOut | None) -> tuple[in
     )
 
 
-def _names(found: Sequence[_Found], datasets: Sequence[Dataset], *, one_folder: bool) -> tuple[str, ...]:
+def _names(discovered: Sequence[_Found], datasets: Sequence[Dataset], *, one_folder: bool) -> tuple[str, ...]:
     """An identifier for each image: its own where it is the only one of that name, else with the data set's name."""
     taken: set[str] = set()
     names = []
-    for one in found:
+    for one in discovered:
         name = one.case.id if one_folder else f"{datasets[one.folder].folder.name}.{one.case.id}"
         number, chosen = 2, name
         while chosen in taken:

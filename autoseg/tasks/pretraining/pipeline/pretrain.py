@@ -241,16 +241,16 @@ def _with_method(config: TrainingConfig, method: str) -> TrainingConfig:
 
 def _check_same(run: Run, folders: Sequence[tuple[Path, float]], hold_out: HoldOut | None) -> None:
     """Refuses to go on with other images than the run was begun with."""
-    known = Sources.load(sources_file(run))
-    begun = {source.folder.resolve(): source.weight for source in known.sources}
-    wanted = {folder.resolve(): weight for folder, weight in folders}
+    earlier = Sources.load(sources_file(run))
+    begun = {source.folder.resolve(): source.weight for source in earlier.sources}
+    weights = {folder.resolve(): weight for folder, weight in folders}
     asked = None if hold_out is None else str(hold_out)
-    if (begun, known.hold_out) != (wanted, asked):
+    if (begun, earlier.hold_out) != (weights, asked):
         raise WorkspaceError(
             "the run was begun with other images",
             where=run.root,
-            got=_listed(wanted, asked),
-            expected=_listed(begun, known.hold_out),
+            got=_listed(weights, asked),
+            expected=_listed(begun, earlier.hold_out),
             remedy="give the same folders, weights and --hold-out, or another --out",
         )
 

@@ -123,8 +123,8 @@ def _sources(records: RunRecords) -> Sources | None:
 
 def _last(rows: Sequence[MetricsRow]) -> tuple[tuple[str, str], ...]:
     measures = (rows[-1].get("measures") or {}) if rows else {}
-    known = ((title, measures.get(name)) for name, title in MEASURES.items())
-    return tuple((title, number(value)) for title, value in known if value is not None)
+    measured = ((title, measures.get(name)) for name, title in MEASURES.items())
+    return tuple((title, number(value)) for title, value in measured if value is not None)
 
 
 def _figure(rows: Sequence[MetricsRow]) -> Figure:
@@ -138,9 +138,9 @@ def _figure(rows: Sequence[MetricsRow]) -> Figure:
     figure = new_figure(9.0, 2.5)
     for panel, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         axes = plain_axes(panel, MEASURES[name])
-        if known := points[name]:
-            marker = "o" if len(known) < 3 else None
-            axes.plot(*zip(*known, strict=True), color=colours[name], linewidth=1.4, marker=marker)
+        if column := points[name]:
+            marker = "o" if len(column) < 3 else None
+            axes.plot(*zip(*column, strict=True), color=colours[name], linewidth=1.4, marker=marker)
     return figure
 
 
@@ -152,25 +152,27 @@ def _pictures(content: FoldRecords) -> tuple[Picture, ...]:
         gallery = Gallery.load(file)
     except AutosegError:
         return ()
-    found = []
+    pictures = []
     if len(gallery.restored):
-        found.append(Picture(_png(_tiled(gallery.restored)), "what the encoder saw, what was restored, the original"))
+        pictures.append(
+            Picture(_png(_tiled(gallery.restored)), "what the encoder saw, what was restored, the original")
+        )
     if len(gallery.neighbours):
         names = "; ".join(f"{row[0]}: {', '.join(row[1:])}" for row in gallery.names)
-        found.append(
+        pictures.append(
             Picture(_png(_tiled(gallery.neighbours)), f"a view, then the nearest ones of other images ({names})")
         )
     if len(gallery.features):
         grey = np.repeat(gallery.images[..., None], 3, axis=-1)
         pairs = np.stack((grey, gallery.features), axis=1)
-        found.append(
+        pictures.append(
             Picture(
                 _png(_tiled(pairs)),
                 "an image, and the encoder's features by their three principal components as colours: places of one "
                 "colour are alike to the encoder",
             )
         )
-    return tuple(found)
+    return tuple(pictures)
 
 
 def _tiled(pictures: np.ndarray) -> np.ndarray:

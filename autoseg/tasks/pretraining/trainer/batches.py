@@ -97,8 +97,8 @@ class ViewSource:
             case = cases[int(np.searchsorted(sums, rng.random() * sums[-1], side="right"))]
         depth, *shape = self.store.shape(case)[1:]
         if self.dimension == 2:
-            place = int(rng.integers(depth))
-            return CaseDraw(case, place, self.method.draw(rng, tuple(shape)))
+            plane = int(rng.integers(depth))
+            return CaseDraw(case, plane, self.method.draw(rng, tuple(shape)))
         return CaseDraw(case, None, self.method.draw(rng, (depth, *shape)))
 
     def _make(self, draw: CaseDraw) -> ViewExample:

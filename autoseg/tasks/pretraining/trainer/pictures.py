@@ -58,8 +58,8 @@ def draw_gallery(context: FoldContext) -> Gallery:
     order = nearest(torch.cat(embeddings), cases, count=_NEAREST)[:_SHOWN]
     return Gallery(
         restored=_stacked(restored[:_SHOWN], (0, 3, 1, 1)),
-        neighbours=_stacked([np.stack([views[place] for place in row]) for row in order], (0, 1, 1, 1)),
-        names=np.array([[cases[place] for place in row] for row in order], dtype=np.str_),
+        neighbours=_stacked([np.stack([views[index] for index in row]) for row in order], (0, 1, 1, 1)),
+        names=np.array([[cases[index] for index in row] for row in order], dtype=np.str_),
         features=_stacked(features[:_SHOWN], (0, 1, 1, 3)),
         images=_stacked(images[:_SHOWN], (0, 1, 1)),
     )
@@ -79,9 +79,9 @@ def nearest(embeddings: Tensor, cases: Sequence[str], *, count: int) -> list[lis
     similar = directions @ directions.T
     rows = []
     for case in dict.fromkeys(cases):
-        place = cases.index(case)
-        row, taken = [place], {case}
-        for other in similar[place].argsort(descending=True).tolist():
+        own = cases.index(case)
+        row, taken = [own], {case}
+        for other in similar[own].argsort(descending=True).tolist():
             if cases[other] not in taken and len(row) <= count:
                 row.append(other)
                 taken.add(cases[other])
@@ -110,12 +110,12 @@ def _triples(batch: ViewBatch, restored: Tensor, *, own_scale: bool) -> list[np.
 
 def _coloured(features: Tensor, size: Sequence[int]) -> list[np.ndarray]:
     """(H, W, 3) per example: principal components of the features of all examples, the strongest as red."""
-    places = features.float().movedim(1, -1)
-    flat = places.reshape(-1, places.shape[-1])
+    values = features.float().movedim(1, -1)
+    flat = values.reshape(-1, values.shape[-1])
     flat = flat - flat.mean(0)
     count = min(3, flat.shape[1])
     _, _, axes = torch.linalg.svd(flat, full_matrices=False)
-    scores = (flat @ axes[:count].T).reshape(*places.shape[:-1], count)
+    scores = (flat @ axes[:count].T).reshape(*values.shape[:-1], count)
     if count < 3:
         scores = functional.pad(scores, (0, 3 - count))
     low, high = torch.quantile(scores.reshape(-1, 3)[:100_000], torch.tensor([0.02, 0.98]), dim=0)

@@ -63,8 +63,8 @@ class TeacherFollower:
         """What the teacher gives for a batch; empty without one."""
         if self.teacher is None:
             return {}
-        found: Mapping[str, Tensor] = self.teacher.network(batch, teacher=True)
-        return found
+        outputs: Mapping[str, Tensor] = self.teacher.network(batch, teacher=True)
+        return outputs
 
     def remember(self, target: Outputs) -> None:
         """Keeps the targets of the step's last batch, from which the method's buffers move."""
@@ -140,9 +140,9 @@ class PretrainingTask:
             embedding = torch.cat((embedding, online["assignment"][:_VIEWS].to(embedding)), dim=-1)
         views, images, features = embedding.shape
         first = batch.step * self.setting.samples
-        places = embedding.new_zeros((views, self._looks * self.setting.samples, features))
-        places[:, first : first + images] = embedding
-        return loss, places
+        embeddings = embedding.new_zeros((views, self._looks * self.setting.samples, features))
+        embeddings[:, first : first + images] = embedding
+        return loss, embeddings
 
     def scores(self, counts: Tensor) -> dict[str, float | None]:
         """Nothing: there are no labels."""
@@ -155,8 +155,8 @@ class PretrainingTask:
         assigns = assignment.shape[-1] > 0
         second = embedding[1] if len(embedding) > 1 else None
         self._health = look(embedding[0], second, assignment=assignment if assigns else None)
-        found = asdict(self._health)
-        return {name: found[name] for name in (*MEASURES, *([INFORMATION] if assigns else []))}
+        measured = asdict(self._health)
+        return {name: measured[name] for name in (*MEASURES, *([INFORMATION] if assigns else []))}
 
     def adapt(self, network: nn.Module, step: int, place: Any) -> bool:
         """Stops a training whose embeddings have collapsed, or whose head has.

@@ -109,10 +109,10 @@ def _fold_names(run: Run) -> tuple[str, ...]:
 
 def _own_device(device: str, rank: int) -> str:
     """A GPU of its own for each of several processes on a machine."""
-    found = find_device(device)
-    if found != "cuda":
-        return found
-    return f"cuda:{rank % torch.cuda.device_count()}" if rank else found
+    kind = find_device(device)
+    if kind != "cuda":
+        return kind
+    return f"cuda:{rank % torch.cuda.device_count()}" if rank else kind
 
 
 def _missing(cases: Sequence[Case], folder: Path, ending: str) -> tuple[Case, ...]:
@@ -137,10 +137,10 @@ def _merge(folder: Path, count: int, earlier: Mapping[str, CaseEstimate], reliab
     if not all(part.exists() for part in parts):
         return
     with suppress(FileNotFoundError):
-        found = dict(earlier)
+        estimates = dict(earlier)
         for part in parts:
-            found |= _read(part)
-        write_estimates(folder / ESTIMATES, found, reliability)
+            estimates |= _read(part)
+        write_estimates(folder / ESTIMATES, estimates, reliability)
     for part in parts:
         part.unlink(missing_ok=True)
 

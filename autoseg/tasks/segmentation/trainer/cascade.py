@@ -72,10 +72,10 @@ def _out_of_fold(context: FoldContext, previous: str) -> dict[str, Path]:
     alone: list[str] = []
     for case in (*context.split.train, *context.split.validation):
         validating = [name for name, split in zip(folds, splits, strict=True) if case in split.validation]
-        made = [previous_stage_file(folds[name].next_stage, case) for name in validating if name in validated]
-        there = [path for path in made if path.exists()]
-        if there:
-            files[case] = there[0]
+        predictions = [previous_stage_file(folds[name].next_stage, case) for name in validating if name in validated]
+        present = [path for path in predictions if path.exists()]
+        if present:
+            files[case] = present[0]
         elif validating:
             missing.add(validating[0])
         else:

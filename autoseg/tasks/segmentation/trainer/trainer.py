@@ -144,7 +144,7 @@ class SegmentationTask:
     @torch.no_grad()
     def _errors(self, network: nn.Module, step: int, place: Any) -> dict[str, np.ndarray]:
         """Voxels (N, 3) of training cases that the network gets wrong, on a few patches."""
-        found: dict[str, list[np.ndarray]] = {}
+        by_case: dict[str, list[np.ndarray]] = {}
         network.eval()
         with self.batches(range(step, step + _LOOKS), HARD_PLACES) as batches:
             for batch in batches:
@@ -155,18 +155,18 @@ class SegmentationTask:
                 wrong = (predicted != reference).any(1)
                 if target.mask is not None:
                     wrong &= target.mask[:, 0]
-                places: list[tuple[str, np.ndarray]] = []
+                errors: list[tuple[str, np.ndarray]] = []
                 for index, case, start, sample in zip(self._samples, batch.cases, batch.starts, wrong, strict=True):
                     voxels = np.argwhere(sample.numpy().reshape((1,) * (3 - sample.ndim) + tuple(sample.shape)))
                     # the last number keeps the choice apart from the draw of the sample
                     rng = np.random.default_rng((self.context.config.seed, HARD_PLACES, batch.step, index, 1))
                     chosen = rng.choice(len(voxels), min(len(voxels), _PLACES_PER_CASE), replace=False)
-                    places.append((case, voxels[np.sort(chosen)] + np.asarray(start)))
-                for case, voxels in chain(*ranks().gather(places)):
+                    errors.append((case, voxels[np.sort(chosen)] + np.asarray(start)))
+                for case, voxels in chain(*ranks().gather(errors)):
                     if len(voxels):
-                        found.setdefault(case, []).append(voxels)
+                        by_case.setdefault(case, []).append(voxels)
         network.train()
-        return {case: np.concatenate(parts) for case, parts in found.items()}
+        return {case: np.concatenate(parts) for case, parts in by_case.items()}
 
 
 class SegmentationTrainer:
