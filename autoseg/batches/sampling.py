@@ -182,15 +182,15 @@ class HardLocationSampler:
 
     def __init__(self, store: PatchStore, rules: SamplingRules) -> None:
         self._balanced = ClassBalancedSampler(store, rules)
-        self._places: dict[str, np.ndarray] = {}
+        self._locations: dict[str, np.ndarray] = {}
 
     def draw(self, rng: np.random.Generator, index: int) -> Draw:
         """The place of sample `index`."""
         free = not self._balanced.rules.is_forced(index)
-        if free and self._places and rng.random() < self.hard_fraction:
-            cases = sorted(self._places)
+        if free and self._locations and rng.random() < self.hard_fraction:
+            cases = sorted(self._locations)
             case = cases[rng.integers(len(cases))]
-            locations = self._places[case]
+            locations = self._locations[case]
             return Draw(case, self._balanced.bounded(case, locations[rng.integers(len(locations))]))
         return self._balanced.draw(rng, index)
 
@@ -211,11 +211,11 @@ class HardLocationSampler:
                 )
             if len(voxels):
                 pool[case] = voxels
-        self._places = pool  # a new mapping, so that batches already opened keep theirs
+        self._locations = pool  # a new mapping, so that batches already opened keep theirs
 
     def state(self) -> dict[str, Any]:
         """The pool as tensors, for a checkpoint."""
-        return {"places": {case: torch.from_numpy(voxels) for case, voxels in self._places.items()}}
+        return {"places": {case: torch.from_numpy(voxels) for case, voxels in self._locations.items()}}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Takes back a pool that `state` gave."""

@@ -151,10 +151,10 @@ class Model:
             ImageError: channels do not fit, or a normalisation refuses the intensities.
         """
         prepared = {} if prepared is None else prepared
-        plan = self.configuration
-        layout = (plan.spacing, plan.normalization, plan.use_mask_for_norm)
+        configuration = self.configuration
+        layout = (configuration.spacing, configuration.normalization, configuration.use_mask_for_norm)
         if layout not in prepared:
-            case = preprocess_case(image, None, self.plan, plan)
+            case = preprocess_case(image, None, self.plan, configuration)
             prepared[layout] = Prepared(torch.from_numpy(case.data), case.properties)
         own = prepared[layout]
         return (

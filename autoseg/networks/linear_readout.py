@@ -41,11 +41,11 @@ class LinearReadout(nn.Module):
         self, encoder: nn.ModuleList, configuration: ConfigurationPlan, outputs: int, structure: Structure
     ) -> None:
         super().__init__()
-        plan, one = configuration, (1,) * configuration.dimension
+        one = (1,) * configuration.dimension
         self.encoder, self.structure = encoder.requires_grad_(False), structure
         self.readouts = nn.ModuleList(
-            convolution(plan.dimension, width, outputs, one, one, bias=stage == 0)
-            for stage, width in enumerate(plan.features_per_stage)
+            convolution(configuration.dimension, width, outputs, one, one, bias=stage == 0)
+            for stage, width in enumerate(configuration.features_per_stage)
         )
         for readout in self.readouts:
             for weight in readout.parameters():

@@ -49,20 +49,19 @@ class UNet(nn.Module):
 
     def __init__(self, encoder: nn.ModuleList, configuration: ConfigurationPlan, outputs: int) -> None:
         super().__init__()
-        plan = configuration
         self.encoder = encoder
         self.upsamplings, self.decoder, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        one = (1,) * plan.dimension
-        for i, level in enumerate(reversed(range(plan.stages - 1))):
-            below, width = plan.features_per_stage[level + 1], plan.features_per_stage[level]
-            self.upsamplings.append(upsampling(plan.dimension, below, width, plan.strides[level + 1]))
-            blocks = plan.decoder_blocks_per_stage[i]
-            self.decoder.append(conv_stage(blocks, 2 * width, width, plan.kernel_sizes[level], one))
-            self.heads.append(convolution(plan.dimension, width, outputs, one, one))
+        one = (1,) * configuration.dimension
+        for i, level in enumerate(reversed(range(configuration.stages - 1))):
+            below, width = configuration.features_per_stage[level + 1], configuration.features_per_stage[level]
+            self.upsamplings.append(upsampling(configuration.dimension, below, width, configuration.strides[level + 1]))
+            blocks = configuration.decoder_blocks_per_stage[i]
+            self.decoder.append(conv_stage(blocks, 2 * width, width, configuration.kernel_sizes[level], one))
+            self.heads.append(convolution(configuration.dimension, width, outputs, one, one))
         self.deep_supervision = False
         self.headless = False  # gives the features that the last head would take, (B, features, *patch)
         # The lowest resolution has weight zero in the loss, so it is not computed at all.
-        self.supervised = max(1, plan.stages - 2)
+        self.supervised = max(1, configuration.stages - 2)
 
     def forward(
         self, image: Float[Tensor, "batch channel *patch"]
@@ -107,12 +106,13 @@ def plain_unet(configuration: ConfigurationPlan, channels: int, outputs: int) ->
         channels: input channels.
         outputs: channels of the logits.
     """
-    plan, encoder, width = configuration, nn.ModuleList(), channels
-    for i in range(plan.stages):
-        features = plan.features_per_stage[i]
-        encoder.append(conv_stage(plan.blocks_per_stage[i], width, features, plan.kernel_sizes[i], plan.strides[i]))
+    encoder, width = nn.ModuleList(), channels
+    for i in range(configuration.stages):
+        features, blocks = configuration.features_per_stage[i], configuration.blocks_per_stage[i]
+        kernel, stride = configuration.kernel_sizes[i], configuration.strides[i]
+        encoder.append(conv_stage(blocks, width, features, kernel, stride))
         width = features
-    network = UNet(encoder, plan, outputs)
+    network = UNet(encoder, configuration, outputs)
     initialise(network)
     return network
 
@@ -125,16 +125,16 @@ def residual_encoder_unet(configuration: ConfigurationPlan, channels: int, outpu
         channels: input channels.
         outputs: channels of the logits.
     """
-    plan, encoder = configuration, nn.ModuleList()
-    width = plan.features_per_stage[0]
-    for i in range(plan.stages):
-        features = plan.features_per_stage[i]
-        stage = residual_stage(plan.blocks_per_stage[i], width, features, plan.kernel_sizes[i], plan.strides[i])
+    encoder = nn.ModuleList()
+    width = configuration.features_per_stage[0]
+    for i in range(configuration.stages):
+        features, blocks = configuration.features_per_stage[i], configuration.blocks_per_stage[i]
+        stage = residual_stage(blocks, width, features, configuration.kernel_sizes[i], configuration.strides[i])
         if i == 0:
-            stem = ConvBlock(channels, width, plan.kernel_sizes[0], (1,) * plan.dimension)
+            stem = ConvBlock(channels, width, configuration.kernel_sizes[0], (1,) * configuration.dimension)
             stage = nn.Sequential(stem, *stage)
         encoder.append(stage)
         width = features
-    network = UNet(encoder, plan, outputs)
+    network = UNet(encoder, configuration, outputs)
     initialise(network)
     return network

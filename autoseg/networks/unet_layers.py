@@ -86,23 +86,23 @@ def feature_map_elements(
     return total
 
 
-def _plain_encoder(plan: ConfigurationPlan, channels: int, sizes: Sizes) -> Iterator[Layer]:
-    for stage, features in enumerate(plan.features_per_stage):
-        for block in range(plan.blocks_per_stage[stage]):
-            stride = plan.strides[stage] if block == 0 else (1,) * plan.dimension
-            yield Layer("block", channels, features, plan.kernel_sizes[stage], sizes[stage], stride)
+def _plain_encoder(configuration: ConfigurationPlan, channels: int, sizes: Sizes) -> Iterator[Layer]:
+    for stage, features in enumerate(configuration.features_per_stage):
+        for block in range(configuration.blocks_per_stage[stage]):
+            stride = configuration.strides[stage] if block == 0 else (1,) * configuration.dimension
+            yield Layer("block", channels, features, configuration.kernel_sizes[stage], sizes[stage], stride)
             channels = features
 
 
-def _residual_encoder(plan: ConfigurationPlan, channels: int, sizes: Sizes) -> Iterator[Layer]:
-    ones = (1,) * plan.dimension
-    stem = plan.features_per_stage[0]
-    yield Layer("block", channels, stem, plan.kernel_sizes[0], plan.patch_size, ones)
+def _residual_encoder(configuration: ConfigurationPlan, channels: int, sizes: Sizes) -> Iterator[Layer]:
+    ones = (1,) * configuration.dimension
+    stem = configuration.features_per_stage[0]
+    yield Layer("block", channels, stem, configuration.kernel_sizes[0], configuration.patch_size, ones)
     channels = stem
-    for stage, features in enumerate(plan.features_per_stage):
-        kernel, size = plan.kernel_sizes[stage], sizes[stage]
-        for block in range(plan.blocks_per_stage[stage]):
-            stride = plan.strides[stage] if block == 0 else ones
+    for stage, features in enumerate(configuration.features_per_stage):
+        kernel, size = configuration.kernel_sizes[stage], sizes[stage]
+        for block in range(configuration.blocks_per_stage[stage]):
+            stride = configuration.strides[stage] if block == 0 else ones
             if channels != features:
                 yield Layer("projection", channels, features, ones, size, stride)
             yield Layer("block", channels, features, kernel, size, stride)
@@ -110,15 +110,15 @@ def _residual_encoder(plan: ConfigurationPlan, channels: int, sizes: Sizes) -> I
             channels = features
 
 
-def _decoder(plan: ConfigurationPlan, outputs: int, sizes: Sizes) -> Iterator[Layer]:
-    ones = (1,) * plan.dimension
-    for depth, blocks in enumerate(plan.decoder_blocks_per_stage):
-        stage = plan.stages - 2 - depth
-        below, features = plan.features_per_stage[stage + 1], plan.features_per_stage[stage]
-        stride = plan.strides[stage + 1]
+def _decoder(configuration: ConfigurationPlan, outputs: int, sizes: Sizes) -> Iterator[Layer]:
+    ones = (1,) * configuration.dimension
+    for depth, blocks in enumerate(configuration.decoder_blocks_per_stage):
+        stage = configuration.stages - 2 - depth
+        below, features = configuration.features_per_stage[stage + 1], configuration.features_per_stage[stage]
+        stride = configuration.strides[stage + 1]
         yield Layer("up", below, features, stride, sizes[stage], stride)
         channels = 2 * features
         for _ in range(blocks):
-            yield Layer("block", channels, features, plan.kernel_sizes[stage], sizes[stage], ones)
+            yield Layer("block", channels, features, configuration.kernel_sizes[stage], sizes[stage], ones)
             channels = features
         yield Layer("head", features, outputs, ones, sizes[stage], ones)

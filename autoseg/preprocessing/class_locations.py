@@ -17,7 +17,7 @@ _AT_LEAST = 10_000  # voxels per class, as far as it has so many ...
 _COVERAGE = 0.01  # ... and no less than this share of them
 
 
-def class_places(labels: np.ndarray, scheme: LabelScheme) -> dict[str, np.ndarray]:
+def class_locations(labels: np.ndarray, scheme: LabelScheme) -> dict[str, np.ndarray]:
     """Coordinates of voxels drawn uniformly, without replacement, from each foreground class or region.
 
     The number drawn and the draw itself are nnU-Net v2's (all voxels up to 10 000, else 10 000 or 1 %).

@@ -22,7 +22,7 @@ from autoseg.data.labels import OUTSIDE
 from autoseg.errors import AutosegError, ImageError
 from autoseg.plan.record import STORED, ConfigurationPlan, Plan
 from autoseg.plugins import resolve
-from autoseg.preprocessing.class_locations import class_places
+from autoseg.preprocessing.class_locations import class_locations
 from autoseg.preprocessing.normalize import Normalization
 from autoseg.preprocessing.record import CaseProperties, CropBox, PreparedCase
 from autoseg.preprocessing.resample import resampled_shape, resize
@@ -182,7 +182,7 @@ def _preprocess_into(job: _PreparationJob, plan: Plan, configuration_name: str, 
             expected=error.expected,
             remedy=error.remedy,
         ) from error
-    locations = class_places(prepared.labels, plan.labels) if prepared.labels is not None else {}
+    locations = class_locations(prepared.labels, plan.labels) if prepared.labels is not None else {}
     write_case(folder, job.case.id, prepared, locations, patch_size=configuration.patch_size, source=job.source)
 
 

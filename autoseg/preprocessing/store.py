@@ -30,7 +30,7 @@ FORMAT = 1
 
 _OPEN_CASES = 2048  # kept open at most; a case has three descriptors, and opening it again takes half a millisecond
 _SMALL_PATCH = 1 << 18  # voxels
-_IMAGE, _LABELS, _PLACES, _CASE, _STORE = ".image.b2nd", ".labels.b2nd", ".places.npy", ".case.json", "store.json"
+_IMAGE, _LABELS, _LOCATIONS, _CASE, _STORE = ".image.b2nd", ".labels.b2nd", ".places.npy", ".case.json", "store.json"
 _ONE_THREAD: dict[str, Any] = {"nthreads": 1}  # parallelism is over workers; threads would not survive a fork
 
 
@@ -60,7 +60,7 @@ class _OpenCase:
     channels: int
     image: Any
     labels: Any
-    places: Mapping[str, np.ndarray]
+    locations: Mapping[str, np.ndarray]
 
 
 class Store:
@@ -108,10 +108,10 @@ class Store:
     def locations(self, case: str) -> Mapping[str, np.ndarray]:
         """Name -> (N, 3) voxel coordinates (z, y, x) of sampled voxels of a class or region, N = 0 if absent.
 
-        `places.ANNOTATED` names the voxels that are not ignored, if the data has an ignore label. The arrays are
-        read-only maps of the file and cost no memory.
+        `class_locations.ANNOTATED` names the voxels that are not ignored, if the data has an ignore label. The arrays
+        are read-only maps of the file and cost no memory.
         """
-        return self._open(case).places
+        return self._open(case).locations
 
     def read(self, case: str) -> tuple[np.ndarray, np.ndarray]:
         """The whole case: image (C, Z, Y, X) float32 and labels (Z, Y, X) int16."""
@@ -134,13 +134,13 @@ class Store:
 
     def _open_case(self, case: str) -> _OpenCase:
         stored = stored_case(self.folder, case)
-        rows = _map_rows(self.folder / f"{case}{_PLACES}")
+        rows = _map_rows(self.folder / f"{case}{_LOCATIONS}")
         return _OpenCase(
             shape=stored.properties.shape,
             channels=stored.properties.channels,
             image=map_array(self.folder / f"{case}{_IMAGE}"),
             labels=map_array(self.folder / f"{case}{_LABELS}"),
-            places={name: rows[first:last] for name, (first, last) in stored.places.items()},
+            locations={name: rows[first:last] for name, (first, last) in stored.places.items()},
         )
 
 
@@ -163,7 +163,7 @@ def write_case(
     folder: Path,
     case: str,
     prepared: PreparedCase,
-    places: Mapping[str, np.ndarray],
+    locations: Mapping[str, np.ndarray],
     *,
     patch_size: Sequence[int],
     source: str,
@@ -174,18 +174,18 @@ def write_case(
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / f"{case}{_IMAGE}", compress(prepared.data, patch_size))
     write_bytes(folder / f"{case}{_LABELS}", compress(prepared.labels, patch_size))
-    ends = np.cumsum([0, *(len(rows) for rows in places.values())]).tolist()
-    rows = np.concatenate([np.empty((0, 3), np.int16), *places.values()])
+    ends = np.cumsum([0, *(len(rows) for rows in locations.values())]).tolist()
+    rows = np.concatenate([np.empty((0, 3), np.int16), *locations.values()])
     buffer = io.BytesIO()
     np.save(buffer, rows, allow_pickle=False)
-    write_bytes(folder / f"{case}{_PLACES}", buffer.getvalue())
-    ranges = dict(zip(places, pairwise(ends), strict=True))
+    write_bytes(folder / f"{case}{_LOCATIONS}", buffer.getvalue())
+    ranges = dict(zip(locations, pairwise(ends), strict=True))
     StoredCase(properties=prepared.properties, source=source, places=ranges).save(folder / f"{case}{_CASE}")
 
 
 def remove_case(folder: Path, case: str) -> None:
     """Removes a case's files, the record first; files that are not there are no error."""
-    for ending in (_CASE, _IMAGE, _LABELS, _PLACES):
+    for ending in (_CASE, _IMAGE, _LABELS, _LOCATIONS):
         (folder / f"{case}{ending}").unlink(missing_ok=True)
 
 

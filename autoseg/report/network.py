@@ -62,30 +62,30 @@ class Drawing:
     output: str
 
 
-def stage_sizes(plan: ConfigurationPlan) -> tuple[tuple[int, ...], ...]:
+def stage_sizes(configuration: ConfigurationPlan) -> tuple[tuple[int, ...], ...]:
     """Voxels of the feature maps per stage, highest resolution first: the patch divided by the strides so far.
 
     Convolutions with stride s and padding (k - 1) / 2 give ceil(n / s) voxels.
     """
     sizes = []
-    current = plan.patch_size
-    for stride in plan.strides:
+    current = configuration.patch_size
+    for stride in configuration.strides:
         current = tuple(math.ceil(n / s) for n, s in zip(current, stride, strict=True))
         sizes.append(current)
     return tuple(sizes)
 
 
-def draw(plan: ConfigurationPlan, channels: int, outputs: int) -> Drawing:
+def draw(configuration: ConfigurationPlan, channels: int, outputs: int) -> Drawing:
     """Places a U-Net's stages: encoder down the left, decoder up the right, the deepest stage between.
 
     Args:
-        plan: of a network that is built of the whole planned topology (`NetworkFamily.topology`).
+        configuration: of a network that is built of the whole planned topology (`NetworkFamily.topology`).
         channels: of its input.
         outputs: channels of the logits.
     """
-    stages, sizes = plan.stages, stage_sizes(plan)
+    stages, sizes = configuration.stages, stage_sizes(configuration)
     width = 2 * _SIDE + BOX_WIDTH + 2 * _SLANT * max(stages - 1, 1)
-    of_encoder = "conv" if _blocks_are_convolutions(plan) else "block"
+    of_encoder = "conv" if _blocks_are_convolutions(configuration) else "block"
 
     def box(depth: int, blocks: int, decoder: bool) -> StageBox:
         offset = _SIDE + _SLANT * depth
@@ -94,25 +94,27 @@ def draw(plan: ConfigurationPlan, channels: int, outputs: int) -> Drawing:
             x=width - offset - BOX_WIDTH if decoder else offset,
             y=_TOP + _ROW * depth,
             depth=depth,
-            features=f"{plan.features_per_stage[depth]} features",
+            features=f"{configuration.features_per_stage[depth]} features",
             size=times(sizes[depth]),
-            blocks=f"{count} {times(plan.kernel_sizes[depth])}",
+            blocks=f"{count} {times(configuration.kernel_sizes[depth])}",
             strength=(depth + 1) / stages,
             # The lowest of several resolutions is weighted zero in the loss (nnU-Net).
-            loss=decoder and plan.deep_supervision and (depth < stages - 2 or depth == 0),
+            loss=decoder and configuration.deep_supervision and (depth < stages - 2 or depth == 0),
         )
 
-    encoder = tuple(box(depth, plan.blocks_per_stage[depth], False) for depth in range(stages))
-    decoder = tuple(box(depth, plan.decoder_blocks_per_stage[stages - 2 - depth], True) for depth in range(stages - 1))
+    encoder = tuple(box(depth, configuration.blocks_per_stage[depth], False) for depth in range(stages))
+    decoder = tuple(
+        box(depth, configuration.decoder_blocks_per_stage[stages - 2 - depth], True) for depth in range(stages - 1)
+    )
     levels = range(1, stages)
     return Drawing(
         width=width,
         height=_TOP + _ROW * (stages - 1) + BOX_HEIGHT + 8,
         encoder=encoder,
         decoder=decoder,
-        down=tuple(_arrow(encoder[depth].x + 34, depth, plan) for depth in levels),
-        up=tuple(_arrow(width - encoder[depth].x - 34, depth, plan) for depth in levels),
-        input=f"input: {channels} channel{'s' if channels > 1 else ''}, {times(plan.patch_size)}",
+        down=tuple(_arrow(encoder[depth].x + 34, depth, configuration) for depth in levels),
+        up=tuple(_arrow(width - encoder[depth].x - 34, depth, configuration) for depth in levels),
+        input=f"input: {channels} channel{'s' if channels > 1 else ''}, {times(configuration.patch_size)}",
         output=f"output: {outputs} channel{'s' if outputs > 1 else ''}",
     )
 
@@ -122,13 +124,13 @@ def times(values: tuple[int, ...] | tuple[float, ...]) -> str:
     return " × ".join(f"{value:g}" for value in values)
 
 
-def _blocks_are_convolutions(plan: ConfigurationPlan) -> bool:
+def _blocks_are_convolutions(configuration: ConfigurationPlan) -> bool:
     """Whether the encoder has a convolution for each block that is planned."""
-    if not tells_layers(plan.network):
+    if not tells_layers(configuration.network):
         return False
-    return len(list(way_down(layers_of(plan, 1, 1)))) == sum(plan.blocks_per_stage)
+    return len(list(way_down(layers_of(configuration, 1, 1)))) == sum(configuration.blocks_per_stage)
 
 
-def _arrow(x: float, depth: int, plan: ConfigurationPlan) -> Arrow:
+def _arrow(x: float, depth: int, configuration: ConfigurationPlan) -> Arrow:
     bottom = _TOP + _ROW * (depth - 1) + BOX_HEIGHT
-    return Arrow(x, bottom, _TOP + _ROW * depth, times(plan.strides[depth]))
+    return Arrow(x, bottom, _TOP + _ROW * depth, times(configuration.strides[depth]))

@@ -60,70 +60,71 @@ def plan_section(plan: Plan) -> PlanSection:
     )
 
 
-def _axes(plan: Plan, one: ConfigurationPlan) -> tuple[str, ...]:
+def _axes(plan: Plan, configuration: ConfigurationPlan) -> tuple[str, ...]:
     """Names of a configuration's axes in the files' arrays (z, y, x); a 2D plan has the last two."""
-    return tuple("zyx"[axis] for axis in plan.transpose_forward)[-one.dimension :]
+    return tuple("zyx"[axis] for axis in plan.transpose_forward)[-configuration.dimension :]
 
 
-def _column(plan: Plan, one: ConfigurationPlan, channels: int) -> dict[str, str]:
-    axes = _axes(plan, one)
-    masks = ["foreground" if masked else "whole image" for masked in one.use_mask_for_norm]
+def _column(plan: Plan, configuration: ConfigurationPlan, channels: int) -> dict[str, str]:
+    axes, sampler = _axes(plan, configuration), configuration.sampler
+    masks = ["foreground" if masked else "whole image" for masked in configuration.use_mask_for_norm]
     common = {
         "axes": ", ".join(axes),
-        "spacing [mm]": times(tuple(round(value, 4) for value in one.spacing)),
-        "median shape [voxels]": times(one.median_shape),
-        "patch size [voxels]": times(one.patch_size),
-        "batch size": str(one.batch_size),
-        "network": one.network,
-        "normalisation per channel": _collapse(list(one.normalization)),
+        "spacing [mm]": times(tuple(round(value, 4) for value in configuration.spacing)),
+        "median shape [voxels]": times(configuration.median_shape),
+        "patch size [voxels]": times(configuration.patch_size),
+        "batch size": str(configuration.batch_size),
+        "network": configuration.network,
+        "normalisation per channel": _collapse(list(configuration.normalization)),
         "normalised over": _collapse(masks),
-        "mirrored axes": ", ".join(axes[axis] for axis in one.mirror_axes) or "none",
+        "mirrored axes": ", ".join(axes[axis] for axis in configuration.mirror_axes) or "none",
     }
     if plan.task != SEGMENTATION:
-        features = {"features per stage": " · ".join(map(str, one.features_per_stage))}
-        return common | features | {name.replace("_", " "): _option(value) for name, value in one.options.items()}
+        features = {"features per stage": " · ".join(map(str, configuration.features_per_stage))}
+        options = {name.replace("_", " "): _option(value) for name, value in configuration.options.items()}
+        return common | features | options
     return common | {
-        **_stages(one),
-        **_costs(one, channels, plan.labels.outputs),
-        "Dice loss over": "the batch as one" if one.batch_dice else "each sample",
-        "sampler": f"{one.sampler.name}, {one.sampler.foreground_fraction:.0%} forced to foreground",
-        "takes the prediction of": one.previous_stage or "–",
+        **_stages(configuration),
+        **_costs(configuration, channels, plan.labels.outputs),
+        "Dice loss over": "the batch as one" if configuration.batch_dice else "each sample",
+        "sampler": f"{sampler.name}, {sampler.foreground_fraction:.0%} forced to foreground",
+        "takes the prediction of": configuration.previous_stage or "–",
     }
 
 
-def _stages(one: ConfigurationPlan) -> dict[str, str]:
+def _stages(configuration: ConfigurationPlan) -> dict[str, str]:
     """The planned topology, as far as the network is built of it."""
-    topology = topology_of(one.network)
+    topology = topology_of(configuration.network)
     encoder = {
-        "stages": str(one.stages),
-        "features per stage": " · ".join(map(str, one.features_per_stage)),
-        "strides": _sequence(one.strides),
-        "kernel sizes": _sequence(one.kernel_sizes),
-        "encoder blocks per stage": " · ".join(map(str, one.blocks_per_stage)),
+        "stages": str(configuration.stages),
+        "features per stage": " · ".join(map(str, configuration.features_per_stage)),
+        "strides": _sequence(configuration.strides),
+        "kernel sizes": _sequence(configuration.kernel_sizes),
+        "encoder blocks per stage": " · ".join(map(str, configuration.blocks_per_stage)),
     }
     decoder = {
-        "decoder blocks per stage, deepest first": " · ".join(map(str, one.decoder_blocks_per_stage)) or "–",
-        "deep supervision": "yes" if one.deep_supervision else "no",
+        "decoder blocks per stage, deepest first": " · ".join(map(str, configuration.decoder_blocks_per_stage)) or "–",
+        "deep supervision": "yes" if configuration.deep_supervision else "no",
     }
     if topology is None:
         return dict.fromkeys((*encoder, *decoder), NOT_KNOWN)
     return encoder | (decoder if topology == "unet" else dict.fromkeys(decoder, "–"))
 
 
-def _costs(one: ConfigurationPlan, channels: int, outputs: int) -> dict[str, str]:
+def _costs(configuration: ConfigurationPlan, channels: int, outputs: int) -> dict[str, str]:
     headings = (
         "receptive field [voxels]",
         "parameters",
         "multiply-adds per step",
         "training memory, estimated (mixed precision)",
     )
-    if not tells_layers(one.network):
+    if not tells_layers(configuration.network):
         return dict.fromkeys(headings, NOT_KNOWN)
     values = (
-        times(receptive_field(one)),
-        _count(parameters(one, channels, outputs)),
-        _count(multiply_adds(one, channels, outputs)),
-        f"{training_memory(one, channels, outputs) / 2**30:.2f} GiB",
+        times(receptive_field(configuration)),
+        _count(parameters(configuration, channels, outputs)),
+        _count(multiply_adds(configuration, channels, outputs)),
+        f"{training_memory(configuration, channels, outputs) / 2**30:.2f} GiB",
     )
     return dict(zip(headings, values, strict=True))
 
@@ -165,18 +166,18 @@ def _option(value: object) -> str:
     return str(value)
 
 
-def _view(name: str, one: ConfigurationPlan, axes: Sequence[str]) -> str:
+def _view(name: str, configuration: ConfigurationPlan, axes: Sequence[str]) -> str:
     """Whether a voxel of the coarsest features can see the patch, and how much of the median image a patch is."""
     share = 1.0
-    for patch, median in zip(one.patch_size, one.median_shape, strict=True):
+    for patch, median in zip(configuration.patch_size, configuration.median_shape, strict=True):
         share *= min(1.0, patch / max(median, 1.0))
     cover = "the whole median image" if share >= 0.995 else f"{share:.1%} of the median image"
-    if not tells_layers(one.network):
+    if not tells_layers(configuration.network):
         return f"{name}: a patch covers {cover}."
-    field = receptive_field(one)
-    short = [axis for axis, seen, patch in zip(axes, field, one.patch_size, strict=True) if seen < patch]
+    field = receptive_field(configuration)
+    short = [axis for axis, seen, patch in zip(axes, field, configuration.patch_size, strict=True) if seen < patch]
     reach = "spans the patch on every axis" if not short else f"is smaller than the patch along {', '.join(short)}"
     return (
-        f"{name}: the theoretical receptive field of {times(field)} {reach} ({times(one.patch_size)}); "
+        f"{name}: the theoretical receptive field of {times(field)} {reach} ({times(configuration.patch_size)}); "
         f"a patch covers {cover}."
     )

@@ -22,18 +22,19 @@ def training_step(configuration: ConfigurationPlan, channels: int, outputs: int)
 
     The loss is over the logits of as many resolutions as the network gives: a list, or those of full resolution alone.
     """
-    plan = configuration
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn((plan.batch_size, channels, *plan.patch_size), generator=generator)
-    labels = torch.randint(0, max(2, outputs), (plan.batch_size, 1, *plan.patch_size), generator=generator)
-    loss = deep_supervision(lambda x, y: dice_cross_entropy(x, y, batch_dice=plan.batch_dice), plan.strides)
+    images = torch.randn((configuration.batch_size, channels, *configuration.patch_size), generator=generator)
+    label_shape = (configuration.batch_size, 1, *configuration.patch_size)
+    labels = torch.randint(0, max(2, outputs), label_shape, generator=generator)
+    batch_dice = configuration.batch_dice
+    loss = deep_supervision(lambda x, y: dice_cross_entropy(x, y, batch_dice=batch_dice), configuration.strides)
 
     def prepare(runtime: Runtime) -> Callable[[], None]:
-        network = build_network(plan, channels, max(2, outputs), seed=0)
-        network.deep_supervision = plan.deep_supervision  # type: ignore[assignment]
-        network = runtime.place(network, plan.dimension)
+        network = build_network(configuration, channels, max(2, outputs), seed=0)
+        network.deep_supervision = configuration.deep_supervision  # type: ignore[assignment]
+        network = runtime.place(network, configuration.dimension)
         descent = Descent(network, OptimizerConfig(), runtime, clip=TrainingConfig().gradient_clip)
-        image = images.to(runtime.device).contiguous(memory_format=runtime.memory_format(plan.dimension))
+        image = images.to(runtime.device).contiguous(memory_format=runtime.memory_format(configuration.dimension))
         target = Target.from_labels(labels.to(runtime.device))
 
         def work() -> None:

@@ -53,18 +53,17 @@ def read_architecture(values: Mapping[str, Any], dimension: int) -> tuple[dict[s
 
 def write_architecture(configuration: ConfigurationPlan) -> dict[str, Any]:
     """The `architecture` of plans.json; the network must be one of `vocabulary.NETWORKS`."""
-    plan = configuration
-    name = next(theirs for theirs, ours in NETWORKS.items() if ours == plan.network)
+    name = next(theirs for theirs, ours in NETWORKS.items() if ours == configuration.network)
     return {
         "network_class_name": f"{NETWORK_MODULE}.{name}",
         "arch_kwargs": {
-            "n_stages": plan.stages,
-            "features_per_stage": list(plan.features_per_stage),
-            "kernel_sizes": [list(kernel) for kernel in plan.kernel_sizes],
-            "strides": [list(stride) for stride in plan.strides],
-            BLOCKS[name]: list(plan.blocks_per_stage),
-            "n_conv_per_stage_decoder": list(plan.decoder_blocks_per_stage),
-            **fixed_arguments(plan.dimension),
+            "n_stages": configuration.stages,
+            "features_per_stage": list(configuration.features_per_stage),
+            "kernel_sizes": [list(kernel) for kernel in configuration.kernel_sizes],
+            "strides": [list(stride) for stride in configuration.strides],
+            BLOCKS[name]: list(configuration.blocks_per_stage),
+            "n_conv_per_stage_decoder": list(configuration.decoder_blocks_per_stage),
+            **fixed_arguments(configuration.dimension),
         },
         "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
     }

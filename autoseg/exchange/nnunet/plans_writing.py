@@ -86,7 +86,7 @@ def renumbered(labels: LabelScheme) -> dict[int, int]:
     return {value: i for i, value in enumerate(labels.values) if value != i}
 
 
-def _configuration(plan: ConfigurationPlan, identifier: str) -> dict[str, Any]:
+def _configuration(configuration: ConfigurationPlan, identifier: str) -> dict[str, Any]:
     theirs = {ours: name for name, ours in NORMALIZATIONS.items()}
     resampling: dict[str, Any] = {}
     for what, options in RESAMPLING_OPTIONS.items():
@@ -94,17 +94,17 @@ def _configuration(plan: ConfigurationPlan, identifier: str) -> dict[str, Any]:
     written: dict[str, Any] = {
         "data_identifier": identifier,
         "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": plan.batch_size,
-        "patch_size": list(plan.patch_size),
-        "median_image_size_in_voxels": list(plan.median_shape),
-        "spacing": list(plan.spacing),
-        "normalization_schemes": [theirs[scheme] for scheme in plan.normalization],
-        "use_mask_for_norm": list(plan.use_mask_for_norm),
+        "batch_size": configuration.batch_size,
+        "patch_size": list(configuration.patch_size),
+        "median_image_size_in_voxels": list(configuration.median_shape),
+        "spacing": list(configuration.spacing),
+        "normalization_schemes": [theirs[scheme] for scheme in configuration.normalization],
+        "use_mask_for_norm": list(configuration.use_mask_for_norm),
         **resampling,
-        "architecture": write_architecture(plan),
-        "batch_dice": plan.batch_dice,
+        "architecture": write_architecture(configuration),
+        "batch_dice": configuration.batch_dice,
     }
-    stages = {"previous_stage": plan.previous_stage, "next_stage": plan.next_stage}
+    stages = {"previous_stage": configuration.previous_stage, "next_stage": configuration.next_stage}
     return written | {key: name for key, name in stages.items() if name is not None}
 
 

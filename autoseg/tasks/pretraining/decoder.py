@@ -48,20 +48,25 @@ class LightDecoder(nn.Module):
 
     def __init__(self, configuration: ConfigurationPlan, outputs: int, *, width: int = 32) -> None:
         super().__init__()
-        plan, dimension = configuration, configuration.dimension
+        dimension = configuration.dimension
         one = (1,) * dimension
-        widths = [min(width, features) for features in plan.features_per_stage]
+        widths = [min(width, features) for features in configuration.features_per_stage]
         self.laterals = nn.ModuleList(
             convolution(dimension, features, mine, one, one)
-            for features, mine in zip(plan.features_per_stage, widths, strict=True)
+            for features, mine in zip(configuration.features_per_stage, widths, strict=True)
         )
         self.upsamplings = nn.ModuleList(
-            upsampling(dimension, widths[i + 1], widths[i], plan.strides[i + 1]) for i in range(plan.stages - 1)
+            upsampling(dimension, widths[i + 1], widths[i], configuration.strides[i + 1])
+            for i in range(configuration.stages - 1)
         )
         self.stages = nn.ModuleList(
-            ConvBlock(widths[i], widths[i], plan.kernel_sizes[i], one) for i in range(plan.stages - 1)
+            ConvBlock(widths[i], widths[i], configuration.kernel_sizes[i], one) for i in range(configuration.stages - 1)
         )
-        self.first = upsampling(dimension, widths[0], widths[0], plan.strides[0]) if max(plan.strides[0]) > 1 else None
+        self.first = (
+            upsampling(dimension, widths[0], widths[0], configuration.strides[0])
+            if max(configuration.strides[0]) > 1
+            else None
+        )
         self.head = convolution(dimension, widths[0], outputs, one, one)
         initialise(self)
 

@@ -98,8 +98,8 @@ class PretrainingSetting(Record):
     @property
     def block(self) -> Shape:
         """Voxels of the image for one of the encoder's coarsest, along each axis: the block that masks are made of."""
-        plan = self.configuration
-        return tuple(prod(stride[axis] for stride in plan.strides) for axis in range(plan.dimension))
+        configuration = self.configuration
+        return tuple(prod(stride[axis] for stride in configuration.strides) for axis in range(configuration.dimension))
 
     @property
     def grid(self) -> Shape:

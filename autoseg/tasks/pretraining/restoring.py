@@ -40,16 +40,18 @@ class RestoringMethod(ViewMethod, ABC):
 
     def heads(self) -> nn.ModuleDict:
         """The light decoder, or what turns the features of the network's into an image; tokens for hidden blocks."""
-        plan, channels = self.setting.configuration, self.setting.channels
+        configuration, channels = self.setting.configuration, self.setting.channels
         heads = nn.ModuleDict()
         if self.decodes:
-            one = (1,) * plan.dimension
-            heads["image"] = convolution(plan.dimension, plan.features_per_stage[0], channels, one, one)
+            one = (1,) * configuration.dimension
+            heads["image"] = convolution(
+                configuration.dimension, configuration.features_per_stage[0], channels, one, one
+            )
             initialise(heads)
         else:
-            heads["decoder"] = LightDecoder(plan, channels, width=self.decoder_width)
+            heads["decoder"] = LightDecoder(configuration, channels, width=self.decoder_width)
         if self.masks:
-            heads["tokens"] = Tokens(plan)
+            heads["tokens"] = Tokens(configuration)
         return heads
 
     def restored(self, network: PretrainingNetwork, features: Sequence[Tensor], hidden: Tensor | None = None) -> Tensor:

@@ -27,7 +27,7 @@ from autoseg.batches.source import Source, training_source
 from autoseg.data.image import Geometry
 from autoseg.data.labels import LabelScheme
 from autoseg.plan.record import ConfigurationPlan, SamplerPlan
-from autoseg.preprocessing.class_locations import class_places
+from autoseg.preprocessing.class_locations import class_locations
 from autoseg.preprocessing.record import CaseProperties, PreparedCase
 from autoseg.preprocessing.store import Store, StoreInfo, claim, write_case
 from benchmarks.peer.patch_statistics import describe
@@ -53,8 +53,8 @@ def make(cases: Path, folder: Path, setting: dict[str, Any]) -> None:
             spacing=(1, 1, 1),
         )
         prepared = PreparedCase(image, labels, properties)
-        places = class_places(labels, scheme(setting))
-        write_case(folder, path.stem, prepared, places, patch_size=setting["patch"], source="benchmark")
+        locations = class_locations(labels, scheme(setting))
+        write_case(folder, path.stem, prepared, locations, patch_size=setting["patch"], source="benchmark")
 
 
 def scheme(setting: dict[str, Any]) -> LabelScheme:

@@ -22,7 +22,7 @@ PARTS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "preprocess": {
         "reading files": READING,
         "crop, normalisation, resampling": ("prepare.py", ("preprocess_case",)),
-        "voxels of the classes": ("places.py", ("class_places",)),
+        "voxels of the classes": ("class_locations.py", ("class_locations",)),
         "compression": ("store.py", ("compress",)),
         "creating and writing files": ("records.py", ("write_bytes",)),
     },

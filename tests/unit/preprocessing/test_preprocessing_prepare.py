@@ -14,7 +14,7 @@ from autoseg.data.image import Geometry, Image
 from autoseg.data.labels import OUTSIDE, LabelScheme
 from autoseg.errors import ConfigurationError, ImageError
 from autoseg.preprocessing import prepare
-from autoseg.preprocessing.class_locations import class_places
+from autoseg.preprocessing.class_locations import class_locations
 from autoseg.preprocessing.prepare import preprocess_case, preprocess_dataset
 from autoseg.preprocessing.store import finished_cases
 
@@ -113,11 +113,11 @@ def test_a_case_equals_nnunet(name, make_plan):
     assert (case.labels.astype(int) * weights).sum() == expected.label_moment
     values, counts = np.unique(case.labels, return_counts=True)
     assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == expected.label_counts
-    places = class_places(case.labels, plan.labels)
+    locations = class_locations(case.labels, plan.labels)
     for label, (count, moment, first) in expected.places.items():
-        assert len(places[label]) == count
-        assert (places[label].astype(int) * [1, 10, 100]).sum() == moment
-        assert places[label][0].tolist() == first
+        assert len(locations[label]) == count
+        assert (locations[label].astype(int) * [1, 10, 100]).sum() == moment
+        assert locations[label][0].tolist() == first
 
 
 def test_a_known_crop_box_changes_nothing(make_plan):
@@ -235,8 +235,8 @@ def test_a_dataset_becomes_a_store(dataset, plan, tmp_path):
         np.testing.assert_array_equal(data, case.data)
         np.testing.assert_array_equal(stored_labels, case.labels)
         assert store.properties("case2").shape == case.properties.shape
-        for name, places in class_places(case.labels, plan.labels).items():
-            np.testing.assert_array_equal(store.locations("case2")[name], places)
+        for name, locations in class_locations(case.labels, plan.labels).items():
+            np.testing.assert_array_equal(store.locations("case2")[name], locations)
 
 
 def test_preprocessing_goes_on_where_it_stopped(dataset, plan, tmp_path, monkeypatch):

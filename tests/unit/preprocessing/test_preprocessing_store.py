@@ -96,13 +96,13 @@ def test_a_whole_case_comes_back(store, name):
 
 
 def test_locations_come_back(store):
-    places = store.locations("first")
+    locations = store.locations("first")
 
-    assert list(places) == ["a", "absent"]
-    np.testing.assert_array_equal(places["a"], PLACES["a"])
-    assert places["absent"].shape == (0, 3)
+    assert list(locations) == ["a", "absent"]
+    np.testing.assert_array_equal(locations["a"], PLACES["a"])
+    assert locations["absent"].shape == (0, 3)
     with pytest.raises(ValueError, match="read-only"):
-        places["a"][0] = 0
+        locations["a"][0] = 0
 
 
 def test_a_case_without_any_location(tmp_path):

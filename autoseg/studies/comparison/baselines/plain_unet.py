@@ -82,18 +82,18 @@ def plain_unet(context: BaselineContext) -> FittedUNet:
     """
     cases = store(context)
     runtime = Runtime(device=find_device(context.options.get("device", "auto")))
-    plan = _plan(2 if are_planes(cases) else 3, len(context.dataset.channels))
-    network = build_network(plan, len(context.dataset.channels), len(context.labels.values), seed=context.seed)
-    network = runtime.place(network, plan.dimension)
+    configuration = _plan(2 if are_planes(cases) else 3, len(context.dataset.channels))
+    network = build_network(configuration, len(context.dataset.channels), len(context.labels.values), seed=context.seed)
+    network = runtime.place(network, configuration.dimension)
     optimizer = torch.optim.Adam(network.parameters(), lr=_RATE)
     for step in timed_steps("plain-unet", context.options, seconds=SECONDS, most=STEPS):
-        image, labels = _batch(cases, plan, np.random.default_rng((context.seed, step)))
+        image, labels = _batch(cases, configuration, np.random.default_rng((context.seed, step)))
         target = Target.from_labels(labels.to(runtime.device), ignore=context.labels.training_ignore)
         loss = dice_cross_entropy(network(image.to(runtime.device)), target, batch_dice=False)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return FittedUNet(network.eval(), plan.patch_size, context.dataset, runtime)
+    return FittedUNet(network.eval(), configuration.patch_size, context.dataset, runtime)
 
 
 def _plan(dimension: int, channels: int) -> ConfigurationPlan:
@@ -116,12 +116,14 @@ def _plan(dimension: int, channels: int) -> ConfigurationPlan:
     )
 
 
-def _batch(cases: list[PatchCase], plan: ConfigurationPlan, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _batch(
+    cases: list[PatchCase], configuration: ConfigurationPlan, generator: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """Patches (B, C, *patch) float32 and their labels (B, 1, *patch) int64."""
-    y, x = plan.patch_size[-2:]
-    size: Shape = (1 if plan.dimension == 2 else plan.patch_size[0], y, x)
+    y, x = configuration.patch_size[-2:]
+    size: Shape = (1 if configuration.dimension == 2 else configuration.patch_size[0], y, x)
     images, labels = [], []
-    for sample in range(plan.batch_size):
+    for sample in range(configuration.batch_size):
         case = cases[generator.integers(len(cases))]
         extent = case.labels.shape
         if sample % 2 and len(case.foreground):
@@ -131,6 +133,6 @@ def _batch(cases: list[PatchCase], plan: ConfigurationPlan, generator: np.random
         start = around(centre, size, extent)
         images.append(cut(case.image, start, size).astype(np.float32))
         labels.append(cut(case.labels, start, size).astype(np.int64)[None])
-    shape = (-1, *plan.patch_size)
+    shape = (-1, *configuration.patch_size)
     stacked = [torch.from_numpy(np.stack(arrays)) for arrays in (images, labels)]
-    return stacked[0].reshape(plan.batch_size, *shape), stacked[1].reshape(plan.batch_size, *shape)
+    return stacked[0].reshape(configuration.batch_size, *shape), stacked[1].reshape(configuration.batch_size, *shape)

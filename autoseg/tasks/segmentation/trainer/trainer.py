@@ -31,33 +31,33 @@ from autoseg.training.context import FoldContext, PredictionRequest
 from autoseg.training.distributed import ranks
 from autoseg.training.task import TRAINING, VALIDATION
 
-HARD_PLACES = 2
+HARD_LOCATIONS = 2
 """Stream of the patches on which a hard-location sampler looks for errors."""
 
 _LOOKS = 8  # batches looked at for errors after a round
-_PLACES_PER_CASE = 2000
+_LOCATIONS_PER_CASE = 2000
 
 
 class SegmentationTask:
     """What to train for segmentation (see `autoseg.training.task.Task`)."""
 
     def __init__(self, context: FoldContext) -> None:
-        plan, scheme = context.configuration, context.plan.labels
+        configuration, scheme = context.configuration, context.plan.labels
         self.context = context
-        self.network = build_network(plan, context.input_channels, scheme.outputs, seed=context.config.seed)
-        self.network.deep_supervision = plan.deep_supervision  # type: ignore[assignment]
+        self.network = build_network(configuration, context.input_channels, scheme.outputs, seed=context.config.seed)
+        self.network.deep_supervision = configuration.deep_supervision  # type: ignore[assignment]
         expect_background(self.network, context.config.foreground_share, regions=bool(scheme.regions))
         self.labels = tuple(scheme.foreground)
         self._ignore = scheme.training_ignore
         self._regions = tuple(scheme.training_foreground.values()) if scheme.regions else ()
         self._classes = tuple(scheme.training_foreground.values())
         usual = "dice-binary-cross-entropy" if scheme.regions else "dice-cross-entropy"
-        self._loss = weighted_losses(context.config.losses or {usual: 1.0}, batch_dice=plan.batch_dice)
-        self._losses = deep_supervision(self._loss, plan.strides)
+        self._loss = weighted_losses(context.config.losses or {usual: 1.0}, batch_dice=configuration.batch_dice)
+        self._losses = deep_supervision(self._loss, configuration.strides)
         self._store = Store(context.store_folder)
         self._previous = previous_labels(context)
         self._sampler_state: dict[str, Any] = {}
-        self._samples = ranks().share_of_batch(plan.batch_size)
+        self._samples = ranks().share_of_batch(configuration.batch_size)
         self._across = ranks().total if ranks().count > 1 else None
 
     def batches(self, steps: range, stream: int) -> AbstractContextManager[Batches]:
@@ -121,13 +121,13 @@ class SegmentationTask:
     @cached_property
     def _sources(self) -> dict[int, Source]:
         context = self.context
-        split, plan, labels = context.split, context.configuration, context.plan.labels
+        split, configuration, labels = context.split, context.configuration, context.plan.labels
         more: dict[str, Any] = {"seed": context.config.seed, "previous": self._previous}
-        plain = validation_source(self._store, split.train, plan, labels, **more)
+        plain = validation_source(self._store, split.train, configuration, labels, **more)
         return {
-            TRAINING: training_source(self._store, split.train, plan, labels, **more),
-            VALIDATION: validation_source(self._store, split.validation or split.train, plan, labels, **more),
-            HARD_PLACES: replace(plain, stream=HARD_PLACES),
+            TRAINING: training_source(self._store, split.train, configuration, labels, **more),
+            VALIDATION: validation_source(self._store, split.validation or split.train, configuration, labels, **more),
+            HARD_LOCATIONS: replace(plain, stream=HARD_LOCATIONS),
         }
 
     def _target(self, batch: Batch) -> Target:
@@ -146,7 +146,7 @@ class SegmentationTask:
         """Voxels (N, 3) of training cases that the network gets wrong, on a few patches."""
         by_case: dict[str, list[np.ndarray]] = {}
         network.eval()
-        with self.batches(range(step, step + _LOOKS), HARD_PLACES) as batches:
+        with self.batches(range(step, step + _LOOKS), HARD_LOCATIONS) as batches:
             for batch in batches:
                 logits = network(place(batch).image)
                 logits = logits[0] if isinstance(logits, list) else logits
@@ -159,8 +159,8 @@ class SegmentationTask:
                 for index, case, start, sample in zip(self._samples, batch.cases, batch.starts, wrong, strict=True):
                     voxels = np.argwhere(sample.numpy().reshape((1,) * (3 - sample.ndim) + tuple(sample.shape)))
                     # the last number keeps the choice apart from the draw of the sample
-                    rng = np.random.default_rng((self.context.config.seed, HARD_PLACES, batch.step, index, 1))
-                    chosen = rng.choice(len(voxels), min(len(voxels), _PLACES_PER_CASE), replace=False)
+                    rng = np.random.default_rng((self.context.config.seed, HARD_LOCATIONS, batch.step, index, 1))
+                    chosen = rng.choice(len(voxels), min(len(voxels), _LOCATIONS_PER_CASE), replace=False)
                     errors.append((case, voxels[np.sort(chosen)] + np.asarray(start)))
                 for case, voxels in chain(*ranks().gather(errors)):
                     if len(voxels):
@@ -186,10 +186,10 @@ class SegmentationTrainer:
 
     def validation_seconds(self, step_seconds: float) -> float:
         """A forward pass is about a third of a step; every tile is seen once a mirror combination."""
-        context, plan = self._context, self._context.configuration
+        context, configuration = self._context, self._context.configuration
         store = Store(context.store_folder)
-        tiles = sum(count_tiles(store.shape(case)[1:], plan.patch_size) for case in context.split.validation)
-        return tiles * 2 ** len(plan.mirror_axes) * step_seconds / plan.batch_size / 3
+        tiles = sum(count_tiles(store.shape(case)[1:], configuration.patch_size) for case in context.split.validation)
+        return tiles * 2 ** len(configuration.mirror_axes) * step_seconds / configuration.batch_size / 3
 
     def predict_validation(self) -> dict[str, Path]:
         """Sliding-window predictions of the validation cases from the store, in their original geometry.

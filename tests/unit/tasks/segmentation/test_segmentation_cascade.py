@@ -17,7 +17,7 @@ from autoseg.data.labels import LabelScheme
 from autoseg.data.splits import Split, save_splits
 from autoseg.errors import WorkspaceError
 from autoseg.plan.record import ConfigurationPlan, Plan, TransformPlan
-from autoseg.preprocessing.class_locations import class_places
+from autoseg.preprocessing.class_locations import class_locations
 from autoseg.preprocessing.previous_stage import write_previous
 from autoseg.preprocessing.record import CaseProperties, PreparedCase
 from autoseg.preprocessing.store import StoreInfo, claim, write_case
@@ -77,8 +77,8 @@ def context(tmp_path: Path) -> FoldContext:
     for seed, case in enumerate(CASES):
         noise = np.random.default_rng(100 + seed).standard_normal((1, *SHAPE)).astype(np.float32)
         prepared = PreparedCase(noise, truth(case).astype(np.int8), properties)
-        places = class_places(prepared.labels, SCHEME)
-        write_case(run.preprocessed("3d_fullres"), case, prepared, places, patch_size=PATCH, source="y")
+        locations = class_locations(prepared.labels, SCHEME)
+        write_case(run.preprocessed("3d_fullres"), case, prepared, locations, patch_size=PATCH, source="y")
     full = _configuration()
     plan = Plan(
         dataset="test", planner="default", channels=("MRI",), labels=SCHEME, dimension=3, transpose_forward=(0, 1, 2),
