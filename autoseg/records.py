@@ -116,7 +116,14 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def unknown_name(kind: str, name: str, names: Iterable[str], *, where: object = None) -> ConfigurationError:
-    """The error for a name that is not among the known ones, with the nearest right one."""
+    """The error for a name that is not among the known ones, with the nearest right one.
+
+    Args:
+        kind: what is named, such as "loss".
+        name: as it was given.
+        names: those that there are.
+        where: the file or field in which it stands, if any.
+    """
     names = sorted(names)
     guess = nearest(name, names)
     return ConfigurationError(

@@ -42,7 +42,7 @@ class FoldState:
         resumable: there is a checkpoint of the latest training to go on from.
         trained: the final weights are those of the latest training.
         validated: the validation cases are predicted with them and scored.
-        feeds: labels of the validation cases for the next stage of a cascade are there.
+        feeds: labels of the validation cases for the second network of a cascade are there.
         progress: share of the latest training that is done.
         remaining: seconds to its end, as estimated when it stopped; None where that is not known.
     """
@@ -61,7 +61,7 @@ class FoldState:
 
         Args:
             validates: whether it has validation cases.
-            feeds: whether a second stage needs its labels.
+            feeds: whether the second network of a cascade needs its labels.
         """
         if not self.trained:
             return "started" if self.progress > 0 else "waiting"

@@ -32,6 +32,12 @@ def plan_with(rules: Rules, fingerprint: Fingerprint, labels: LabelScheme, conte
     little of the median image, or where the context asks for them. Beyond nnU-Net, labels that differ by the
     patient's side alone switch mirroring along that axis off (`respect_sides`).
 
+    Args:
+        rules: in which the planners differ.
+        fingerprint: of the data set.
+        labels: of the data set.
+        context: device, memory and what the user asks.
+
     Raises:
         PlanError: there is no case, no channel, or a spacing that is not positive; or a cascade is asked for where the
             data are no volumes.

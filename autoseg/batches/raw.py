@@ -94,7 +94,14 @@ class RawBatch:
 
 
 def raw_batch(read: Sequence[Read], division: Division, patch_size: Shape, step: int) -> RawBatch:
-    """Applies the workers' part of the policy to at least one sample, and gathers what the device needs."""
+    """Applies the workers' part of the policy to at least one sample, and gathers what the device needs.
+
+    Args:
+        read: the samples of the batch, as they were read.
+        division: which part of the policy is applied here and which on the device.
+        patch_size: voxels per axis.
+        step: which batch it is.
+    """
     patches: list[Sample] = []
     boxes: list[tuple[Sample, SpatialParameters, PatchBox]] = []
     order = np.empty(len(read), np.int64)

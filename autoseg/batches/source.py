@@ -189,7 +189,16 @@ def training_source(
     seed: int,
     previous: PreviousLabels | None = None,
 ) -> Source:
-    """The source of augmented training batches, as the plan says; a cascade's second stage needs `previous`."""
+    """The source of augmented training batches, as the plan says; a cascade's second stage needs `previous`.
+
+    Args:
+        store: the preprocessed cases.
+        cases: which of them are drawn from, at least one.
+        configuration: patch size, batch size and rules of the sampling.
+        labels: which classes or regions patches are drawn around, and whether voxels are ignored.
+        seed: with the step and the sample it decides all random numbers.
+        previous: labels of the first network of a cascade; None outside cascades.
+    """
     policy = build_policy(configuration.augmentation)
     return Source(
         store=store,
@@ -213,7 +222,16 @@ def validation_source(
     seed: int,
     previous: PreviousLabels | None = None,
 ) -> Source:
-    """The source of validation batches: places are drawn by the same rules, nothing is augmented."""
+    """The source of validation batches: places are drawn by the same rules, nothing is augmented.
+
+    Args:
+        store: the preprocessed cases.
+        cases: which of them are drawn from, at least one.
+        configuration: patch size, batch size and rules of the sampling.
+        labels: which classes or regions patches are drawn around, and whether voxels are ignored.
+        seed: with the step and the sample it decides all random numbers.
+        previous: labels of the first network of a cascade; None outside cascades.
+    """
     policy = Policy()
     return Source(
         store=store,

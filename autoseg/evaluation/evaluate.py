@@ -89,6 +89,13 @@ def evaluate_files(
 
     Each file is read once, also where the labels are None, which means all non-zero values that any of them holds.
 
+    Args:
+        pairs: case -> its files.
+        labels: how file values are meant; None as said.
+        metrics: names; None takes all.
+        tolerance_mm: of the surface Dice.
+        workers: processes; None takes one per usable core.
+
     Returns:
         The scores of all pairs, with the message of each that cannot be compared. No pairs give no scores.
 

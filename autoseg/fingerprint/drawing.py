@@ -15,7 +15,7 @@ import numpy as np
 
 _SEED = 1234
 _AT_ONCE = 1 << 18  # a draw from few cases need not stand in memory as a whole, and parts stay in the cache
-_MOST_SHARED = 1 << 20  # draws a case up to which the numbers are kept: at most 24 MB for each of a few kinds of n
+_MOST_SHARED = 1 << 20  # draws per case up to which the numbers are kept: at most 24 MB for each of a few kinds of n
 _BLOCK = 1 << 14  # numbers between two running counts
 
 

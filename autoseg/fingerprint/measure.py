@@ -58,6 +58,13 @@ def measure(identifier: str, image: Image, labels: np.ndarray | None, scheme: La
 
     As in nnU-Net v2, foreground intensities are those inside the crop box of every voxel that is not background,
     the ignore label included. Class volumes are of the whole image.
+
+    Args:
+        identifier: of the case.
+        image: with all channels.
+        labels: (Z, Y, X) in file values; None where the case has none.
+        scheme: which values make a class or region.
+        draws: foreground voxels to draw per channel for the pooled statistics.
     """
     nonzero = nonzero_mask(image.array)
     box = bounding_box(nonzero)

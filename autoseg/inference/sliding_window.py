@@ -61,7 +61,15 @@ def predict_logits(
     sliding: Sliding,
     runtime: Runtime,
 ) -> Float32[Tensor, "{outputs} z y x"]:
-    """Logits of a whole image at once, (outputs, Z, Y, X) float32 on the CPU; see `slide`."""
+    """Logits of a whole image at once, (outputs, Z, Y, X) float32 on the CPU; see `slide`.
+
+    Args:
+        networks: in evaluation mode, on the runtime's device; at least one.
+        image: float32 (C, Z, Y, X), preprocessed, on the CPU.
+        outputs: channels of the logits.
+        sliding: tiles and mirroring.
+        runtime: device, precision and layout.
+    """
     return slide(networks, image, outputs, sliding, runtime).take(0, image.shape[1])
 
 

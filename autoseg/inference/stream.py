@@ -36,6 +36,13 @@ def stream(
     A case that fails with an `AutosegError` in any stage is left out and the others go on; other exceptions are bugs
     and are raised.
 
+    Args:
+        cases: what is done, in this order.
+        title: of the progress bar.
+        read: prepares a case for `compute`.
+        compute: does the work of a case in the calling thread.
+        write: puts a result down, and gives what is returned for the case.
+
     Returns:
         Identifier -> what `write` returned, in the order of the cases, and a message for each case that failed.
     """

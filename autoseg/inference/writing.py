@@ -177,7 +177,14 @@ def on_image(
     properties: CaseProperties,
     decision: Decision | None = None,
 ) -> Integer[np.ndarray, "_ _ _"]:
-    """Training values on the crop (Z, Y, X), post-processed as decided, as file values on the original image."""
+    """Training values on the crop (Z, Y, X), post-processed as decided, as file values on the original image.
+
+    Args:
+        labels: (Z, Y, X) of the crop, at the image's own spacing, axes in the plan's order.
+        scheme: translates training values to file values.
+        properties: what leads back to the original image.
+        decision: which post-processing is done; None does none.
+    """
     if decision is not None and decision.steps:
         labels = postprocess(labels, decision, scheme.training_foreground)
     return restore_labels(scheme.decode(labels), properties)

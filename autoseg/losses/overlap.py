@@ -75,6 +75,12 @@ def class_sums(
 ) -> tuple[Float[Tensor, "*samples class"], Float[Tensor, "*samples class"], Float[Tensor, "*samples class"]]:
     """Soft counts of voxels in overlap, prediction and reference; arguments as for `soft_dice`.
 
+    Args:
+        probabilities: (B, C, *spatial), float.
+        members: which voxels belong to each class, of the same shape (bool or float).
+        target: says which voxels count, and which processes share the batch.
+        batch: whether the counts are of the whole batch.
+
     Returns:
         Three tensors (B, C), one row per sample; with `batch` (C,), over the whole batch.
     """

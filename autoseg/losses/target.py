@@ -42,7 +42,14 @@ class Target:
         regions: Sequence[Sequence[int]] = (),
         across: Callable[[Tensor], Tensor] | None = None,
     ) -> Target:
-        """A target from training values (B, 1, *spatial), in which `ignore` marks voxels without annotation."""
+        """A target from training values (B, 1, *spatial), in which `ignore` marks voxels without annotation.
+
+        Args:
+            labels: (B, 1, *spatial), integers.
+            ignore: the value of voxels that do not count; None where all do.
+            regions: training values of each region; empty for plain labels.
+            across: adds a tensor up over the processes that share the batch; None where there is one.
+        """
         mask = None
         if ignore is not None:
             mask = labels != ignore

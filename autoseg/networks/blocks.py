@@ -29,13 +29,29 @@ LEAK = 1e-2
 def convolution(
     dimension: int, inputs: int, outputs: int, kernel: Size, stride: Size, *, bias: bool = True
 ) -> nn.Module:
-    """A convolution with "same" padding."""
+    """A convolution with "same" padding.
+
+    Args:
+        dimension: 2 or 3.
+        inputs: channels before it.
+        outputs: channels after it.
+        kernel: voxels per axis; odd.
+        stride: voxels per axis.
+        bias: whether it adds a learned constant per channel.
+    """
     padding = tuple(k // 2 for k in kernel)
     return _CONVOLUTIONS[dimension](inputs, outputs, tuple(kernel), tuple(stride), padding, bias=bias)  # type: ignore[arg-type]
 
 
 def upsampling(dimension: int, inputs: int, outputs: int, stride: Size) -> nn.Module:
-    """A transposed convolution that undoes a stride."""
+    """A transposed convolution that undoes a stride.
+
+    Args:
+        dimension: 2 or 3.
+        inputs: channels before it.
+        outputs: channels after it.
+        stride: per axis; the kernel has the same size.
+    """
     return _UPSAMPLINGS[dimension](inputs, outputs, tuple(stride), tuple(stride))  # type: ignore[arg-type]
 
 
@@ -81,7 +97,15 @@ class ResidualBlock(nn.Module):
 
 
 def conv_stage(blocks: int, inputs: int, outputs: int, kernel: Size, stride: Size) -> nn.Sequential:
-    """`blocks` convolution blocks, the first of which strides."""
+    """`blocks` convolution blocks, the first of which strides.
+
+    Args:
+        blocks: at least one.
+        inputs: channels before the stage.
+        outputs: channels of all its blocks.
+        kernel: voxels per axis; odd.
+        stride: per axis, of the first block; the others have 1.
+    """
     one = (1,) * len(kernel)
     return nn.Sequential(
         *(ConvBlock(inputs if i == 0 else outputs, outputs, kernel, stride if i == 0 else one) for i in range(blocks))
@@ -89,7 +113,15 @@ def conv_stage(blocks: int, inputs: int, outputs: int, kernel: Size, stride: Siz
 
 
 def residual_stage(blocks: int, inputs: int, outputs: int, kernel: Size, stride: Size) -> nn.Sequential:
-    """`blocks` residual blocks, the first of which strides."""
+    """`blocks` residual blocks, the first of which strides.
+
+    Args:
+        blocks: at least one.
+        inputs: channels before the stage.
+        outputs: channels of all its blocks.
+        kernel: voxels per axis; odd.
+        stride: per axis, of the first block; the others have 1.
+    """
     one = (1,) * len(kernel)
     return nn.Sequential(
         *(

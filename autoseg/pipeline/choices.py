@@ -57,7 +57,7 @@ def choose_configurations(plan: Plan, text: str, *, budget: bool = False) -> tup
         if name not in plan.configurations:
             raise unknown_name("configuration", name, plan.configurations)
         before = plan.configurations[name].previous_stage
-        names += [stage for stage in (before, name) if stage is not None]
+        names += [part for part in (before, name) if part is not None]
     if not names:
         raise ConfigurationError(
             "no configuration is named", expected="auto, or some of " + ",".join(plan.configurations)

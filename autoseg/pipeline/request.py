@@ -106,7 +106,14 @@ class TrainingRequest:
 def merged_config(
     config: TrainingConfig, *, steps: int | None = None, seed: int | None = None, loss: str | None = None
 ) -> TrainingConfig:
-    """The choices about a training with those over them that have an option of their own; None changes nothing."""
+    """The choices about a training with those over them that have an option of their own; None changes nothing.
+
+    Args:
+        config: the choices so far.
+        steps: optimiser steps; they take the place of seconds too.
+        seed: of all random numbers of the training.
+        loss: a name; it takes the place of all losses.
+    """
     changes: dict[str, Any] = {}
     if steps is not None:
         changes |= {"steps": steps, "seconds": None}

@@ -168,7 +168,16 @@ def write_case(
     patch_size: Sequence[int],
     source: str,
 ) -> None:
-    """Writes a case with labels, laid out for reading patches of the given size (2 or 3 axes)."""
+    """Writes a case with labels, laid out for reading patches of the given size (2 or 3 axes).
+
+    Args:
+        folder: the store's; made where there is none.
+        case: identifier.
+        prepared: image and labels of the case, with what leads back to the original.
+        locations: class or region name -> (N, 3) voxel coordinates (z, y, x), integers.
+        patch_size: voxels per axis.
+        source: digest of the state of the files that the case was made from.
+    """
     if prepared.labels is None:
         raise ValueError("only cases with labels are stored")
     folder.mkdir(parents=True, exist_ok=True)

@@ -61,6 +61,12 @@ def turn(image: np.ndarray, reference: np.ndarray, prediction: np.ndarray, geome
     """The arrays with axes along the patient's (z, y, x), head up and the patient's left on the right.
 
     An oblique volume is turned to the nearest of these positions. Plane images are left as they are.
+
+    Args:
+        image: (Z, Y, X).
+        reference: labels of the same shape.
+        prediction: labels of the same shape.
+        geometry: of the image.
     """
     order, flipped = _orientation(geometry)
     planes = ("plane", "plane", "plane") if geometry.dimension == 2 else _PLANES

@@ -26,7 +26,14 @@ def learning_rate(base: float, progress: float, schedule: ScheduleConfig) -> flo
 def fine_tuning_rates(
     base: float, progress: float, schedule: ScheduleConfig, tuning: FineTuningConfig
 ) -> tuple[float, float]:
-    """The learning rates of loaded and of fresh weights at a progress in [0, 1]; 0 leaves weights as they are."""
+    """The learning rates of loaded and of fresh weights at a progress in [0, 1]; 0 leaves weights as they are.
+
+    Args:
+        base: learning rate at the start of the schedule.
+        progress: share of the training that is done.
+        schedule: the rate of an ordinary training.
+        tuning: what a training from loaded weights does differently.
+    """
     p = min(max(progress, 0.0), 1.0)
     alone = tuning.decoder_first if tuning.name == "sawtooth" else 0.0
     if p < alone:

@@ -65,7 +65,14 @@ def multiply(
     rows: Int64[Tensor, " row"],
     factors: Float32[Tensor, "row 1"],
 ) -> None:
-    """Brightness: each row times its factor, in place."""
+    """Brightness: each row times its factor, in place.
+
+    Args:
+        image: float32 (B, C, *spatial), contiguous; changed in place.
+        labels: int16 (B, L, *spatial), not looked at: every transform on the device takes them.
+        rows: int64 (n,), which of the B * C channels are changed.
+        factors: float32 (n, 1).
+    """
     _change_rows(image, rows, lambda values: values.mul_(factors))
 
 
@@ -75,7 +82,14 @@ def stretch(
     rows: Int64[Tensor, " row"],
     factors: Float32[Tensor, "row 1"],
 ) -> None:
-    """Contrast: each row stretched about its mean and cut to the range it had before, in place."""
+    """Contrast: each row stretched about its mean and cut to the range it had before, in place.
+
+    Args:
+        image: float32 (B, C, *spatial), contiguous; changed in place.
+        labels: int16 (B, L, *spatial), not looked at: every transform on the device takes them.
+        rows: int64 (n,), which of the B * C channels are changed.
+        factors: float32 (n, 1), of the distance from the mean.
+    """
 
     def change(values: Tensor) -> Tensor:
         lowest, highest = torch.aminmax(values, dim=1, keepdim=True)
@@ -92,7 +106,15 @@ def raise_to_power(
     exponents: Float32[Tensor, "row 1"],
     invert: bool,
 ) -> None:
-    """Gamma: each row, scaled to [0, 1], to its power, with its former mean and deviation, in place."""
+    """Gamma: each row, scaled to [0, 1], to its power, with its former mean and deviation, in place.
+
+    Args:
+        image: float32 (B, C, *spatial), contiguous; changed in place.
+        labels: int16 (B, L, *spatial), not looked at: every transform on the device takes them.
+        rows: int64 (n,), which of the B * C channels are changed.
+        exponents: float32 (n, 1).
+        invert: whether the power is taken of the negative of the image.
+    """
 
     def change(values: Tensor) -> Tensor:
         lowest, highest = torch.aminmax(values, dim=1, keepdim=True)

@@ -50,7 +50,14 @@ class Policy:
         return patch_box(patch_size) if self._cropping is None else self._cropping.box(parameters[0], patch_size)
 
     def apply(self, sample: Sample, parameters: Sequence[Any | None], box: PatchBox, patch_size: Shape) -> Sample:
-        """The augmented patch, from a sample that holds the box."""
+        """The augmented patch, from a sample that holds the box.
+
+        Args:
+            sample: image (C, *box) float32 and labels (L, *box) int16.
+            parameters: of each step as `draw` gave them, None where a step is passed over.
+            box: what the sample holds of the image.
+            patch_size: voxels per axis of the result.
+        """
         steps = list(zip(self.steps, parameters, strict=True))
         if self._cropping is not None:
             sample = self._cropping.crop(sample, parameters[0], box, patch_size)

@@ -108,7 +108,15 @@ class Spatial(Record):
         return PatchBox((*lead.start, *start), (*lead.size, *size), (*lead.centre, *centre), (*lead.beyond, *beyond))
 
     def crop(self, sample: Sample, parameters: SpatialParameters | None, box: PatchBox, patch_size: Shape) -> Sample:
-        """The patch from the part of the image that `box` asked for; without parameters the sample itself."""
+        """The patch from the part of the image that `box` asked for; without parameters the sample itself.
+
+        Args:
+            sample: image (C, *box.size) float32 and labels (L, *box.size) int16; layers beyond the image are blanked in
+                place.
+            parameters: as drawn; None where the patch is neither turned nor scaled.
+            box: where the sample lies about the patch's midpoint.
+            patch_size: voxels per axis of the result.
+        """
         if parameters is None:
             return sample
         image, labels = sample.image.contiguous(), sample.labels.contiguous()

@@ -74,7 +74,14 @@ class Cropping(Transform, Protocol):
         ...
 
     def crop(self, sample: Sample, parameters: Any | None, box: PatchBox, patch_size: Shape) -> Sample:
-        """The patch, from a sample that holds exactly the box."""
+        """The patch, from a sample that holds exactly the box.
+
+        Args:
+            sample: image (C, *box.size) float32 and labels (L, *box.size) int16.
+            parameters: as `draw` gave them; None leaves the patch as it lies.
+            box: as `box` gave it for these parameters.
+            patch_size: voxels per axis of the result.
+        """
         ...
 
 

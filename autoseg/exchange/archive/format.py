@@ -11,7 +11,14 @@ _SIGNATURE = b"PK\x03\x04"  # of the first file in a zip
 
 
 def write(run: Path, out: Path, *, configuration: str | None, folds: Sequence[str] | None) -> Iterator[str]:
-    """Writes the zip file (`write_archive`)."""
+    """Writes the zip file (`write_archive`).
+
+    Args:
+        run: a run folder.
+        out: the file to write.
+        configuration: a name, or names joined by "+"; None takes the best of the run.
+        folds: names; None takes all numbered ones that are trained, else the model of all data.
+    """
     from autoseg.exchange.archive.writing import write_archive
     from autoseg.log import counted
     from autoseg.workspace import Run

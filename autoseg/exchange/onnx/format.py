@@ -9,7 +9,14 @@ from autoseg.inference.formats import ModelFormat
 
 
 def write(run: Path, out: Path, *, configuration: str | None, folds: Sequence[str] | None) -> Iterator[str]:
-    """Writes a graph per configuration, each checked against PyTorch (`write_onnx`)."""
+    """Writes a graph per configuration, each checked against PyTorch (`write_onnx`).
+
+    Args:
+        run: a run folder.
+        out: the `.onnx` file; of several configurations each has its name before the ending.
+        configuration: a name, or names joined by "+"; None takes the best of the run.
+        folds: names; None takes all numbered ones that are trained, else the model of all data.
+    """
     from autoseg.exchange.onnx.writing import write_onnx
     from autoseg.workspace import Run
 

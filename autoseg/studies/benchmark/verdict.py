@@ -109,7 +109,14 @@ def _interval(means: np.ndarray) -> Interval | None:
 
 
 def judge(metric: Metric, published: float, reproduced: float, interval: Interval | None) -> Outcome:
-    """Where a published value lies beside a reproduced one and its interval; without an interval, the value itself."""
+    """Where a published value lies beside a reproduced one and its interval; without an interval, the value itself.
+
+    Args:
+        metric: says which direction is better, and its range.
+        published: mean as published.
+        reproduced: mean of this run.
+        interval: of the reproduced mean; None where there is none.
+    """
     low, high = (reproduced, reproduced) if interval is None else (interval.low, interval.high)
     if low <= published <= high:
         return "reproduced"

@@ -196,7 +196,16 @@ def summarise_raters(
     consensus: ConsensusKind | None = None,
     channels: Sequence[str] = (),
 ) -> Agreement:
-    """Puts the cases together; arguments as the fields of `Agreement`. No cases give no labels and no pairs."""
+    """Puts the cases together; arguments as the fields of `Agreement`. No cases give no labels and no pairs.
+
+    Args:
+        cases: identifier -> agreement of the raters on it.
+        raters: name -> folder.
+        missing: rater -> cases that others labelled and this one did not.
+        errors: case -> why it could not be compared.
+        consensus: what was written, if anything.
+        channels: of soft labels, names in the order of the channels.
+    """
     agreements = [cases[case] for case in sorted(cases)]
     labels = tuple(dict.fromkeys(label for case in agreements for label in case.kappa))
     if all(label.isdecimal() for label in labels):  # labels that are named by their values

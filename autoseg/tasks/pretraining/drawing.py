@@ -60,7 +60,15 @@ def one_view(
 def two_views(
     rng: np.random.Generator, shape: Shape, frame: Frame, preset: ViewPreset, channels: int
 ) -> tuple[View, View]:
-    """Two views that show the same thing, as different as the preset allows."""
+    """Two views that show the same thing, as different as the preset allows.
+
+    Args:
+        rng: what is drawn from.
+        shape: of the image, voxels per axis.
+        frame: grid of the views.
+        preset: how the two may differ.
+        channels: of the image.
+    """
     crops = draw_pair(rng, whole(shape), frame, preset.scale, preset.least_overlap)
     first, second = (draw_view(rng, crop, frame, preset, channels) for crop in crops)
     return first, second
@@ -77,6 +85,15 @@ def multi_crop(
     """Two views on the first frame that overlap, then `locals_` small ones on the second, each within one of these.
 
     Small views are scaled by the preset's range too, but never beyond the crop that holds them.
+
+    Args:
+        rng: what is drawn from.
+        shape: of the image, voxels per axis.
+        frames: grids of the large and of the small views.
+        preset: how the views may differ.
+        channels: of the image.
+        locals_: number of small views.
+
     Source: Caron et al. 2020 (SwAV), arXiv:2006.09882, section 3.3.
     """
     large, small = frames
@@ -118,6 +135,15 @@ def grid_and_crop(
 
     The grid covers a full-size patch, or the image along axes where that is smaller; crops are shown on the grid
     `small`. Nothing is turned or mirrored, which would take the positions away.
+
+    Args:
+        rng: what is drawn from.
+        shape: of the image, voxels per axis.
+        frame: grid of a full-size patch.
+        small: voxels per axis of each view.
+        counts: base crops per axis.
+        preset: how the values of the views may differ.
+        channels: of the image.
     """
     room = tuple(max(count, min(n, m)) for n, m, count in zip(frame.size, shape, counts, strict=True))
     bases = base_grid(draw_crop(rng, whole(shape), Frame(room, frame.spacing), FULL_SIZE), counts)
@@ -133,5 +159,12 @@ def grid_and_crop(
 
 
 def turned_view(rng: np.random.Generator, shape: Shape, size: Shape, frame: Frame) -> View:
-    """A view at full size, as it lies, for a method that turns it by right angles itself."""
+    """A view at full size, as it lies, for a method that turns it by right angles itself.
+
+    Args:
+        rng: what is drawn from.
+        shape: of the image, voxels per axis.
+        size: of the view, voxels per axis.
+        frame: mm between the voxels of the view.
+    """
     return plain_view(draw_crop(rng, whole(shape), Frame(size, frame.spacing), FULL_SIZE), size)

@@ -48,12 +48,25 @@ def mlp(
 
 
 def simclr_projector(inputs: int, norm: Norm, *, hidden: int = 512, outputs: int = 128) -> nn.Sequential:
-    """SimCLR's projector: two layers, both normalised (Chen et al. 2020, arXiv:2002.05709, appendix B)."""
+    """SimCLR's projector: two layers, both normalised (Chen et al. 2020, arXiv:2002.05709, appendix B).
+
+    Args:
+        inputs: features of the embedding.
+        norm: "batch" or "layer" (`norm_for`).
+        hidden: features of the first layer.
+        outputs: features of the second layer.
+    """
     return mlp((inputs, hidden, outputs), norm, last_norm=True)
 
 
 def byol_mlp(inputs: int, norm: Norm, *, hidden: int = 512, outputs: int = 128) -> nn.Sequential:
     """BYOL's projector, and its predictor of the same form: two layers, the first normalised.
+
+    Args:
+        inputs: features of the vectors.
+        norm: "batch" or "layer" (`norm_for`).
+        hidden: features of the first layer.
+        outputs: features of the second layer.
 
     Source: Grill et al. 2020, arXiv:2006.07733, section 3.2 (there 4096 and 256 wide).
     """

@@ -107,6 +107,12 @@ def local_shuffling(image: np.ndarray, rng: np.random.Generator, *, extent: floa
     In each pass the image is tiled by windows of one random size, at most `extent` of the image and at least two voxels
     along an axis (where it has two), laid at a random offset; incomplete windows at the border stay as they are. The
     paper draws 10,000 windows one by one; tiles need a tenth of the time and visit every voxel equally often.
+
+    Args:
+        image: (C, *spatial).
+        rng: what is drawn from.
+        extent: largest length of a window, as a share of the image's.
+        passes: times that the image is tiled by windows.
     """
     space = image.shape[1:]
     voxels = np.arange(int(np.prod(space)), dtype=np.int64).reshape(space)
@@ -128,7 +134,14 @@ def local_shuffling(image: np.ndarray, rng: np.random.Generator, *, extent: floa
 def in_painting(
     image: np.ndarray, rng: np.random.Generator, *, boxes: int = 5, extent: Extents = (1 / 6, 1 / 3)
 ) -> np.ndarray:
-    """Up to `boxes` holes filled with uniform noise of the image's range; what surrounds them stays."""
+    """Up to `boxes` holes filled with uniform noise of the image's range; what surrounds them stays.
+
+    Args:
+        image: (C, *spatial).
+        rng: what is drawn from.
+        boxes: at most this many, at least one.
+        extent: range of a box's length, as shares of the image's.
+    """
     result = np.array(image, dtype=np.float32)
     for region in _boxes(rng, image.shape[1:], boxes, extent):
         result[region] = _noise(rng, image, result[region].shape)
@@ -138,7 +151,14 @@ def in_painting(
 def out_painting(
     image: np.ndarray, rng: np.random.Generator, *, boxes: int = 5, extent: Extents = (3 / 7, 4 / 7)
 ) -> np.ndarray:
-    """All but up to `boxes` windows, which may overlap, becomes uniform noise of the image's range."""
+    """All but up to `boxes` windows, which may overlap, becomes uniform noise of the image's range.
+
+    Args:
+        image: (C, *spatial).
+        rng: what is drawn from.
+        boxes: at most this many, at least one.
+        extent: range of a box's length, as shares of the image's.
+    """
     result = _noise(rng, image, image.shape)
     for region in _boxes(rng, image.shape[1:], boxes, extent):
         result[region] = image[region]

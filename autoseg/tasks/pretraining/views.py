@@ -108,6 +108,12 @@ def draw_crop(rng: np.random.Generator, within: Crop, frame: Frame, scale: tuple
     """A crop whose volume in mm is a uniform multiple of the frame's, anywhere within a box.
 
     All free axes are scaled alike, to whole voxels. A crop that is longer than the box lies around its middle.
+
+    Args:
+        rng: what is drawn from.
+        within: the box that holds the crop.
+        frame: grid of the view; its volume in mm is that of scale 1.
+        scale: least and greatest multiple of the volume.
     """
     size = _scaled(rng, frame, scale)
     start = [
@@ -123,6 +129,13 @@ def draw_pair(
     """Two crops of which the smaller lies in the other by at least that share.
 
     The second is drawn anew until it does; where it never does, it is laid around the middle of the first.
+
+    Args:
+        rng: what is drawn from.
+        within: the box that holds the crops.
+        frame: grid of the view; its volume in mm is that of scale 1.
+        scale: least and greatest multiple of the volume.
+        least_overlap: share in [0, 1] of the smaller crop.
     """
     first = draw_crop(rng, within, frame, scale)
     for _ in range(_ATTEMPTS):

@@ -71,6 +71,12 @@ def look(
     So also the probabilities (N', K) of prototypes, of the same images, where there are any. Embeddings of several
     steps are to be laid together until there are `least_samples`, since a small batch has a small rank whatever the
     network does. Values that are not finite count as collapsed.
+
+    Args:
+        embeddings: (N, F), one per image.
+        second: (N, F), of another view of the same images; None where there is none.
+        rules: what counts as collapsed; None takes the usual.
+        assignment: (N', K) probabilities; None where the method has no prototypes.
     """
     rules = rules or CollapseRules()
     embeddings = embeddings.double()

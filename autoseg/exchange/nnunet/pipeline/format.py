@@ -9,7 +9,14 @@ from autoseg.inference.formats import ModelFormat
 
 
 def write(run: Path, out: Path, *, configuration: str | None, folds: Sequence[str] | None) -> Iterator[str]:
-    """Makes a folder that nnU-Net v2 predicts with (`export_nnunet`)."""
+    """Makes a folder that nnU-Net v2 predicts with (`export_nnunet`).
+
+    Args:
+        run: a run folder.
+        out: the folder to make.
+        configuration: a name, or names joined by "+"; None takes the best of the run.
+        folds: names; None takes all numbered ones that are trained, else the model of all data.
+    """
     from autoseg.exchange.nnunet.pipeline.models import export_nnunet
 
     written = export_nnunet(run, out, configuration=configuration, folds=folds)

@@ -111,7 +111,14 @@ class Territory:
 
 
 def territory(smooth: np.ndarray, inside: np.ndarray, appearance: Appearance, channel: int) -> Territory:
-    """The territory of a label in the smoothed intensities (Z, Y, X) of a channel."""
+    """The territory of a label in the smoothed intensities (Z, Y, X) of a channel.
+
+    Args:
+        smooth: float32 (Z, Y, X).
+        inside: bool (Z, Y, X), the non-zero region.
+        appearance: where the label lies and how bright it is, from the training cases.
+        channel: which one the intensities are of.
+    """
     shape = np.array(smooth.shape)
     low = np.floor(appearance.low * shape).astype(int)
     high = np.ceil(appearance.high * shape).astype(int)

@@ -99,7 +99,14 @@ def comparison_tables(comparison: MethodComparison) -> ComparisonTables:
 
 
 def pairs_with(base: str, comparison: MethodComparison, metric: str, label: str) -> dict[str, PairedDifference]:
-    """Other method -> its pair with the base, in the order of the methods' places."""
+    """Other method -> its pair with the base, in the order of the methods' places.
+
+    Args:
+        base: name of a method.
+        comparison: of all methods.
+        metric: name.
+        label: name, or "foreground_mean".
+    """
     differences = {one.second if one.first == base else one.first: one for one in comparison.differences(metric, label)}
     return {name: differences[name] for name in comparison.order if name in differences}
 

@@ -171,6 +171,14 @@ def plan_pretraining(
 ) -> Plan:
     """Writes the plan of a pretraining: one configuration of the target's plan, or of one made for these images.
 
+    Args:
+        run: with the fingerprint of the images; its plan is written.
+        target: run folder whose plan the pretraining is for; None makes one for these images.
+        configuration: name; None takes the one that the software prefers.
+        planner: name; None takes the usual one. Only without a target.
+        budget: seconds of the training; None plans without a limit.
+        device: to train on.
+
     Raises:
         ConfigurationError: an unknown configuration, or one of a cascade's second stage.
         PlanError: a target for images of other dimensions.

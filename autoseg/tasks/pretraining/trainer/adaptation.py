@@ -105,6 +105,12 @@ def seen_images(pretrained: Path) -> SeenImages:
 def try_adaptation(plan: Plan, name: str, weights: Mapping[str, Tensor], *, where: object = None) -> Transfer:
     """Loads what a pretraining hands on into the segmentation network of a plan, to see what becomes of each tensor.
 
+    Args:
+        plan: of the segmentation.
+        name: of its configuration.
+        weights: name -> tensor, of the pretrained network.
+        where: they come from, for the message.
+
     Raises:
         ConfigurationError: nothing fits.
     """

@@ -177,7 +177,14 @@ class SegmentationTrainer:
 
     @classmethod
     def apply(cls, run: Path, inputs: Sequence[Path], folder: Path, request: PredictionRequest) -> list[str]:
-        """Segments new images (`application.segment_images`)."""
+        """Segments new images (`application.segment_images`).
+
+        Args:
+            run: run folder.
+            inputs: a folder, or image files.
+            folder: for the results.
+            request: which networks, and what else is written.
+        """
         return segment_images(run, inputs, folder, request)
 
     def task(self) -> SegmentationTask:
