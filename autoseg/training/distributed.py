@@ -160,7 +160,7 @@ def start_ranks(device: str) -> Ranks:
             raise ConfigurationError(
                 "there are more processes than GPUs",
                 got=f"{torch.cuda.device_count()} GPUs",
-                remedy=f"start one process a GPU (torchrun --nproc-per-node {torch.cuda.device_count()})",
+                remedy=f"start one process per GPU (torchrun --nproc-per-node {torch.cuda.device_count()})",
             )
         torch.cuda.set_device(own.local_rank)
         backend = "cpu:gloo,cuda:nccl"

@@ -136,7 +136,7 @@ def show_comparison(comparison: MethodComparison) -> None:
     cases = counted(len(comparison.comparison.cases), "case")
     title = f"{comparison.dataset}: means over {cases} of fold {', '.join(comparison.folds)}"
     tables.show(title, *_score_rows(contents))
-    costs = ("", "training cases", "learning", "a case", "longest", "memory [GB]")
+    costs = ("", "training cases", "learning", "per case", "longest", "memory [GB]")
     rows = [[one.name, one.trained, one.fit, one.case, one.longest, one.memory] for one in contents.methods]
     tables.show("time and peak memory", costs, rows)
     differences = [
