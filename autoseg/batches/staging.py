@@ -31,12 +31,12 @@ def staged(fetch: Callable[[], RawBatch], source: Source, device: str | torch.de
         return lambda: source.transform(fetch(), torch_device)
     stream = torch.cuda.Stream(torch_device)
 
-    def stage() -> tuple[Batch, torch.cuda.Event]:
+    def transfer() -> tuple[Batch, torch.cuda.Event]:
         raw = fetch()
         with torch.cuda.stream(stream):
             return source.transform(raw, torch_device), stream.record_event()
 
-    ahead = one_ahead(stage)
+    ahead = one_ahead(transfer)
 
     def take() -> Batch:
         batch, event = next(ahead)

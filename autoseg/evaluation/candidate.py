@@ -118,10 +118,10 @@ def count_networks(run: Run, plan: Plan, names: Sequence[str]) -> int:
     """Networks that predict an image with these configurations; a first stage that two share counts once."""
     needed: set[str] = set()
     for name in names:
-        stage: str | None = name
-        while stage is not None:
-            needed.add(stage)
-            stage = plan.configurations[stage].previous_stage
+        current: str | None = name
+        while current is not None:
+            needed.add(current)
+            current = plan.configurations[current].previous_stage
     return sum(
         1
         for name in needed

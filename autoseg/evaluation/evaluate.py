@@ -14,7 +14,7 @@ from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageError
 from autoseg.evaluation.matching import check_geometry, match
-from autoseg.evaluation.scheme import found_scheme, read_scheme
+from autoseg.evaluation.scheme import read_scheme, scheme_of_values
 from autoseg.evaluation.scores import ScoreRows, Scores, summarise
 from autoseg.log import counted
 from autoseg.metrics.score import score_labels
@@ -149,7 +149,7 @@ def _score(item: tuple[str, _PairJob]) -> tuple[str, ScoreRows | AutosegError]:
     try:
         prediction, reference = read_labels(job.prediction), read_labels(job.reference)
         check_geometry(prediction, reference, job.prediction)
-        labels = job.labels or found_scheme(prediction.array, reference.array)
+        labels = job.labels or scheme_of_values(prediction.array, reference.array)
         absent = {} if job.labels else {_ABSENT: (len(labels.values),)}
         scores = score_labels(
             _encode(prediction, labels, job.prediction),

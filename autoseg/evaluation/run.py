@@ -142,11 +142,11 @@ def _announce(candidates: Sequence[Candidate], best: Candidate, decision: Decisi
 def _decide(best: Candidate, dataset: Dataset, plan: Plan, workers: int) -> Decision:
     """Post-processing of one candidate."""
     references = {case.id: case.label for case in dataset.training}
-    pairs = {case: (best.prediction(case), _known(references, case)) for case in best.cases}
+    pairs = {case: (best.prediction(case), _reference_of(references, case)) for case in best.cases}
     return decide_postprocessing(pairs, plan.labels, workers=workers)
 
 
-def _known(references: Mapping[str, Path | None], case: str) -> Path:
+def _reference_of(references: Mapping[str, Path | None], case: str) -> Path:
     reference = references.get(case)
     if reference is None:
         raise WorkspaceError(

@@ -27,7 +27,7 @@ def read_scheme(path: str | Path) -> LabelScheme:
     return parse_labels(description, path)
 
 
-def found_scheme(*labels: np.ndarray) -> LabelScheme:
+def scheme_of_values(*labels: np.ndarray) -> LabelScheme:
     """Every non-zero value that occurs in integer arrays as a label named by its value.
 
     Raises:

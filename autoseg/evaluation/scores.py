@@ -86,7 +86,7 @@ def summarise(
         missing_predictions, extra_predictions: as `Scores` has them.
     """
     columns = _columns(cases)
-    means = _of_known(np.mean, columns)
+    means = _of_values(np.mean, columns)
     by_metric: dict[str, list[float]] = {}
     for row in means.values():
         for metric, value in row.items():
@@ -94,8 +94,8 @@ def summarise(
     statistics = {
         "mean": means,
         "foreground_mean": {metric: float(np.mean(scores)) if scores else None for metric, scores in by_metric.items()},
-        "median": _of_known(np.median, columns),
-        "std": _of_known(lambda values: np.std(values, ddof=1), columns, least=2),
+        "median": _of_values(np.median, columns),
+        "std": _of_values(lambda values: np.std(values, ddof=1), columns, least=2),
         "undefined": {
             label: {metric: values.count(None) for metric, values in row.items()} for label, row in columns.items()
         },
@@ -139,7 +139,7 @@ def _columns(cases: Mapping[str, ScoreRows]) -> dict[str, dict[str, list[float |
     return columns
 
 
-def _of_known(
+def _of_values(
     statistic: Callable[[np.ndarray], Any], columns: Mapping[str, Mapping[str, list[float | None]]], least: int = 1
 ) -> dict[str, dict[str, float | None]]:
     """A statistic of the values that exist; None where they are fewer than `least`."""

@@ -88,7 +88,7 @@ class Summary(Record):
 
     @model_validator(mode="before")
     @classmethod
-    def _known(cls, values: Any) -> Any:
+    def _drop_empty(cls, values: Any) -> Any:
         """A part that is null or empty is one that is not there."""
         if not isinstance(values, dict):
             return values

@@ -26,8 +26,8 @@ def write(run: Path, out: Path, *, configuration: str | None, folds: Sequence[st
     manifest = write_archive(Run(run), out, configuration=configuration, folds=folds)
     yield f"model: {out}, {out.stat().st_size / 1e6:.1f} MB, {counted(len(manifest.files) + 1, 'file')}"
     for name, names in manifest.folds.items():
-        stage = "" if name in manifest.configurations else " (previous stage)"
-        yield f"  {name}{stage}: fold {', '.join(names)}"
+        note = "" if name in manifest.configurations else " (previous stage)"
+        yield f"  {name}{note}: fold {', '.join(names)}"
     yield f"use it with: autoseg predict {out} IMAGES --out DIR"
 
 

@@ -31,7 +31,7 @@ def unknown_to_nnunet(plan: Plan, name: str) -> list[PlanError]:
     problems = []
     if configuration.network not in NETWORKS.values():
         problems.append(f"{name}: network {configuration.network}")
-    strangers = [scheme for scheme in dict.fromkeys(configuration.normalization) if not _known(scheme)]
+    strangers = [scheme for scheme in dict.fromkeys(configuration.normalization) if not _is_known(scheme)]
     problems += [f"{name}: normalization {scheme}" for scheme in strangers]
     if labels.regions and all(len(values) == 1 for values in labels.regions.values()):
         problems.append("regions of one label each, which nnU-Net trains as labels that exclude each other")
@@ -108,7 +108,7 @@ def _configuration(configuration: ConfigurationPlan, identifier: str) -> dict[st
     return written | {key: name for key, name in stages.items() if name is not None}
 
 
-def _known(scheme: str) -> bool:
+def _is_known(scheme: str) -> bool:
     return scheme in NORMALIZATIONS.values()
 
 

@@ -175,7 +175,7 @@ def _convert_label(specification: Specification, task: _Task) -> None:
         return
     read = read_source_labels(case, layout)
     try:
-        values = to_dataset_values(read.array[0], labels, made=case.label is None or layout.instances)
+        values = to_dataset_values(read.array[0], labels, derived=case.label is None or layout.instances)
     except DatasetError as error:
         raise DatasetError(error.subject, where=case.id, got=error.got, expected=error.expected) from None
     write_labels(target, values, read.geometry)

@@ -62,13 +62,13 @@ def read_source_labels(case: SourceCase, layout: Layout) -> Image:
     return _placed(merged, layout)
 
 
-def to_dataset_values(raw: np.ndarray, labels: Labels, *, made: bool) -> np.ndarray:
+def to_dataset_values(raw: np.ndarray, labels: Labels, *, derived: bool) -> np.ndarray:
     """Label values of the challenge's files -> those of the data set.
 
     Args:
         raw: any shape, integers.
         labels: the table.
-        made: whether the values are the data set's already, because they were made of masks or instances.
+        derived: whether the values are the data set's already, because they were made of masks or instances.
 
     Returns:
         The same shape, uint8.
@@ -76,13 +76,13 @@ def to_dataset_values(raw: np.ndarray, labels: Labels, *, made: bool) -> np.ndar
     Raises:
         DatasetError: a value that the specification does not know.
     """
-    if unknown := unknown_values(raw, labels, made=made):
+    if unknown := unknown_values(raw, labels, derived=derived):
         raise DatasetError(
             "the labels have values that the specification does not know",
             got=", ".join(map(str, unknown)),
             expected=", ".join(map(str, labels.known_values)),
         )
-    if made or not labels.file_values:
+    if derived or not labels.file_values:
         return raw.astype(np.uint8)
     result = np.zeros(raw.shape, np.uint8)
     for value, target in labels.file_values.items():
@@ -90,9 +90,9 @@ def to_dataset_values(raw: np.ndarray, labels: Labels, *, made: bool) -> np.ndar
     return result
 
 
-def unknown_values(raw: np.ndarray, labels: Labels, *, made: bool) -> tuple[int, ...]:
+def unknown_values(raw: np.ndarray, labels: Labels, *, derived: bool) -> tuple[int, ...]:
     """Values of a label array, sorted, that the specification does not know; see `to_dataset_values`."""
-    allowed = set(labels.names.values()) if made else set(labels.known_values)
+    allowed = set(labels.names.values()) if derived else set(labels.known_values)
     return tuple(sorted({int(value) for value in np.unique(raw)} - allowed))
 
 

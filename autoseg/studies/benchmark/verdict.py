@@ -165,10 +165,10 @@ def _figures(
     """Both values in a sentence."""
     head = f"{metric.title} {where}:" if where else metric.title
     said = "" if published is None else f"{value_text(metric, published)} published, "
-    here = "none reproduced" if reproduced is None else f"{value_text(metric, reproduced)} reproduced"
+    ours = "none reproduced" if reproduced is None else f"{value_text(metric, reproduced)} reproduced"
     if interval is not None:
-        here += f" (95 % interval {value_text(metric, interval.low)} to {value_text(metric, interval.high)})"
-    return f"{head} {said}{here}."
+        ours += f" (95 % interval {value_text(metric, interval.low)} to {value_text(metric, interval.high)})"
+    return f"{head} {said}{ours}."
 
 
 def value_text(metric: Metric, value: float | None) -> str:

@@ -133,15 +133,15 @@ def _check_labels(case: SourceCase, raw: np.ndarray, look: Look, specification: 
     if raw.shape != look.shape:
         words = f"the shape {shape_text(raw.shape)}, and its image {shape_text(look.shape)}"
         yield Difference("label-shape", f"The label of case {case.id} has {words}.", (case.id,))
-    labels, made = specification.labels, case.label is None or specification.layout.instances
-    if unknown := unknown_values(raw, labels, made=made):
+    labels, derived = specification.labels, case.label is None or specification.layout.instances
+    if unknown := unknown_values(raw, labels, derived=derived):
         values, allowed = _numbers(unknown, ", "), _numbers(labels.known_values, ", ")
         held = f"the {'value' if len(unknown) == 1 else 'values'} {values}"
         text = f"The label of case {case.id} has {held}, and only {allowed} were published."
         yield Difference("label-values", text, (case.id,))
         return
     published = specification.label_hashes.get(case.id)
-    if published is not None and label_digest(to_dataset_values(raw, labels, made=made)) != published:
+    if published is not None and label_digest(to_dataset_values(raw, labels, derived=derived)) != published:
         text = f"The label of case {case.id} is not the published one: voxels were changed."
         yield Difference("label-content", text, (case.id,))
 

@@ -79,12 +79,12 @@ def nearest(image: Normalized, centres: np.ndarray) -> np.ndarray:
     best: np.ndarray = np.zeros(np.count_nonzero(inside), np.int64)
     distance = np.full(best.shape, np.inf, np.float32)
     for number, centre in enumerate(centres):
-        here: np.ndarray = np.zeros(best.shape, np.float32)
+        squared: np.ndarray = np.zeros(best.shape, np.float32)
         for channel, value in zip(image.array, centre, strict=True):
-            here += (channel[inside] - value) ** 2
-        nearer = here < distance
+            squared += (channel[inside] - value) ** 2
+        nearer = squared < distance
         best[nearer] = number
-        distance[nearer] = here[nearer]
+        distance[nearer] = squared[nearer]
     return best
 
 

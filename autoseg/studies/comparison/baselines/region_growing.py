@@ -80,10 +80,10 @@ class Regions:
         segmentation: np.ndarray = np.zeros(inside.shape, np.int16)
         nearest = np.full(inside.shape, np.inf, np.float32)
         for label, (appearance, growth) in self.labels.items():
-            here = territory(smooth[growth.channel], inside, appearance, growth.channel)
-            better = here.grow(growth.tolerance, growth.reach) & (here.distance < nearest[here.box])
-            segmentation[here.box][better] = label
-            nearest[here.box][better] = here.distance[better]
+            candidate = territory(smooth[growth.channel], inside, appearance, growth.channel)
+            better = candidate.grow(growth.tolerance, growth.reach) & (candidate.distance < nearest[candidate.box])
+            segmentation[candidate.box][better] = label
+            nearest[candidate.box][better] = candidate.distance[better]
         return Segmentation(segmentation)
 
 
@@ -206,9 +206,9 @@ def _choose(context: BaselineContext, looks: dict[int, Appearance]) -> dict[int,
             voxels = int(np.count_nonzero(reference))
             scores = []
             for channel in range(len(channels)):
-                here = territory(smooth[channel], inside, appearance, channel)
+                candidate = territory(smooth[channel], inside, appearance, channel)
                 for tolerance, reach in product(TOLERANCES, REACHES):
-                    scores.append(_dice(here.grow(tolerance, reach), reference[here.box], voxels))
+                    scores.append(_dice(candidate.grow(tolerance, reach), reference[candidate.box], voxels))
             dice[label].append(scores)
     best = {label: int(np.argmax(np.mean(scores, axis=0))) for label, scores in dice.items()}
     return {label: (appearance, options[best[label]]) for label, appearance in looks.items()}

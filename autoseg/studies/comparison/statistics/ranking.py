@@ -81,6 +81,6 @@ def _kendall(one: np.ndarray, many: np.ndarray) -> np.ndarray:
     if not pairs:
         return np.full(len(many), np.nan)
     first, second = np.array(pairs).T
-    order, orders = np.sign(one[first] - one[second]), np.sign(many[:, first] - many[:, second])
-    scale = np.sqrt(np.abs(order).sum() * np.abs(orders).sum(axis=1))
-    return np.divide(orders @ order, scale, out=np.full(len(many), np.nan), where=scale > 0)
+    one_signs, many_signs = np.sign(one[first] - one[second]), np.sign(many[:, first] - many[:, second])
+    scale = np.sqrt(np.abs(one_signs).sum() * np.abs(many_signs).sum(axis=1))
+    return np.divide(many_signs @ one_signs, scale, out=np.full(len(many), np.nan), where=scale > 0)

@@ -141,7 +141,7 @@ def score_table(
 
 
 @dataclass(frozen=True, eq=False)
-class _Known:
+class _Gathered:
     """What the results say.
 
     Values (methods, cases, labels, metrics), NaN where there is none; predicted voxels (methods, cases, labels), NaN
@@ -178,7 +178,7 @@ def _metrics(results: Mapping[str, Scores], ids: tuple[str, ...], names: Iterabl
 
 def _gather(
     results: Mapping[str, Scores], ids: tuple[str, ...], labels: tuple[str, ...], metrics: tuple[Metric, ...]
-) -> _Known:
+) -> _Gathered:
     shape = (len(results), len(ids), len(labels))
     values, predicted, expected = (
         np.full((*shape, len(metrics)), np.nan),
@@ -205,7 +205,7 @@ def _gather(
             got="voxels of the reference: " + ", ".join(counts),
             remedy="evaluate all methods against the same references, with the same --spec",
         )
-    return _Known(values, predicted, failed, absent=highest == 0)
+    return _Gathered(values, predicted, failed, absent=highest == 0)
 
 
 def _voxels(row: Mapping[str, Score], where: str) -> tuple[float, float]:
@@ -220,7 +220,7 @@ def _voxels(row: Mapping[str, Score], where: str) -> tuple[float, float]:
     return predicted, expected
 
 
-def _fill(gathered: _Known, metrics: tuple[Metric, ...], diagonals: list[float]) -> tuple[np.ndarray, np.ndarray]:
+def _fill(gathered: _Gathered, metrics: tuple[Metric, ...], diagonals: list[float]) -> tuple[np.ndarray, np.ndarray]:
     """Values with the worst ones filled in and NaN for what is left out, and where they were filled in."""
     painted = ~gathered.failed[:, :, None] & (gathered.predicted > 0)
     undefined = (painted[..., None] & np.isnan(gathered.values)).any(axis=0)

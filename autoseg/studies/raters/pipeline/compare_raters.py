@@ -13,7 +13,7 @@ from autoseg.data.image import Geometry, Image
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageError
 from autoseg.evaluation.matching import check_geometry, files_by_name
-from autoseg.evaluation.scheme import found_scheme, read_scheme
+from autoseg.evaluation.scheme import read_scheme, scheme_of_values
 from autoseg.log import counted, logger
 from autoseg.processes import unordered, usable_cores
 from autoseg.records import read_mapping, unknown_name
@@ -158,7 +158,7 @@ def _compare(job: _RaterJob) -> tuple[str, CaseAgreement | AutosegError]:
         first, *rest = images
         for name in rest:
             check_geometry(images[name], images[first], job.case, ours=f"{name}'s", theirs=f"{first}'s")
-        scheme = job.scheme or found_scheme(*(image.array for image in images.values()))
+        scheme = job.scheme or scheme_of_values(*(image.array for image in images.values()))
         votes = {name: _encode(image, scheme, job.files[name]) for name, image in images.items()}
         geometry = images[first].geometry
         agreement = agree(

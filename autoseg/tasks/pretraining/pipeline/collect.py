@@ -37,7 +37,7 @@ class Collected:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _FolderImage:
     """One image of a folder."""
 
     folder: int
@@ -94,7 +94,7 @@ def collect(folders: Sequence[tuple[Path, float]], hold_out: HoldOut | None = No
     datasets = _discover(folders)
     owner, validation = _held_out(datasets, hold_out)
     discovered = [
-        _Found(number, case, len(dataset.channels), number == owner and case.id in validation)
+        _FolderImage(number, case, len(dataset.channels), number == owner and case.id in validation)
         for number, dataset in enumerate(datasets)
         for case in (*dataset.training, *dataset.unlabelled)
     ]
@@ -174,7 +174,7 @@ def _held_out(datasets: Sequence[Dataset], hold_out: HoldOut | None) -> tuple[in
     )
 
 
-def _names(discovered: Sequence[_Found], datasets: Sequence[Dataset], *, one_folder: bool) -> tuple[str, ...]:
+def _names(discovered: Sequence[_FolderImage], datasets: Sequence[Dataset], *, one_folder: bool) -> tuple[str, ...]:
     """An identifier for each image: its own where it is the only one of that name, else with the data set's name."""
     taken: set[str] = set()
     names = []

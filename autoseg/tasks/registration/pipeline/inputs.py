@@ -15,7 +15,7 @@ from autoseg.data.landmarks import LandmarkUnit, check_landmarks, read_landmarks
 from autoseg.data.spacing import check_spacing, lacks_scale
 from autoseg.errors import ConfigurationError, ImageError, RegistrationError
 from autoseg.evaluation.matching import check_geometry
-from autoseg.evaluation.scheme import found_scheme, read_scheme
+from autoseg.evaluation.scheme import read_scheme, scheme_of_values
 from autoseg.records import unknown_name
 from autoseg.tasks.registration.methods import STAGES, StageName
 
@@ -154,7 +154,7 @@ def _labels(path: Path, image: Image, side: str) -> Image:
 
 
 def _scheme(files: PairFiles, fixed: Image, moving: Image) -> LabelScheme:
-    scheme = found_scheme(fixed.array, moving.array) if files.spec is None else read_scheme(files.spec)
+    scheme = scheme_of_values(fixed.array, moving.array) if files.spec is None else read_scheme(files.spec)
     for path, labels in ((files.fixed_labels, fixed), (files.moving_labels, moving)):
         try:
             scheme.encode(labels.array)
