@@ -27,13 +27,17 @@ def list_names(kind: Annotated[str, typer.Argument(metavar="KIND", help=_help())
 
     Kinds may be given in the singular too.
     """
-    kinds = {**_kinds(), **{one: one for one in plugins.BUILT_IN}, **{plural(one): one for one in plugins.BUILT_IN}}
-    kinds |= {one.replace(" ", "-"): one for one in plugins.BUILT_IN}
+    kinds = {
+        **_kinds(),
+        **{kind_name: kind_name for kind_name in plugins.BUILT_IN},
+        **{plural(kind_name): kind_name for kind_name in plugins.BUILT_IN},
+    }
+    kinds |= {kind_name.replace(" ", "-"): kind_name for kind_name in plugins.BUILT_IN}
     if kind in kinds:
         _show_plugins(kinds[kind])
         return
     listings = plugins.names("listing")
-    name = next((one for one in (kind, plural(kind)) if one in listings), None)
+    name = next((kind_name for kind_name in (kind, plural(kind)) if kind_name in listings), None)
     if name is None:
         from autoseg.records import unknown_name
 

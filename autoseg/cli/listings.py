@@ -24,7 +24,10 @@ def metrics() -> Listing:
     """How segmentations are scored."""
     from autoseg.metrics.table import METRICS
 
-    rows = tuple((one.name, one.title, one.unit, one.best, one.definition, one.source) for one in METRICS.values())
+    rows = tuple(
+        (metric.name, metric.title, metric.unit, metric.best, metric.definition, metric.source)
+        for metric in METRICS.values()
+    )
     return Listing("metrics", ("name", "title", "unit", "better", "definition", "source"), rows)
 
 

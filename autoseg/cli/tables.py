@@ -76,19 +76,19 @@ def show_results(run: Run) -> None:
 
 def result_rows(models: Sequence[ModelRow]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the table of results; folds have columns if there are several, labels if there are few."""
-    labels = list(dict.fromkeys(label for one in models for label in one.dice if label != FOREGROUND))
+    labels = list(dict.fromkeys(label for model in models for label in model.dice if label != FOREGROUND))
     labels = labels if 1 < len(labels) <= MOST_LABELS else []
-    folds = sorted({fold for one in models for fold in one.folds}, key=lambda name: (len(name), name))
+    folds = sorted({fold for model in models for fold in model.folds}, key=lambda name: (len(name), name))
     folds = folds if len(folds) > 1 else []
     headings = ["", *labels, "foreground", *(f"fold {fold}" for fold in folds), "cases"]
     rows = [
         [
-            one.name + (" (best)" if one.chosen else ""),
-            *(_digits(one.dice.get(label)) for label in (*labels, FOREGROUND)),
-            *(_digits(one.folds.get(fold, {}).get(FOREGROUND)) for fold in folds),
-            str(one.cases),
+            model.name + (" (best)" if model.chosen else ""),
+            *(_digits(model.dice.get(label)) for label in (*labels, FOREGROUND)),
+            *(_digits(model.folds.get(fold, {}).get(FOREGROUND)) for fold in folds),
+            str(model.cases),
         ]
-        for one in models
+        for model in models
     ]
     return headings, rows
 
@@ -99,15 +99,15 @@ def show_uncertainty(path: Path) -> None:
     A model without validated estimates has no flags, and then there is nothing to print.
     """
     content = CaseEstimates.load(path)
-    judged = {name: one for name, one in content.cases.items() if one.flagged is not None}
+    judged = {name: case for name, case in content.cases.items() if case.flagged is not None}
     if not judged:
         return
-    flagged = [(name, one) for name, one in judged.items() if one.flagged]
+    flagged = [(name, case) for name, case in judged.items() if case.flagged]
     if not flagged:
         typer.echo(f"worth looking at: none of {counted(len(judged), 'case')} stands out")
         return
     flagged.sort(key=lambda item: _least(item[1]))
-    rows = [[name, *_reason(one)] for name, one in flagged[:MOST_CASES]]
+    rows = [[name, *_reason(case)] for name, case in flagged[:MOST_CASES]]
     show(
         f"worth looking at: {len(flagged)} of {counted(len(judged), 'case')}", ("case", "class", "estimated Dice"), rows
     )
@@ -118,12 +118,12 @@ def show_uncertainty(path: Path) -> None:
 
 
 def _least(case: CaseEstimate) -> float:
-    return min((one.estimate or 0.0) for one in case.labels.values() if one.flagged)
+    return min((label.estimate or 0.0) for label in case.labels.values() if label.flagged)
 
 
 def _reason(case: CaseEstimate) -> tuple[str, str]:
     """The flagged classes and their estimates; nothing found counts as the least."""
-    flagged = [(name, one.estimate) for name, one in case.labels.items() if one.flagged]
+    flagged = [(name, label.estimate) for name, label in case.labels.items() if label.flagged]
     values = ("nothing found" if value is None else f"{value:.2f}" for _, value in flagged)
     return ", ".join(name for name, _ in flagged), ", ".join(values)
 

@@ -113,8 +113,8 @@ def _without_probabilities(candidate: Candidate) -> list[str]:
 
 
 def _replaced(candidates: Sequence[Candidate], newer: Sequence[Candidate]) -> list[Candidate]:
-    by_name = {one.name: one for one in newer}
-    return [by_name.get(one.name, one) for one in candidates]
+    by_name = {candidate.name: candidate for candidate in newer}
+    return [by_name.get(candidate.name, candidate) for candidate in candidates]
 
 
 def _choice(best: Candidate, decision: Decision | None, command: str) -> Choice:
@@ -130,10 +130,12 @@ def _choice(best: Candidate, decision: Decision | None, command: str) -> Choice:
 
 def _announce(candidates: Sequence[Candidate], best: Candidate, decision: Decision | None, command: str) -> None:
     """Notes the comparison in the run's log; commands print it as a table."""
-    wide = max(len(one.name) for one in candidates)
-    for one in candidates:
-        dice = "none" if one.dice is None else f"{one.dice:.4f}"
-        logger.debug("%-*s  mean foreground Dice %s over %s", wide, one.name, dice, counted(len(one.cases), "case"))
+    wide = max(len(candidate.name) for candidate in candidates)
+    for candidate in candidates:
+        dice = "none" if candidate.dice is None else f"{candidate.dice:.4f}"
+        logger.debug(
+            "%-*s  mean foreground Dice %s over %s", wide, candidate.name, dice, counted(len(candidate.cases), "case")
+        )
     if decision is not None:
         logger.debug("best: %s, post-processing: %s", best.name, ", ".join(decision.steps) or "none")
     logger.debug("to use it: %s", command)

@@ -162,7 +162,7 @@ def calibrated(reliability: Reliability | None, expected: Mapping[str, float | N
         estimate=None if reliability is None else reliability.foreground.estimate(mean),
         flagged=None,
     )
-    flags = [one.flagged for one in labels.values() if one.flagged is not None]
+    flags = [label.flagged for label in labels.values() if label.flagged is not None]
     return CaseEstimate(flagged=any(flags) if flags else None, foreground=foreground, labels=labels)
 
 

@@ -75,8 +75,8 @@ def slabs(predictions: Sequence[Prediction], scheme: LabelScheme) -> Iterator[Sl
     height = _rows_at_once(predictions[0][0].shape[0], shape)
     readouts = tuple(logits.readout for logits, _ in predictions)
     resampled = [
-        interpolated(logits, shape, out_of_plane_axis(one.spacing, one.spacing_before_resampling), height)
-        for logits, one in predictions
+        interpolated(logits, shape, out_of_plane_axis(properties.spacing, properties.spacing_before_resampling), height)
+        for logits, properties in predictions
     ]
     for parts in zip(*resampled, strict=True):
         yield Slab(parts[0][0], tuple(part for _, part in parts), readouts, scheme)

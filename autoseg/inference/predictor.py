@@ -289,13 +289,13 @@ class Predictor:
     def _compute(self, prepared: Sequence[Prepared], *, uncertainty: bool = False) -> Computed:
         predictions: list[Prediction] = []
         maps: list[Tensor] = []
-        for model, one in zip(self.models, prepared, strict=True):
+        for model, case in zip(self.models, prepared, strict=True):
             if uncertainty:
-                logits, disagreement = model.logits_and_map(one)
+                logits, disagreement = model.logits_and_map(case)
                 maps.append(disagreement)
-                predictions.append((WholeLogits(logits), one.properties))
+                predictions.append((WholeLogits(logits), case.properties))
             else:
-                predictions.append((model.logits(one), one.properties))
+                predictions.append((model.logits(case), case.properties))
         return Computed(tuple(predictions), tuple(maps))
 
 

@@ -108,7 +108,7 @@ def _chunks(
     held: Sequence[Tensor], readouts: Sequence[Readout | None], outputs: int
 ) -> Iterator[tuple[slice, list[Tensor]]]:
     """Which voxels, and their logits (K, n), one of each model."""
-    flat = [one.reshape(one.shape[0], -1) for one in held]
+    flat = [values.reshape(values.shape[0], -1) for values in held]
     count = flat[0].shape[1]
     length = max(1, _CHUNK_BYTES * torch.get_num_threads() // (4 * outputs))
     for start in range(0, count, length):
@@ -116,8 +116,8 @@ def _chunks(
         yield (
             part,
             [
-                one[:, part] if readout is None else readout(one[:, part])
-                for one, readout in zip(flat, readouts, strict=True)
+                values[:, part] if readout is None else readout(values[:, part])
+                for values, readout in zip(flat, readouts, strict=True)
             ],
         )
 

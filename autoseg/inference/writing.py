@@ -57,11 +57,13 @@ class Computed:
 
     def in_memory(self) -> Computed:
         """The same with all logits computed now."""
-        return replace(self, predictions=tuple((in_memory(rows), one) for rows, one in self.predictions))
+        return replace(self, predictions=tuple((in_memory(rows), properties) for rows, properties in self.predictions))
 
     def ahead(self) -> Computed:
         """The same with rows that are computed while the ones before are reduced."""
-        return replace(self, predictions=tuple((computed_ahead(rows), one) for rows, one in self.predictions))
+        return replace(
+            self, predictions=tuple((computed_ahead(rows), properties) for rows, properties in self.predictions)
+        )
 
 
 @dataclass(frozen=True)
@@ -200,5 +202,5 @@ def _copied_to(volume: np.ndarray) -> Observer:
 def _mean_map(computed: Computed) -> np.ndarray:
     """The mean of the models' maps, on the original image."""
     pairs = zip(computed.maps, computed.predictions, strict=True)
-    mean: np.ndarray = np.mean([export_map(values, one) for values, (_, one) in pairs], axis=0)
+    mean: np.ndarray = np.mean([export_map(values, properties) for values, (_, properties) in pairs], axis=0)
     return mean

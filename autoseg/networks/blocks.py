@@ -80,14 +80,14 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: Size, stride: Size) -> None:
         super().__init__()
-        dimension, one = len(kernel), (1,) * len(kernel)
+        dimension, ones = len(kernel), (1,) * len(kernel)
         self.first = ConvBlock(inputs, outputs, kernel, stride)
-        self.second = ConvBlock(outputs, outputs, kernel, one, activation=False)
+        self.second = ConvBlock(outputs, outputs, kernel, ones, activation=False)
         shortcut: list[nn.Module] = []
         if any(s != 1 for s in stride):
             shortcut.append(_POOLINGS[dimension](tuple(stride), tuple(stride)))  # type: ignore[arg-type]
         if inputs != outputs:
-            shortcut.append(ConvBlock(inputs, outputs, one, one, bias=False, activation=False))
+            shortcut.append(ConvBlock(inputs, outputs, ones, ones, bias=False, activation=False))
         self.shortcut = nn.Sequential(*shortcut)
         self.activation = nn.LeakyReLU(LEAK, inplace=True)
 
@@ -106,9 +106,9 @@ def conv_stage(blocks: int, inputs: int, outputs: int, kernel: Size, stride: Siz
         kernel: voxels per axis; odd.
         stride: per axis, of the first block; the others have 1.
     """
-    one = (1,) * len(kernel)
+    ones = (1,) * len(kernel)
     return nn.Sequential(
-        *(ConvBlock(inputs if i == 0 else outputs, outputs, kernel, stride if i == 0 else one) for i in range(blocks))
+        *(ConvBlock(inputs if i == 0 else outputs, outputs, kernel, stride if i == 0 else ones) for i in range(blocks))
     )
 
 
@@ -122,10 +122,10 @@ def residual_stage(blocks: int, inputs: int, outputs: int, kernel: Size, stride:
         kernel: voxels per axis; odd.
         stride: per axis, of the first block; the others have 1.
     """
-    one = (1,) * len(kernel)
+    ones = (1,) * len(kernel)
     return nn.Sequential(
         *(
-            ResidualBlock(inputs if i == 0 else outputs, outputs, kernel, stride if i == 0 else one)
+            ResidualBlock(inputs if i == 0 else outputs, outputs, kernel, stride if i == 0 else ones)
             for i in range(blocks)
         )
     )

@@ -41,10 +41,10 @@ class LinearReadout(nn.Module):
         self, encoder: nn.ModuleList, configuration: ConfigurationPlan, outputs: int, structure: Structure
     ) -> None:
         super().__init__()
-        one = (1,) * configuration.dimension
+        ones = (1,) * configuration.dimension
         self.encoder, self.structure = encoder.requires_grad_(False), structure
         self.readouts = nn.ModuleList(
-            convolution(configuration.dimension, width, outputs, one, one, bias=stage == 0)
+            convolution(configuration.dimension, width, outputs, ones, ones, bias=stage == 0)
             for stage, width in enumerate(configuration.features_per_stage)
         )
         for readout in self.readouts:

@@ -92,7 +92,7 @@ def _normalise_counted(features: Tensor, counted: Tensor, weight: Tensor, bias: 
     mean = (values * counts).sum(space, keepdim=True) * share
     centred = (values - mean) * counts
     variance = (centred * centred).sum(space, keepdim=True) * share
-    scale, shift = (one.view(1, -1, *[1] * len(space)) for one in (weight, bias))
+    scale, shift = (parameter.view(1, -1, *[1] * len(space)) for parameter in (weight, bias))
     result: Tensor = centred * (scale * (variance + eps).rsqrt()) + shift * counts
     return result.to(features.dtype)
 
@@ -111,12 +111,12 @@ class _ChannelsLastInstanceNorm(torch.autograd.Function):
         large = features[0, 0].numel() > _SMALL
         means, inverse_deviations = [], []
         for i in range(features.shape[0]):
-            one = slice(i, i + 1)
+            sample = slice(i, i + 1)
             mean, variance = mean_and_variance(_rows(features[i])) if large else (None, None)
             kernel_mean, inverse = weight.new_empty(0), weight.new_empty(0)
             _aten.native_batch_norm.out(
-                features[one], weight, bias, mean, variance, not large, 0.0, eps,
-                out=result[one], save_mean=kernel_mean, save_invstd=inverse,
+                features[sample], weight, bias, mean, variance, not large, 0.0, eps,
+                out=result[sample], save_mean=kernel_mean, save_invstd=inverse,
             )  # fmt: skip
             means.append(kernel_mean if mean is None else mean)
             inverse_deviations.append(inverse if variance is None else (variance + eps).rsqrt())
@@ -139,11 +139,11 @@ class _ChannelsLastInstanceNorm(torch.autograd.Function):
                 given, normalised, to_rows = (_rows(part[i]) for part in (gradient, features, to_features))
                 weight_part, bias_part = normalization_gradients(given, normalised, to_rows, weight, mean, inverse)
             else:
-                one = slice(i, i + 1)
+                sample = slice(i, i + 1)
                 weight_part, bias_part = weight.new_empty(0), weight.new_empty(0)
                 _aten.native_batch_norm_backward.out(
-                    gradient[one], features[one], weight, None, None, mean, inverse, True, ctx.eps,
-                    [True, True, True], out0=to_features[one], out1=weight_part, out2=bias_part,
+                    gradient[sample], features[sample], weight, None, None, mean, inverse, True, ctx.eps,
+                    [True, True, True], out0=to_features[sample], out1=weight_part, out2=bias_part,
                 )  # fmt: skip
             to_weight += weight_part
             to_bias += bias_part

@@ -51,13 +51,13 @@ class UNet(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.upsamplings, self.decoder, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        one = (1,) * configuration.dimension
+        ones = (1,) * configuration.dimension
         for i, level in enumerate(reversed(range(configuration.stages - 1))):
             below, width = configuration.features_per_stage[level + 1], configuration.features_per_stage[level]
             self.upsamplings.append(upsampling(configuration.dimension, below, width, configuration.strides[level + 1]))
             blocks = configuration.decoder_blocks_per_stage[i]
-            self.decoder.append(conv_stage(blocks, 2 * width, width, configuration.kernel_sizes[level], one))
-            self.heads.append(convolution(configuration.dimension, width, outputs, one, one))
+            self.decoder.append(conv_stage(blocks, 2 * width, width, configuration.kernel_sizes[level], ones))
+            self.heads.append(convolution(configuration.dimension, width, outputs, ones, ones))
         self.deep_supervision = False
         self.headless = False  # gives the features that the last head would take, (B, features, *patch)
         # The lowest resolution has weight zero in the loss, so it is not computed at all.

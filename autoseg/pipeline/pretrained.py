@@ -36,14 +36,21 @@ def trained_plan(folder: Path) -> Plan:
     plan = Plan.load(run.require(run.plan, f"autoseg import-nnunet MODEL_DIR --out {folder}"))
     names = {name for name in plan.configurations if trained_folds(run, name)}
     candidates = ((name, plan.configurations[name]) for name in plan.configurations if name in names)
-    kept = {name: one for name, one in candidates if one.previous_stage is None or one.previous_stage in names}
+    kept = {
+        name: configuration
+        for name, configuration in candidates
+        if configuration.previous_stage is None or configuration.previous_stage in names
+    }
     if not kept:
         raise WorkspaceError(
             "the run has no trained network to start from",
             where=folder,
             remedy="train it, or give a run that `autoseg import-nnunet` made",
         )
-    linked = {name: one if one.next_stage in kept else one.with_(next_stage=None) for name, one in kept.items()}
+    linked = {
+        name: configuration if configuration.next_stage in kept else configuration.with_(next_stage=None)
+        for name, configuration in kept.items()
+    }
     return plan.with_(configurations=linked, task=installed_traits(plan.task).handover.task or plan.task)
 
 
@@ -111,8 +118,8 @@ def keep_pretrained(out: Path, pretrained: Path) -> None:
     """
     plan, pretrained_configurations = load_plan(Run(out)), trained_plan(pretrained).configurations
     kept = {
-        name: one.with_(next_stage=None)
-        for name, one in plan.configurations.items()
+        name: configuration.with_(next_stage=None)
+        for name, configuration in plan.configurations.items()
         if name in pretrained_configurations
     }
     if not kept:

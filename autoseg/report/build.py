@@ -84,7 +84,7 @@ def render(records: RunRecords) -> str:
             style=page_asset("report.css"),
             script=page_asset("report.js"),
             sections=more,
-            left_out={part for one in more for part in one.instead_of},
+            left_out={part for section in more for part in section.instead_of},
             verdict=verdict(records),
             use=_use(records),
             results=results(records),

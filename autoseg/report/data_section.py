@@ -151,12 +151,12 @@ def _intensities(fingerprint: Fingerprint, channel: int) -> Markup | None:
     ]
     if not statistics:
         return None
-    statistics.sort(key=lambda one: one.mean)
+    statistics.sort(key=lambda case: case.mean)
     figure = new_figure(5.4, 2.6)
     axes = plain_axes(figure.subplots(), f"Foreground intensities, channel {short(fingerprint.channels[channel])}")
     rows = np.arange(len(statistics))
-    low = [one.percentile_00_5 for one in statistics]
-    high = [one.percentile_99_5 for one in statistics]
+    low = [case.percentile_00_5 for case in statistics]
+    high = [case.percentile_99_5 for case in statistics]
     axes.vlines(
         rows,
         low,
@@ -168,7 +168,7 @@ def _intensities(fingerprint: Fingerprint, channel: int) -> Markup | None:
     )
     axes.plot(
         rows,
-        [one.mean for one in statistics],
+        [case.mean for case in statistics],
         color=SERIES[0],
         linewidth=1.8,
         label="mean",
@@ -184,7 +184,7 @@ def _intensities(fingerprint: Fingerprint, channel: int) -> Markup | None:
     )
     # Scanners without a common scale differ by orders of magnitude; a linear axis would show the largest alone.
     widest = max(abs(value) for value in (*low, *high))
-    typical = float(np.median([abs(one.mean) for one in statistics])) or 1.0
+    typical = float(np.median([abs(case.mean) for case in statistics])) or 1.0
     if widest > 50 * typical:
         axes.set_yscale("symlog", linthresh=typical)
         if min(low) >= 0:

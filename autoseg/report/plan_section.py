@@ -40,23 +40,34 @@ class PlanSection:
 def plan_section(plan: Plan) -> PlanSection:
     """Everything the plan decided, in words and numbers."""
     configurations = plan.configurations
-    channels = {name: input_channels(one, len(plan.channels), plan.labels) for name, one in configurations.items()}
-    columns = [_column(plan, one, channels[name]) for name, one in configurations.items()]
+    channels = {
+        name: input_channels(configuration, len(plan.channels), plan.labels)
+        for name, configuration in configurations.items()
+    }
+    columns = [_column(plan, configuration, channels[name]) for name, configuration in configurations.items()]
     headings = columns[0].keys() if columns else ()
     drawings: dict[Drawing, list[str]] = {}
     segments = plan.task == SEGMENTATION
-    drawn = {name: one for name, one in configurations.items() if segments and topology_of(one.network) == "unet"}
-    for name, one in drawn.items():
-        drawings.setdefault(draw(one, channels[name], plan.labels.outputs), []).append(name)
+    drawn = {
+        name: configuration
+        for name, configuration in configurations.items()
+        if segments and topology_of(configuration.network) == "unet"
+    }
+    for name, configuration in drawn.items():
+        drawings.setdefault(draw(configuration, channels[name], plan.labels.outputs), []).append(name)
     augmentation = next(iter(configurations.values())).augmentation if configurations else ()
     return PlanSection(
         planner=plan.planner,
-        deep_supervision=any(one.deep_supervision for one in drawn.values()),
+        deep_supervision=any(configuration.deep_supervision for configuration in drawn.values()),
         names=tuple(configurations),
         rows=tuple((heading, tuple(column.get(heading, "–") for column in columns)) for heading in headings),
         drawings=tuple((", ".join(names), drawing) for drawing, names in drawings.items()),
         augmentation=tuple(_transform(step) for step in augmentation),
-        views=tuple(_view(name, one, _axes(plan, one)) for name, one in configurations.items()) if segments else (),
+        views=tuple(
+            _view(name, configuration, _axes(plan, configuration)) for name, configuration in configurations.items()
+        )
+        if segments
+        else (),
     )
 
 

@@ -96,8 +96,10 @@ def results(records: RunRecords) -> Results | None:
     if not order:
         return None
     models = tuple(_model(records, names) for names in order)
-    labels = tuple(dict.fromkeys(label for one in models for label in one.labels))
-    plots = [distribution([one for one in models if one.detailed], labels, METRICS[name]) for name in ("dice", "hd95")]
+    labels = tuple(dict.fromkeys(label for model in models for label in model.labels))
+    plots = [
+        distribution([model for model in models if model.detailed], labels, METRICS[name]) for name in ("dice", "hd95")
+    ]
     return Results(models, labels, _choice(records, models), tuple(plot for plot in plots if plot is not None))
 
 
@@ -124,7 +126,7 @@ def distribution(models: Sequence[ModelResults], labels: Sequence[str], metric: 
     groups = [
         Group(
             label_name(label),
-            tuple((_values(one.cases, label, metric.name), c) for one, c in zip(models, colours, strict=True)),
+            tuple((_values(model.cases, label, metric.name), c) for model, c in zip(models, colours, strict=True)),
         )
         for label in labels
     ]
@@ -134,7 +136,7 @@ def distribution(models: Sequence[ModelResults], labels: Sequence[str], metric: 
     figure, axes = strips(f"{heading(metric)}, a point per case", groups)
     if len(models) > 1:
         marks = [Line2D([], [], marker="o", linestyle="", color=colour) for colour in colours]
-        names = [one.name for one in models]
+        names = [model.name for model in models]
         figure.legend(marks, names, loc="outside lower center", ncols=4, fontsize=8.5, frameon=False, labelcolor=INK)
     if metric.range[1] == 1.0:
         axes.set_xlim(max(min(float(values.min()) for values in filled) - 0.05, -0.01), 1.01)
@@ -186,9 +188,9 @@ def _choice(records: RunRecords, models: Sequence[ModelResults]) -> str:
     best, others = models[0], models[1:]
     if not others or not records.summary.validated or not best.chosen or best.foreground_dice is None:
         return ""
-    rivals = [one for one in others if len(one.cases) == len(best.cases)]
-    fewer = [one.name for one in others if len(one.cases) < len(best.cases)]
-    equal = [one.name for one in rivals if digits(one.foreground_dice) == digits(best.foreground_dice)]
+    rivals = [model for model in others if len(model.cases) == len(best.cases)]
+    fewer = [model.name for model in others if len(model.cases) < len(best.cases)]
+    equal = [model.name for model in rivals if digits(model.foreground_dice) == digits(best.foreground_dice)]
     text, cases = "", counted(len(best.cases), "case")
     if rivals:
         text = f"{best.name} has the highest mean foreground Dice of those validated on the same {cases}."

@@ -105,7 +105,7 @@ def _bias(points: Iterable[tuple[ExpectedAndTrue, ...]]) -> str:
 
 
 def _rows(reliability: Reliability) -> tuple[tuple[str, LabelReliability], ...]:
-    labels = tuple((label_name(name), one) for name, one in reliability.labels.items())
+    labels = tuple((label_name(name), label_reliability) for name, label_reliability in reliability.labels.items())
     return (("foreground", reliability.foreground), *labels) if len(labels) > 1 else labels
 
 

@@ -28,8 +28,8 @@ def slim_summary(run: Run, configurations: Sequence[str], folds: Mapping[str, Se
     """
     summary = Summary.load(run.summary) if run.summary.exists() else Summary()
     together = "+".join(configurations)
-    scores = {name: one for name, one in summary.configurations.items() if name in folds}
-    ensembles = {name: one for name, one in summary.ensembles.items() if name == together}
+    scores = {name: model_scores for name, model_scores in summary.configurations.items() if name in folds}
+    ensembles = {name: model_scores for name, model_scores in summary.ensembles.items() if name == together}
     best = summary.best
     if set(best.configurations) != set(configurations):
         dice = {**scores, **ensembles}.get(together, ModelScores()).foreground_dice

@@ -81,11 +81,11 @@ def read_models(path: Path, run: Run, *, checkpoint: Checkpoint = "final") -> tu
             f"{path}: the weights do not fit the network that the plans describe", problems,
             remedy="the model was trained with a network of its own; keep using nnU-Net for it",
         )  # fmt: skip
-    plan = plan.with_(warnings=tuple(_origin(one, checkpoint) for one in imported))
+    plan = plan.with_(warnings=tuple(_origin(model, checkpoint) for model in imported))
     plan.save(run.plan)
     _no_cases(plan, first).save(run.dataset)
-    for one in imported:
-        _notice(one, checkpoint)
+    for model in imported:
+        _notice(model, checkpoint)
     return plan, imported
 
 
@@ -126,7 +126,7 @@ def _by_configuration(
         models[first.configuration] = folder, first
         configurations = folder.plans.get("configurations") or {}
         previous = (configurations.get(first.configuration) or {}).get("previous_stage")
-        roots = {one.root for one, _ in models.values()} | {one.root for one in waiting}
+        roots = {seen.root for seen in (*(model for model, _ in models.values()), *waiting)}
         if previous is not None and previous not in models:
             beside = folder.sibling(previous)
             if beside is None:

@@ -204,7 +204,7 @@ def _intensities(
 
 def write_intensities(statistics: Sequence[IntensityStatistics]) -> dict[str, dict[str, float]]:
     """The statistics as plans.json has them."""
-    return {str(channel): asdict(one) for channel, one in enumerate(statistics)}
+    return {str(channel): asdict(channel_statistics) for channel, channel_statistics in enumerate(statistics)}
 
 
 def _dimension(plans: Mapping[str, Any]) -> int:
@@ -215,5 +215,12 @@ def _dimension(plans: Mapping[str, Any]) -> int:
 
 def _linked(configurations: Mapping[str, ConfigurationPlan]) -> dict[str, ConfigurationPlan]:
     """The configurations without a next stage that is not among them, and without those whose first stage is not."""
-    kept = {name: one for name, one in configurations.items() if one.previous_stage in (None, *configurations)}
-    return {name: one if one.next_stage in (None, *kept) else one.with_(next_stage=None) for name, one in kept.items()}
+    kept = {
+        name: configuration
+        for name, configuration in configurations.items()
+        if configuration.previous_stage in (None, *configurations)
+    }
+    return {
+        name: configuration if configuration.next_stage in (None, *kept) else configuration.with_(next_stage=None)
+        for name, configuration in kept.items()
+    }

@@ -41,7 +41,9 @@ def unknown_to_nnunet(plan: Plan, name: str) -> list[PlanError]:
 def write_plans(plan: Plan) -> dict[str, Any]:
     """The content of plans.json, with every configuration that nnU-Net can hold."""
     plans_name = PLANS_NAMES.get(plan.planner, DEFAULT_PLANS)
-    held = {name: one for name, one in plan.configurations.items() if not unknown_to_nnunet(plan, name)}
+    held = {
+        name: configuration for name, configuration in plan.configurations.items() if not unknown_to_nnunet(plan, name)
+    }
     spacing, shape = _original(plan)
     order = plan.transpose_forward
     planner = next((theirs for theirs, ours in PLANNERS.items() if ours == plan.planner), "ExperimentPlanner")
@@ -53,7 +55,9 @@ def write_plans(plan: Plan) -> dict[str, Any]:
         "image_reader_writer": _reader(plan),
         "transpose_forward": list(order),
         "transpose_backward": [order.index(axis) for axis in range(3)],
-        "configurations": {name: _configuration(one, f"{plans_name}_{name}") for name, one in held.items()},
+        "configurations": {
+            name: _configuration(configuration, f"{plans_name}_{name}") for name, configuration in held.items()
+        },
         "experiment_planner_used": planner,
         "label_manager": "LabelManager",
         "foreground_intensity_properties_per_channel": write_intensities(plan.intensities),
@@ -114,8 +118,8 @@ def _is_known(scheme: str) -> bool:
 
 def _original(plan: Plan) -> tuple[list[float], list[float]]:
     """Median spacing and shape of the data in plan order: those of the finest volume, or of the planes."""
-    volumes = [one for one in plan.configurations.values() if one.dimension == 3]
-    finest: Sequence[ConfigurationPlan] = sorted(volumes, key=lambda one: sum(one.spacing))
+    volumes = [configuration for configuration in plan.configurations.values() if configuration.dimension == 3]
+    finest: Sequence[ConfigurationPlan] = sorted(volumes, key=lambda configuration: sum(configuration.spacing))
     if finest:
         return list(finest[0].spacing), list(finest[0].median_shape)
     plane = next(iter(plan.configurations.values()))

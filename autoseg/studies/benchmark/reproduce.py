@@ -144,11 +144,11 @@ def check_data(
     if differences and not accept:
         raise ErrorGroup(
             f"{data} is not what was published as {specification.name}",
-            [DatasetError(one.text) for one in differences],
+            [DatasetError(difference.text) for difference in differences],
             remedy="mend the folder; or go on with --accept-differences, and the verdict will say so",
         )
-    for one in differences:
-        logger.warning("%s", one.text)
+    for difference in differences:
+        logger.warning("%s", difference.text)
     return differences
 
 
@@ -159,10 +159,10 @@ def choose_target(specification: Specification, configurations: str | None = Non
         configurations: names joined by commas, or "auto"; None takes the result's own.
     """
     settings = {"cross-validation"} | ({"validation"} if specification.splits.rule == "fixed" else set())
-    results = [one for one in specification.results if one.setting in settings and one.metric in METRICS]
+    results = [result for result in specification.results if result.setting in settings and result.metric in METRICS]
     usual = "3d_fullres" if specification.dimension == 3 else "2d"
     named = [] if configurations in (None, "auto") else [name.strip() for name in str(configurations).split(",")]
-    fitting = [one for one in results if (one.configuration in named if named else one.configuration)]
+    fitting = [result for result in results if (result.configuration in named if named else result.configuration)]
     published = next(iter([*fitting, *results]), None)
     own = usual if published is None else published.configuration or usual
     compared = own if not named or own in named else named[0]
@@ -190,7 +190,7 @@ def compare(
         differences: of `check_data`.
         voxels: whether the labels' content was compared.
     """
-    same_folds = not any(one.kind in _OTHER_FOLDS for one in differences)
+    same_folds = not any(difference.kind in _OTHER_FOLDS for difference in differences)
     names = _metrics(specification, published)
     results = [published, *(_same_setting(specification, published, name) for name in names[1:])]
     comparisons = tuple(
@@ -211,7 +211,7 @@ def compare(
         specification=specification.name,
         title=specification.title,
         data=str(data),
-        differences=tuple(one.text for one in differences),
+        differences=tuple(difference.text for difference in differences),
         verified="content" if voxels else "names",
         configuration=reached.configuration,
         planner=reached.planner,
@@ -249,7 +249,9 @@ def _same_setting(specification: Specification, published: Result | None, metric
         return None
     setting = (published.method, published.configuration, published.setting, metric)
     matching = (
-        one for one in specification.results if (one.method, one.configuration, one.setting, one.metric) == setting
+        result
+        for result in specification.results
+        if (result.method, result.configuration, result.setting, result.metric) == setting
     )
     return next(matching, None)
 
@@ -297,15 +299,15 @@ def _published_values(
     """(label -> value, mean, which folds they are of): of the trained folds where possible, else of all."""
     if published is None:
         return {}, None, "all folds"
-    told = [one for one in published.folds if str(one.fold) in reached.folds]
+    published_folds = [fold for fold in published.folds if str(fold.fold) in reached.folds]
     partial = len(reached.folds) < reached.of_folds
-    if not (partial and same_folds and len(told) == len(reached.folds)):
+    if not (partial and same_folds and len(published_folds) == len(reached.folds)):
         return published.per_label, published.mean, "all folds"
-    common = set.intersection(*(set(one.per_label) for one in told))
-    per_label = {name: float(np.mean([one.per_label[name] for one in told])) for name in common}
-    means = [one.mean for one in told if one.mean is not None]
-    mean = float(np.mean(means)) if len(means) == len(told) else None
-    return per_label, mean, ("fold " if len(told) == 1 else "folds ") + ", ".join(reached.folds)
+    common = set.intersection(*(set(fold.per_label) for fold in published_folds))
+    per_label = {name: float(np.mean([fold.per_label[name] for fold in published_folds])) for name in common}
+    means = [fold.mean for fold in published_folds if fold.mean is not None]
+    mean = float(np.mean(means)) if len(means) == len(published_folds) else None
+    return per_label, mean, ("fold " if len(published_folds) == 1 else "folds ") + ", ".join(reached.folds)
 
 
 def _reasons(published: Result | None, reached: Reached) -> Iterator[str]:

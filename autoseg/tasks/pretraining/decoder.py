@@ -20,9 +20,9 @@ class Tokens(nn.Module):
 
     def __init__(self, configuration: ConfigurationPlan) -> None:
         super().__init__()
-        one = (1,) * configuration.dimension
+        ones = (1,) * configuration.dimension
         self.tokens = nn.ParameterList(
-            torch.randn(1, features, *one) * 0.02 for features in configuration.features_per_stage
+            torch.randn(1, features, *ones) * 0.02 for features in configuration.features_per_stage
         )
 
     def forward(self, features: Sequence[Tensor], hidden: Tensor) -> list[Tensor]:
@@ -49,10 +49,10 @@ class LightDecoder(nn.Module):
     def __init__(self, configuration: ConfigurationPlan, outputs: int, *, width: int = 32) -> None:
         super().__init__()
         dimension = configuration.dimension
-        one = (1,) * dimension
+        ones = (1,) * dimension
         widths = [min(width, features) for features in configuration.features_per_stage]
         self.laterals = nn.ModuleList(
-            convolution(dimension, features, mine, one, one)
+            convolution(dimension, features, mine, ones, ones)
             for features, mine in zip(configuration.features_per_stage, widths, strict=True)
         )
         self.upsamplings = nn.ModuleList(
@@ -60,14 +60,15 @@ class LightDecoder(nn.Module):
             for i in range(configuration.stages - 1)
         )
         self.stages = nn.ModuleList(
-            ConvBlock(widths[i], widths[i], configuration.kernel_sizes[i], one) for i in range(configuration.stages - 1)
+            ConvBlock(widths[i], widths[i], configuration.kernel_sizes[i], ones)
+            for i in range(configuration.stages - 1)
         )
         self.first = (
             upsampling(dimension, widths[0], widths[0], configuration.strides[0])
             if max(configuration.strides[0]) > 1
             else None
         )
-        self.head = convolution(dimension, widths[0], outputs, one, one)
+        self.head = convolution(dimension, widths[0], outputs, ones, ones)
         initialise(self)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

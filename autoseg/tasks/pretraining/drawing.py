@@ -154,7 +154,7 @@ def grid_and_crop(
     )
     crop = Crop(start, bases[0].size)
     view_frame = Frame(small, frame.spacing)
-    views = [draw_view(rng, one, view_frame, preset, channels, pose=False) for one in (*bases, crop)]
+    views = [draw_view(rng, base, view_frame, preset, channels, pose=False) for base in (*bases, crop)]
     return tuple(views), overlap_shares(crop, bases)
 
 

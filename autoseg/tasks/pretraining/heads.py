@@ -122,15 +122,15 @@ class ContextPredictor(nn.Module):
 
     def __init__(self, features: int, grid: Sequence[int], *, width: int = 128, blocks: int = 3) -> None:
         super().__init__()
-        dimension, one = len(grid), (1,) * len(grid)
+        dimension, ones = len(grid), (1,) * len(grid)
         kernel = tuple(3 if cells > 1 else 1 for cells in grid)
-        self.enter = convolution(dimension, features, width, one, one)
-        self.token = nn.Parameter(torch.zeros(1, width, *one))
+        self.enter = convolution(dimension, features, width, ones, ones)
+        self.token = nn.Parameter(torch.zeros(1, width, *ones))
         self.place = nn.Parameter(torch.zeros(1, width, *grid))
         nn.init.trunc_normal_(self.token, std=0.02)
         nn.init.trunc_normal_(self.place, std=0.02)
-        self.blocks = nn.Sequential(*(ConvBlock(width, width, kernel, one) for _ in range(blocks)))
-        self.leave = convolution(dimension, width, features, one, one)
+        self.blocks = nn.Sequential(*(ConvBlock(width, width, kernel, ones) for _ in range(blocks)))
+        self.leave = convolution(dimension, width, features, ones, ones)
 
     def forward(self, features: Tensor, hidden: Tensor) -> Tensor:
         """Predictions for all cells; `hidden` is bool (B, *grid)."""

@@ -43,9 +43,9 @@ class RestoringMethod(ViewMethod, ABC):
         configuration, channels = self.setting.configuration, self.setting.channels
         heads = nn.ModuleDict()
         if self.decodes:
-            one = (1,) * configuration.dimension
+            ones = (1,) * configuration.dimension
             heads["image"] = convolution(
-                configuration.dimension, configuration.features_per_stage[0], channels, one, one
+                configuration.dimension, configuration.features_per_stage[0], channels, ones, ones
             )
             initialise(heads)
         else:

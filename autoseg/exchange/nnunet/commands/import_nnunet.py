@@ -33,10 +33,15 @@ def import_nnunet(
     from autoseg.exchange.nnunet.pipeline import models
 
     imported = models.import_nnunet(model, out, checkpoint=checkpoint, command=options.command_line(context))
-    for one in imported:
-        dice = "no scores" if one.dice is None else f"mean foreground Dice {one.dice:.4f} in nnU-Net's validation"
-        typer.echo(f"{one.name}: fold {', '.join(one.folds)}; {dice}")
-    unknown = len(imported) > 1 and all(one.dice is None for one in imported)  # which of them is the best
+    for configuration in imported:
+        dice = (
+            "no scores"
+            if configuration.dice is None
+            else f"mean foreground Dice {configuration.dice:.4f} in nnU-Net's validation"
+        )
+        typer.echo(f"{configuration.name}: fold {', '.join(configuration.folds)}; {dice}")
+    unscored = all(configuration.dice is None for configuration in imported)
+    unknown = len(imported) > 1 and unscored  # which of them is the best
     choice = f" --configuration {imported[-1].name}" if unknown else ""
     typer.echo(f"use it with: autoseg predict {out} IMAGES --out DIR{choice}")
     typer.echo(f"go on training it with: autoseg plan-and-train DATASET --out OTHER --pretrained {out}")

@@ -102,7 +102,9 @@ def export_nnunet(
     source = Run(model_folder(run))
     with new_folder(out) as folder:
         written = write_models(source, folder, configuration=configuration, folds=folds)
-    models = [NnunetModel(one.configuration, out / one.folder.relative_to(folder), one.folds) for one in written]
+    models = [
+        NnunetModel(model.configuration, out / model.folder.relative_to(folder), model.folds) for model in written
+    ]
     return ExportedForNnunet(tuple(models), tuple(_left_behind(source, configuration)))
 
 

@@ -9,5 +9,5 @@ def specs() -> Listing:
     """Published challenges."""
     from autoseg.studies.benchmark.catalogue import entries
 
-    rows = tuple((one.name, one.images, str(one.results), one.title) for one in entries())
+    rows = tuple((entry.name, entry.images, str(entry.results), entry.title) for entry in entries())
     return Listing("published challenges", ("name", "training images", "results", "challenge"), rows)

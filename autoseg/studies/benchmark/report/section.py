@@ -79,7 +79,7 @@ def reproduction(records: RunRecords) -> ReproductionSection | None:
         published=_origin(published, source) if published else None,
         note=published.get("note"),
         differences=tuple(content["differences"]),
-        tables=tuple(_table(one) for one in content["comparisons"] if one["metric"] in METRICS),
+        tables=tuple(_table(comparison) for comparison in content["comparisons"] if comparison["metric"] in METRICS),
     )
 
 

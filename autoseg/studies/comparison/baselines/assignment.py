@@ -48,7 +48,7 @@ def assign(counts: np.ndarray) -> Assignment:
     best = Assignment(np.zeros(classes, np.int16), 0.0)
     for background in range(classes):
         current = Assignment(np.zeros(classes, np.int16), 0.0)
-        free = [one for one in range(classes) if one != background]
+        free = [number for number in range(classes) if number != background]
         while (better := _best_change(counts, current, free)) is not None:
             current = better
         if current.score > best.score:
@@ -77,12 +77,12 @@ def mean_dice(counts: np.ndarray, labels: np.ndarray) -> float:
 def _best_change(counts: np.ndarray, current: Assignment, free: list[int]) -> Assignment | None:
     """The assignment with one class changed that scores most, or None where no change gains."""
     best = current
-    for one in free:
+    for number in free:
         for label in range(counts.shape[2]):
-            if label == current.labels[one]:
+            if label == current.labels[number]:
                 continue
             changed = current.labels.copy()
-            changed[one] = label
+            changed[number] = label
             score = mean_dice(counts, changed)
             if score > best.score:
                 best = Assignment(changed, score)

@@ -105,7 +105,7 @@ def compare(
     show_comparison(comparison)
     typer.echo(f"all numbers: {out / 'comparison.json'}")
     typer.echo(f"report: {out / 'report.html'}")
-    failed = [(one.name, fold, why) for one in comparison.methods for fold, why in one.failed_fits.items()]
+    failed = [(method.name, fold, why) for method in comparison.methods for fold, why in method.failed_fits.items()]
     for name, fold, why in failed:
         typer.echo(f"error: {name} could not be fit on fold {fold}: {why}", err=True)
     if failed:

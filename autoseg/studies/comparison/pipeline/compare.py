@@ -228,7 +228,7 @@ def _conclude(
     logger.info("statistics of %s on %s", counted(len(results), "method"), counted(len(ids), "case"))
     comparison = statistics.compare(table, reference=reference, seed=work.seed)
     main = main_label(table)
-    rank = next(one for one in comparison.rankings if (one.metric, one.label) == ("dice", main)).place
+    rank = next(ranking for ranking in comparison.rankings if (ranking.metric, ranking.label) == ("dice", main)).place
     advised = min((name for name in results if results[name].cases), key=lambda name: rank.get(name, 1))
     cases = results[advised].cases
     return MethodComparison(

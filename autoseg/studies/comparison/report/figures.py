@@ -77,7 +77,7 @@ def forest(rows: Mapping[str, PairedDifference], base: str, *, alpha: float) -> 
         base: the method that the others are subtracted from.
         alpha: level of significance; differences that the corrected test shows are filled.
     """
-    drawn = {name: one for name, one in rows.items() if one.mean is not None}
+    drawn = {name: difference for name, difference in rows.items() if difference.mean is not None}
     if not drawn:
         return None
     first = next(iter(drawn.values()))
@@ -85,12 +85,12 @@ def forest(rows: Mapping[str, PairedDifference], base: str, *, alpha: float) -> 
     figure = new_figure(5.4, 1.15 + 0.32 * len(drawn))
     axes = plain_axes(figure.subplots(), f"{base} minus the others: {heading(metric)}, {class_name(first.label)}")
     axes.axvline(0, color=MUTED, linewidth=1.0)
-    for row, one in enumerate(drawn.values()):
-        mean, interval = from_side_of(base, one)
+    for row, difference in enumerate(drawn.values()):
+        mean, interval = from_side_of(base, difference)
         assert mean is not None
         if interval is not None:
             axes.plot(interval, (row, row), color=SERIES[0], linewidth=1.8, solid_capstyle="butt")
-        filled = one.better(alpha) is not None
+        filled = difference.better(alpha) is not None
         face = SERIES[0] if filled else "none"
         axes.plot(mean, row, marker="o", markersize=6.5, markerfacecolor=face, markeredgecolor=SERIES[0])
     axes.set_yticks(range(len(drawn)), [short(name) for name in drawn], color=INK)

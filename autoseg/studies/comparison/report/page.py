@@ -61,7 +61,7 @@ def comparison_figures(comparison: MethodComparison) -> ComparisonFigures:
     analysis = comparison.comparison
     own = tuple(label for label in analysis.labels if label != comparison.main)
     labels = (comparison.main, *own) if len(own) <= _MOST_LABELS else (comparison.main,)
-    columns = {(one.metric, one.label): one for one in comparison.scores}
+    columns = {(column.metric, column.label): column for column in comparison.scores}
     keys = [*(("dice", label) for label in labels), ("hd95", comparison.main)]
     alpha = round(1 - analysis.level, 10)
     base = analysis.reference or comparison.order[0]

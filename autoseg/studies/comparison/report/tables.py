@@ -94,7 +94,7 @@ def comparison_tables(comparison: MethodComparison) -> ComparisonTables:
         metrics=metrics,
         methods=tuple(_method_row(comparison, name, metrics) for name in comparison.order),
         labels={label: _by_method(comparison, label, metrics) for label in comparison.comparison.labels},
-        differences={one.name: _difference_rows(comparison, base, one.name) for one in metrics},
+        differences={metric.name: _difference_rows(comparison, base, metric.name) for metric in metrics},
     )
 
 
@@ -107,15 +107,18 @@ def pairs_with(base: str, comparison: MethodComparison, metric: str, label: str)
         metric: name.
         label: name, or "foreground_mean".
     """
-    differences = {one.second if one.first == base else one.first: one for one in comparison.differences(metric, label)}
+    differences = {
+        difference.second if difference.first == base else difference.first: difference
+        for difference in comparison.differences(metric, label)
+    }
     return {name: differences[name] for name in comparison.order if name in differences}
 
 
-def from_side_of(base: str, one: PairedDifference) -> tuple[float | None, tuple[float, float] | None]:
+def from_side_of(base: str, difference: PairedDifference) -> tuple[float | None, tuple[float, float] | None]:
     """Mean difference and interval as the base minus the other method."""
-    if base == one.first or one.mean is None:
-        return one.mean, one.interval
-    return -one.mean, None if one.interval is None else (-one.interval[1], -one.interval[0])
+    if base == difference.first or difference.mean is None:
+        return difference.mean, difference.interval
+    return -difference.mean, None if difference.interval is None else (-difference.interval[1], -difference.interval[0])
 
 
 def class_name(label: str) -> str:
@@ -142,7 +145,7 @@ def seconds_words(seconds: float | None) -> str:
 
 
 def _method_row(comparison: MethodComparison, name: str, metrics: tuple[Metric, ...]) -> MethodRow:
-    ran = next(one for one in comparison.methods if one.name == name)
+    ran = next(method for method in comparison.methods if method.name == name)
     return MethodRow(
         name=name,
         description=ran.description,
@@ -170,21 +173,21 @@ def _difference_rows(comparison: MethodComparison, base: str, metric: str) -> tu
     rows = []
     alpha = round(1 - comparison.comparison.level, 10)
     for label in (comparison.main, *(label for label in comparison.comparison.labels if label != comparison.main)):
-        for other, one in pairs_with(base, comparison, metric, label).items():
-            mean, interval = from_side_of(base, one)
-            is_first = base == one.first
+        for other, difference in pairs_with(base, comparison, metric, label).items():
+            mean, interval = from_side_of(base, difference)
+            is_first = base == difference.first
             rows.append(
                 DifferenceRow(
                     label=label,
                     other=other,
                     mean=mean,
                     interval=interval,
-                    p=one.p_corrected,
-                    effect=one.effect if is_first else -one.effect,
-                    better=one.better(alpha),
-                    wins=one.first_better if is_first else one.second_better,
-                    losses=one.second_better if is_first else one.first_better,
-                    cases=one.cases,
+                    p=difference.p_corrected,
+                    effect=difference.effect if is_first else -difference.effect,
+                    better=difference.better(alpha),
+                    wins=difference.first_better if is_first else difference.second_better,
+                    losses=difference.second_better if is_first else difference.first_better,
+                    cases=difference.cases,
                 )
             )
     return tuple(rows)

@@ -77,12 +77,14 @@ class MethodComparison(Record):
 
     def ranking(self, metric: str, label: str) -> Ranking:
         """The order of the methods for one label and metric, which the comparison has."""
-        return next(one for one in self.comparison.rankings if (one.metric, one.label) == (metric, label))
+        return next(
+            ranking for ranking in self.comparison.rankings if (ranking.metric, ranking.label) == (metric, label)
+        )
 
     def statistics(self, metric: str, label: str) -> dict[str, Statistics]:
         """Method -> statistics of one label and metric, in the order asked for."""
-        matching = (one for one in self.comparison.statistics if (one.metric, one.label) == (metric, label))
-        return {one.method: one for one in matching}
+        matching = (row for row in self.comparison.statistics if (row.metric, row.label) == (metric, label))
+        return {row.method: row for row in matching}
 
     def differences(self, metric: str, label: str) -> tuple[PairedDifference, ...]:
         """Those with the reference, or where every two were compared those with the method in first place.
@@ -91,9 +93,10 @@ class MethodComparison(Record):
         """
         base = self.comparison.reference or self.order[0]
         return tuple(
-            one
-            for one in self.comparison.differences
-            if (one.metric, one.label) == (metric, label) and base in (one.first, one.second)
+            difference
+            for difference in self.comparison.differences
+            if (difference.metric, difference.label) == (metric, label)
+            and base in (difference.first, difference.second)
         )
 
 

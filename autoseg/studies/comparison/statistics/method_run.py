@@ -92,22 +92,22 @@ class MethodSummary(Record):
 def summarise_method(folds: Iterable[MethodFold]) -> MethodSummary:
     """One method over its folds, at least one."""
     folds = tuple(folds)
-    cases = [case for one in folds for case in one.cases.values()]
+    cases = [case for fold in folds for case in fold.cases.values()]
     seconds = [case.seconds for case in cases if case.seconds is not None]
-    fits = [one.fit_seconds for one in folds if one.fit_seconds is not None]
+    fits = [fold.fit_seconds for fold in folds if fold.fit_seconds is not None]
     return MethodSummary(
         name=folds[0].method,
         plugin=folds[0].plugin,
         description=folds[0].description,
-        note="; ".join(dict.fromkeys(one.note for one in folds if one.note)),
-        training={one.fold: len(one.training) for one in folds},
-        of_training={one.fold: one.of_training for one in folds},
+        note="; ".join(dict.fromkeys(fold.note for fold in folds if fold.note)),
+        training={fold.fold: len(fold.training) for fold in folds},
+        of_training={fold.fold: fold.of_training for fold in folds},
         fit_seconds=sum(fits) if fits else None,
-        fit_peak_gb=_largest(one.fit_peak_gb for one in folds),
+        fit_peak_gb=_largest(fold.fit_peak_gb for fold in folds),
         seconds=median(seconds) if seconds else None,
         longest_seconds=max(seconds, default=None),
         peak_gb=_largest(case.peak_gb for case in cases),
-        failed_fits={one.fold: one.failure for one in folds if one.failure is not None},
+        failed_fits={fold.fold: fold.failure for fold in folds if fold.failure is not None},
     )
 
 

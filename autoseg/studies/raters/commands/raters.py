@@ -59,14 +59,14 @@ def show_agreement(agreement: Agreement) -> None:
     if others:
         show("each rater and the majority of the others", ["rater", *headings], others)
     rows = [
-        [label, _number(one.dice), _interval(one.interval), _number(agreement.kappa[label].mean), str(one.cases)]
-        for label, one in agreement.human.items()
+        [label, _number(human.dice), _interval(human.interval), _number(agreement.kappa[label].mean), str(human.cases)]
+        for label, human in agreement.human.items()
     ]
     show("all raters", ["label", "Dice of two raters", "95 % interval", "Fleiss' kappa", "cases"], rows)
-    for label, one in agreement.human.items():
-        if one.dice is not None:
-            around = "" if one.interval is None else f" ({_interval(one.interval)})"
-            typer.echo(f"{label}: a model with Dice {_number(one.dice)}{around} to one rater is at the raters' level")
+    for label, human in agreement.human.items():
+        if human.dice is not None:
+            around = "" if human.interval is None else f" ({_interval(human.interval)})"
+            typer.echo(f"{label}: a model with Dice {_number(human.dice)}{around} to one rater is at the raters' level")
 
 
 def _row(row: dict[str, Statistic]) -> list[str]:

@@ -98,8 +98,8 @@ def collect(folders: Sequence[tuple[Path, float]], hold_out: HoldOut | None = No
         for number, dataset in enumerate(datasets)
         for case in (*dataset.training, *dataset.unlabelled)
     ]
-    digests = case_digests([(one.case, one.channels) for one in discovered], workers=workers)
-    refused = {digest for one, digest in zip(discovered, digests, strict=True) if one.held_out}
+    digests = case_digests([(image.case, image.channels) for image in discovered], workers=workers)
+    refused = {digest for image, digest in zip(discovered, digests, strict=True) if image.held_out}
     names = _names(discovered, datasets, one_folder=len(datasets) == 1)
     kept = [index for index, digest in enumerate(digests) if digest not in refused]
     sources = Sources(
@@ -109,11 +109,11 @@ def collect(folders: Sequence[tuple[Path, float]], hold_out: HoldOut | None = No
                 folder=dataset.folder,
                 weight=weight,
                 cases=tuple(names[index] for index in kept if discovered[index].folder == number),
-                held_out=tuple(one.case.id for one in discovered if one.folder == number and one.held_out),
+                held_out=tuple(image.case.id for image in discovered if image.folder == number and image.held_out),
                 copies=tuple(
-                    one.case.id
-                    for one, digest in zip(discovered, digests, strict=True)
-                    if one.folder == number and digest in refused and not one.held_out
+                    image.case.id
+                    for image, digest in zip(discovered, digests, strict=True)
+                    if image.folder == number and digest in refused and not image.held_out
                 ),
             )
             for number, (dataset, (_, weight)) in enumerate(zip(datasets, folders, strict=True))
@@ -178,8 +178,8 @@ def _names(discovered: Sequence[_FolderImage], datasets: Sequence[Dataset], *, o
     """An identifier for each image: its own where it is the only one of that name, else with the data set's name."""
     taken: set[str] = set()
     names = []
-    for one in discovered:
-        name = one.case.id if one_folder else f"{datasets[one.folder].folder.name}.{one.case.id}"
+    for image in discovered:
+        name = image.case.id if one_folder else f"{datasets[image.folder].folder.name}.{image.case.id}"
         number, chosen = 2, name
         while chosen in taken:
             number, chosen = number + 1, f"{name}.{number}"

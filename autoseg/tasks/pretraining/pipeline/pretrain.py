@@ -290,7 +290,7 @@ def _plan_for(run: Run, target: Path) -> Plan | None:
 
 
 def _alone(configurations: Mapping[str, ConfigurationPlan]) -> Mapping[str, ConfigurationPlan]:
-    return {name: one.with_(next_stage=None) for name, one in configurations.items()}
+    return {name: configuration.with_(next_stage=None) for name, configuration in configurations.items()}
 
 
 def _embed(run: Run, name: str, adaptation: Adaptation) -> Adaptation:

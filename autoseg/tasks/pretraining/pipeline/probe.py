@@ -73,9 +73,11 @@ def readout_plan(plan: Plan) -> Plan:
     """A plan whose networks are linear read-outs on the encoders of the planned ones."""
     return plan.with_(
         configurations={
-            name: one.with_(
-                network="linear-readout", deep_supervision=False, options={**one.options, ENCODER: one.network}
+            name: configuration.with_(
+                network="linear-readout",
+                deep_supervision=False,
+                options={**configuration.options, ENCODER: configuration.network},
             )
-            for name, one in plan.configurations.items()
+            for name, configuration in plan.configurations.items()
         }
     )

@@ -34,7 +34,7 @@ class Gallery:
     def save(self, path: Path) -> None:
         """Writes all arrays, whole or not at all."""
         stream = io.BytesIO()
-        np.savez_compressed(stream, **{one.name: getattr(self, one.name) for one in fields(self)})
+        np.savez_compressed(stream, **{field.name: getattr(self, field.name) for field in fields(self)})
         write_bytes(path, stream.getvalue())
 
     @classmethod
@@ -46,7 +46,7 @@ class Gallery:
         """
         try:
             with np.load(path, allow_pickle=False) as content:
-                return cls(**{one.name: content[one.name] for one in fields(cls)})
+                return cls(**{field.name: content[field.name] for field in fields(cls)})
         except (OSError, ValueError, KeyError) as error:
             raise WorkspaceError("the pictures cannot be read", where=path, got=str(error)) from None
 

@@ -89,8 +89,8 @@ def networks_in_words(run: Run, name: str, used: Sequence[str], *, chosen: bool 
         state = RunState.read(run)
         begun = [
             fold
-            for (configuration, fold), one in state.folds.items()
-            if configuration == name and fold != ALL_DATA and one.begun and not one.has_model
+            for (configuration, fold), fold_state in state.folds.items()
+            if configuration == name and fold != ALL_DATA and fold_state.begun and not fold_state.has_model
         ]
         words += [f"fold {fold} was begun and never finished" for fold in begun]
         untrained = [fold for fold in _fold_names(run) if fold not in (*used, *begun)]
