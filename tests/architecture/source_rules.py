@@ -33,8 +33,12 @@ FLOORS: Mapping[str, int] = {
     "planners": 4,
     **dict.fromkeys(("autoseg.evaluation", "autoseg.report", "autoseg.pipeline"), 5),
     **dict.fromkeys(("autoseg.cli", "autoseg.__main__", "autoseg"), 6),
+    "autoseg.testing": 7,
 }
 """Room of the spine -> floor; the longest name that fits decides. `autoseg` itself is the door on top of everything."""
+
+CONTRACT_KIT = "autoseg.testing"
+"""Stands beside the house: it looks at all of it, at guests' methods too, and nothing in the house looks at it."""
 
 SIBLINGS = {
     ("autoseg.records", "autoseg.errors"),
@@ -280,6 +284,11 @@ def _floors(modules: set[str]) -> Rule:
 def _fault(module: str, target: str) -> str | None:
     """What is wrong with a module's import of another; None if nothing is."""
     mine, theirs = guest_of(module), guest_of(target)
+    if _within(target, CONTRACT_KIT) and not _within(module, CONTRACT_KIT):
+        return f"imports {target}: the contracts are for tests, nothing stands on them"
+    if _within(module, CONTRACT_KIT) and theirs is not None:
+        rooms = room_of(target) > 0
+        return f"imports {target}: contracts know of guests their methods alone" if rooms else None
     if theirs is not None and mine == theirs:
         higher = room_of(target) > room_of(module)
         return f"imports {target}: of a guest's rooms the lower imports the higher" if higher else None
