@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from autoseg import plugins
 from autoseg.errors import RegistrationError
 from autoseg.tasks.registration.similarities.protocol import Similarity
+from autoseg.testing import check_plugin
 
 NAMES = plugins.names("similarity")
 OPTIONS = {"mine": {"hidden": (16, 16), "samples": 512}}
@@ -86,6 +87,12 @@ def in_float64(name: str, channels: int = 1) -> Similarity:
 def losses_of_copies(name: str, fixed: Tensor, copies: list[Tensor]) -> list[float]:
     """The loss of each copy; a learned measure is learned for each anew."""
     return [float(repeatable(trained(name, fixed, copy))(fixed, copy).detach()) for copy in copies]
+
+
+@every_similarity
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_it_keeps_the_contract(name: str) -> None:
+    check_plugin("similarity", name, **OPTIONS.get(name, {}))
 
 
 @every_similarity
