@@ -28,7 +28,7 @@ whole headers of images, transforms, stored arrays, and each entry of the JSON f
 (seconds, fit_seconds, longest_seconds, step_seconds, remaining, waiting_for_data, peak_gb, fit_peak_gb, machine),
 sentences and versions (command, predict, description, details, files, findings, judgement, note, sentence, title,
 versions, warnings), the folder of the results where a text names it, and the files run.log, provenance.json,
-report.html, progress.png, picture.png and *.zip.
+report.html, progress.png, picture.png, training.json (whether a fold is finished, which 0.1 does not note) and *.zip.
 
 With `--out` all results stay in DIR, and complete ones of the old version are taken from there the next time; with
 `--keep` they stay, and everything is done anew. Prints a row per part: what was compared, and equal or the first

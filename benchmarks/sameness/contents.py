@@ -33,8 +33,9 @@ WORDS = (
 
 LEFT_OUT = frozenset((*TIMINGS, *WORDS))
 
-OTHER_FILES = frozenset(("run.log", "provenance.json", "report.html", "progress.png", "picture.png"))
-"""Files that are not compared: logs, provenance and what a report draws from the other files."""
+OTHER_FILES = frozenset(("run.log", "provenance.json", "report.html", "progress.png", "picture.png", "training.json"))
+"""Files that are not compared: logs, provenance, what a report draws from the other files, and the note of a fold
+whether its latest training is finished, which 0.1 does not write."""
 
 OTHER_ENDINGS = (".zip",)
 """Nor are archives: what is in them shows when a model is read from one."""
