@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from autoseg import plugins
+from autoseg.errors import PluginError
 
 
 def describe(kind: str) -> dict[str, str]:
@@ -21,7 +22,10 @@ def describe(kind: str) -> dict[str, str]:
 
 def _first_line(kind: str, name: str, address: str | None) -> str:
     """Of a plug-in at "module:object"; None for one that a file has registered, which is imported already."""
-    text = _own_description(plugins.resolve(kind, name)) if address is None else _read_description(address)
+    try:
+        text = _own_description(plugins.resolve(kind, name)) if address is None else _read_description(address)
+    except PluginError as error:
+        return f"cannot be used: {error.subject}"
     return (text or "").strip().partition("\n")[0].rstrip(". ")
 
 

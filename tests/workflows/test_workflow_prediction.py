@@ -176,7 +176,7 @@ def test_regions_and_an_ignore_label(phantom: Path, tmp_path: Path) -> None:
         changed.CopyInformation(labels)
         sitk.WriteImage(changed, str(path))
     summary = _run_few_steps(dataset, run, "3d_fullres")
-    assert set(summary["configurations"]["3d_fullres"]["mean"]) == {"whole", "inner", "vessel"}
+    assert set(summary.configurations["3d_fullres"].mean) == {"whole", "inner", "vessel"}
     assert Plan.load(run.plan).labels.outputs == 3
     for path in run.fold("3d_fullres", 0).validation.glob("*.nii.gz"):
         assert set(np.unique(read_labels(path).array)) <= {0, 1, 2, 3}

@@ -51,7 +51,7 @@ def follow(page: str, folder: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        ["bash", "-c", script(page)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-c", script(page)], cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False
     )
 
 

@@ -67,7 +67,7 @@ def test_a_function_that_gives_a_unet_of_this_project_loses_nothing(monkeypatch:
 
 def test_what_is_no_network_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "_registered", {"network": {"number": 3}})
-    with pytest.raises(PluginError, match="'number' cannot be built"):
+    with pytest.raises(PluginError, match="'number' cannot be called"):
         network_family("number")
 
 
