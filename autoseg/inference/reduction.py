@@ -15,7 +15,7 @@ from autoseg.inference.readout import Readout
 from autoseg.inference.uncertainty import ExpectedDice
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, Integer, Real
+    from jaxtyping import Float32, Integer, Shaped
 
 _CHUNK_BYTES = 2**20
 """Logits that one thread works on at once: about what its cache holds."""
@@ -75,7 +75,7 @@ def probabilities_of(
 
 
 def paint(
-    scores: Real[np.ndarray, " region *space"], scheme: LabelScheme, threshold: float
+    scores: Shaped[np.ndarray, " region *space"], scheme: LabelScheme, threshold: float
 ) -> Integer[np.ndarray, "*space"]:
     """Labels of regions: where a region's score lies above the threshold, its value is painted over earlier ones'.
 

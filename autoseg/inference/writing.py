@@ -43,7 +43,7 @@ class Computed:
     """
 
     predictions: tuple[Prediction, ...]
-    maps: tuple[Float32[Tensor, "z y x"], ...] = ()
+    maps: tuple[Float32[Tensor, "_ _ _"], ...] = ()
 
     @property
     def properties(self) -> CaseProperties:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -210,13 +211,13 @@ def test_all_signatures_are_understood() -> None:
 
 def test_a_signature_that_names_what_comes_later_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "from __future__ import annotations\nfrom jaxtyping import Float\nfrom torch import Tensor\n"
-    (tmp_path / "later.py").write_text(f'{text}def f(x: Float[Tensor, ""] | Later): ...\nclass Later: ...\n')
-    (tmp_path / "before.py").write_text(f'{text}class Before: ...\ndef f(x: Float[Tensor, ""] | Before): ...\n')
-    monkeypatch.setattr(checked_shapes, "ROOMS", ("later", "before"))
+    (tmp_path / "room_before.py").write_text(f'{text}class Kind: ...\ndef f(x: Float[Tensor, ""] | Kind): ...\n')
+    (tmp_path / "room_after.py").write_text(f'{text}def f(x: Float[Tensor, ""] | Kind): ...\nclass Kind: ...\n')
+    monkeypatch.setattr(checked_shapes, "ROOMS", ("room_before", "room_after"))
     monkeypatch.syspath_prepend(tmp_path)
-    before = __import__("before")
-    before.f(before.Before())
+    before = importlib.import_module("room_before")
+    before.f(before.Kind())
     with pytest.raises(jaxtyping.TypeCheckError):
         before.f(torch.zeros(1))
-    with pytest.raises(NameError, match="Later"):
-        __import__("later")
+    with pytest.raises(NameError, match="Kind"):
+        importlib.import_module("room_after")

@@ -5,8 +5,8 @@ Here the modules of these rooms are compiled with that import made, and with jax
 and record whose annotations speak of arrays; beartype then checks arguments and results of each call in this process.
 Processes that a test starts check nothing.
 
-(jaxtyping's own import hook decorates everything: that doubles the cost, and a generator under `torch.inference_mode`
-is no longer seen to be one.)
+(jaxtyping's own import hook needs its names when the program runs, and decorates every function: a generator under
+`torch.inference_mode` is then no longer seen to be one.)
 """
 
 from __future__ import annotations
@@ -104,9 +104,10 @@ class _Loader(SourceFileLoader):
 
     def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:
         tree = ast.parse(data, path)
-        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "jaxtyping"]
+        nodes = list(ast.walk(tree))
+        imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "jaxtyping"]
         names = {alias.name for node in imports for alias in node.names}
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.FunctionDef) and _name_any(_signature(node), names):
                 node.decorator_list.append(_decorator(node))
             elif isinstance(node, ast.ClassDef) and _name_any(_fields(node), names):
