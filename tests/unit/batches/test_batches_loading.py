@@ -7,13 +7,14 @@ import os
 import pickle
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from autoseg.batches.loading import Batches
-from autoseg.batches.sampling import HardLocationSampler
+from autoseg.batches.sampling import Draw, HardLocationSampler
 from autoseg.batches.source import Batch, training_source, validation_source
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import TrainingError
@@ -130,9 +131,21 @@ def test_validation_batches_show_the_case_as_it_is(small_store):
 
 
 def test_validation_and_training_draw_apart(small_store):
-    training = source(small_store, augmentation=())
-    validation = validation_source(small_store, ("a", "b", "c"), configuration(), SCHEME, seed=0)
-    assert [training.draws(s) for s in range(5)] != [validation.draws(s) for s in range(5)]
+    """No sample of one is drawn from the random numbers of a sample of the other, whatever the seed and the step."""
+    seen = set()
+
+    class Listening:
+        def draw(self, rng, index):
+            seen.add(rng.random())
+            return Draw("a", (10, 10, 10))
+
+    for seed in range(3):
+        given = (small_store, ("a",), configuration(augmentation=()), SCHEME)
+        for make in (training_source, validation_source):
+            listening = replace(make(*given, seed=seed), sampler=Listening())
+            for step in range(4):
+                listening.draws(step)
+    assert len(seen) == 3 * 2 * 4 * 3
 
 
 def test_only_the_patch_is_read_where_nothing_is_turned(small_store):

@@ -174,7 +174,7 @@ def test_nested_regions_made_of_labels_are_painted_back(seed: int, file_values: 
         ignore=scheme.training_ignore,
         regions=tuple(scheme.training_foreground.values()),
     )
-    painted = scheme.decode(paint(target.one_hot()[0].numpy(), scheme, threshold=0.5))
+    painted = scheme.decode(paint(target.one_hot()[0].float().numpy(), scheme, threshold=0.5))
     np.testing.assert_array_equal(
         painted, np.where(labels[0, 0] == ignore, 0, labels[0, 0]) if ignored else labels[0, 0]
     )
