@@ -62,6 +62,13 @@ def test_a_budget_is_shared_by_what_is_left() -> None:
     assert [job.seconds for job in estimated(jobs, 300.0, lambda job: None)] == pytest.approx([0.0, 100.0, 200.0])
 
 
+def test_the_end_of_a_training_gets_a_twentieth_of_a_whole_one_at_least() -> None:
+    """Whatever its progress says: it is still to be validated."""
+    jobs = (Job("2d", "0", "started", 0.8), Job("2d", "1", "started", 0.99), Job("2d", "2", "trained", 1.0))
+    assert shares(jobs, 300.0) == pytest.approx((200.0, 50.0, 50.0))
+    assert [job.seconds for job in estimated(jobs, None, lambda job: 1000.0)] == pytest.approx([200.0, 50.0, 50.0])
+
+
 def test_the_table_names_state_and_time() -> None:
     jobs = (Job("2d", "0", "finished", 1.0), Job("2d", "1", "started", 0.5), Job("3d_fullres", "0"))
     lines = list(table_lines(estimated(jobs, None, lambda job: 1200.0)))

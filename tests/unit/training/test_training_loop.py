@@ -25,12 +25,14 @@ from autoseg.workspace import Fold
 FAST = OptimizerConfig(learning_rate=0.05, momentum=0.9)
 
 
-def _training(folder: Path, task: ToyTask | None = None, *, resume: bool = False, **config: object) -> Training:
+def _training(
+    folder: Path, task: ToyTask | None = None, *, resume: bool = False, loaded: tuple[str, ...] = (), **config: object
+) -> Training:
     fold = Fold(folder)
     settings = TrainingConfig.model_validate({"steps": 40, "optimizer": FAST, "round_steps": 10, **config})
     return Training(
         task or ToyTask(), settings, Runtime(), fold, dimension=3,
-        hooks=lambda folder, step: (JsonLines(folder, step),), start=Start(resume=resume),
+        hooks=lambda folder, step: (JsonLines(folder, step),), start=Start(resume=resume, loaded=loaded),
     )  # fmt: skip
 
 
@@ -237,3 +239,23 @@ def test_what_follows_the_network_is_updated_each_step_and_resumed(tmp_path: Pat
     assert all(row["measures"]["total"] > 0 for row in rows)
     _run(tmp_path / "plain", ToyTask())
     assert load_checkpoint(Fold(tmp_path / "plain").last)["follower"] is None
+
+
+SAWTOOTH = {"name": "sawtooth", "decoder_first": 0.5, "warm_up": 0.2}
+
+
+@pytest.mark.parametrize(("loaded", "rests"), [(("weight",), True), (("weight", "bias"), False)])
+def test_a_sawtooth_trains_fresh_weights_first_if_there_are_any(
+    tmp_path: Path, loaded: tuple[str, ...], rests: bool
+) -> None:
+    before = ToyTask().network.state_dict()["weight"]
+    training = _training(tmp_path, loaded=loaded, fine_tuning=SAWTOOTH, stop_after=5)
+    training.run()
+    assert torch.equal(training.network.state_dict()["weight"], before) == rests
+
+
+def test_a_sawtooth_of_loaded_weights_alone_is_a_warm_up(tmp_path: Path) -> None:
+    for name in ("sawtooth", "warm-up"):
+        _training(tmp_path / name, loaded=("weight", "bias"), fine_tuning={**SAWTOOTH, "name": name}).run()
+    for name, weight in _final(tmp_path / "warm-up").items():
+        assert torch.equal(_final(tmp_path / "sawtooth")[name], weight), name
