@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -101,11 +102,17 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         catalogue.load("msd_task04_hipocampus")
 
 
-def test_the_list_has_a_line_a_challenge(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_has_one_line_for_each_challenge(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with what its own file says, cell by cell."""
     assert run(["list", "specs"]) == 0
-    printed = capsys.readouterr().out
-    assert all(name in printed for name in catalogue.names())
-    assert "260 MRI, 3D" in printed
+    rows = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines() if "D  " in line]
+    expected = []
+    for name in sorted(path.stem for path in Path(datasets_spec.path_of("drive")).parent.glob("*.toml")):
+        written = tomllib.loads(datasets_spec.path_of(name).read_text(encoding="utf-8"))
+        images = f"{written['cases']['training']} {written['modality']}, {written['dimension']}D"
+        expected.append([name, images, str(len(written.get("results", []))), written["title"]])
+    assert rows == expected
+    assert ["msd_task04_hippocampus", "260 MRI, 3D"] in [row[:2] for row in rows]
 
 
 def test_the_example_of_the_documentation_is_complete(tmp_path: Path) -> None:
