@@ -193,7 +193,7 @@ def _appearances(context: BaselineContext) -> dict[int, Appearance]:
 
 
 def _choose(context: BaselineContext, looks: dict[int, Appearance]) -> dict[int, tuple[Appearance, Growth]]:
-    """For each label the growth with the largest mean Dice, the first among equals."""
+    """For each label the growth with the largest mean Dice over annotated voxels, the first among equals."""
     channels = context.dataset.channels
     options = [Growth(*values) for values in product(range(len(channels)), TOLERANCES, REACHES)]
     dice: dict[int, list[list[float]]] = {label: [] for label in looks}
@@ -201,6 +201,7 @@ def _choose(context: BaselineContext, looks: dict[int, Appearance]) -> dict[int,
     for case in context.training[::step]:
         example = read_example(case, context.dataset)
         smooth, inside = _smoothed(example.image, channels)
+        annotated = example.labels < len(context.labels.values)
         for label, appearance in looks.items():
             reference = example.labels == label
             voxels = int(np.count_nonzero(reference))
@@ -208,7 +209,8 @@ def _choose(context: BaselineContext, looks: dict[int, Appearance]) -> dict[int,
             for channel in range(len(channels)):
                 candidate = territory(smooth[channel], inside, appearance, channel)
                 for tolerance, reach in product(TOLERANCES, REACHES):
-                    scores.append(_dice(candidate.grow(tolerance, reach), reference[candidate.box], voxels))
+                    grown = candidate.grow(tolerance, reach) & annotated[candidate.box]
+                    scores.append(_dice(grown, reference[candidate.box], voxels))
             dice[label].append(scores)
     best = {label: int(np.argmax(np.mean(scores, axis=0))) for label, scores in dice.items()}
     return {label: (appearance, options[best[label]]) for label, appearance in looks.items()}
