@@ -200,17 +200,9 @@ def training_source(
         previous: labels of the first network of a cascade; None outside cascades.
     """
     policy = build_policy(configuration.augmentation)
-    return Source(
-        store=store,
-        sampler=_sampler(store, cases, configuration, labels, policy),
-        policy=policy,
-        patch_size=configuration.patch_size,
-        batch_size=configuration.batch_size,
-        masked_channels=tuple(channel for channel, masked in enumerate(configuration.use_mask_for_norm) if masked),
-        seed=seed,
-        stream=TRAINING,
-        previous=previous,
-    )
+    masked = tuple(channel for channel, masked in enumerate(configuration.use_mask_for_norm) if masked)
+    source = _source(store, cases, configuration, labels, policy=policy, seed=seed, previous=previous)
+    return replace(source, masked_channels=masked, stream=TRAINING)
 
 
 def validation_source(
@@ -232,7 +224,25 @@ def validation_source(
         seed: with the step and the sample it decides all random numbers.
         previous: labels of the first network of a cascade; None outside cascades.
     """
-    policy = Policy()
+    return _source(store, cases, configuration, labels, policy=Policy(), seed=seed, previous=previous)
+
+
+def _source(
+    store: PatchStore,
+    cases: Sequence[str],
+    configuration: ConfigurationPlan,
+    labels: LabelScheme,
+    *,
+    policy: Policy,
+    seed: int,
+    previous: PreviousLabels | None,
+) -> Source:
+    """A source of the stream of validation, with the plan's patches and places.
+
+    Args:
+        store, cases, configuration, labels, seed, previous: as of `training_source`.
+        policy: what is done to a patch.
+    """
     return Source(
         store=store,
         sampler=_sampler(store, cases, configuration, labels, policy),
