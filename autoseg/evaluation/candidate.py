@@ -11,6 +11,7 @@ from autoseg.evaluation.scores import FOREGROUND, ScoreRows, Scores, summarise
 from autoseg.evaluation.summary import ModelScores
 from autoseg.log import logger
 from autoseg.plan.record import Plan
+from autoseg.run_state import fold_state
 from autoseg.workspace import ALL_DATA, Fold, Run
 
 _DIGITS = 4
@@ -98,7 +99,7 @@ def validated_configuration(run: Run, plan: Plan, name: str) -> Candidate | None
     fold_of: dict[str, str] = {}
     repeated: set[str] = set()
     for fold, folder in run.folds(name).items():
-        if fold != ALL_DATA and folder.validation_summary.exists():
+        if fold != ALL_DATA and fold_state(folder).validated:
             content = Scores.load(folder.validation_summary).cases
             repeated |= scores.keys() & content.keys()
             scores |= content
@@ -126,7 +127,7 @@ def count_networks(run: Run, plan: Plan, names: Sequence[str]) -> int:
         1
         for name in needed
         for fold, folder in run.folds(name).items()
-        if fold != ALL_DATA and folder.validation_summary.exists()
+        if fold != ALL_DATA and fold_state(folder).validated
     )
 
 

@@ -20,6 +20,7 @@ from autoseg.plan.record import Plan
 from autoseg.postprocessing.choose import Decision
 from autoseg.processes import usable_cores
 from autoseg.records import write_json
+from autoseg.run_state import fold_state
 from autoseg.workspace import Run
 
 
@@ -91,7 +92,7 @@ def _with_probabilities(
     """The candidate, with saved probabilities of all its cases where that is possible."""
     (name,) = candidate.configurations
     missing = _without_probabilities(candidate)
-    trained = [fold for fold in missing if candidate.folders[fold].final.exists()]
+    trained = [fold for fold in missing if fold_state(candidate.folders[fold]).has_model]
     if not missing:
         return candidate
     if predict_again is None or len(trained) < len(missing):

@@ -23,6 +23,7 @@ from autoseg.preprocessing.prepare import preprocess_case
 from autoseg.preprocessing.previous_stage import previous_stage_channels
 from autoseg.preprocessing.record import CaseProperties
 from autoseg.records import unknown_name
+from autoseg.run_state import fold_state
 from autoseg.training.checkpoint import load_checkpoint
 from autoseg.training.choices import chosen_configuration
 from autoseg.training.config import TrainingConfig
@@ -200,7 +201,7 @@ def _loaded(plan: Plan, configuration: ConfigurationPlan, checkpoint: Mapping[st
 
 def trained_folds(run: Run, name: str) -> dict[str, Fold]:
     """Folds of a configuration that have final weights, by name."""
-    return {key: fold for key, fold in run.folds(name).items() if fold.final.exists()}
+    return {key: fold for key, fold in run.folds(name).items() if fold_state(fold).has_model}
 
 
 def usual_folds(run: Run, name: str) -> tuple[str, ...]:

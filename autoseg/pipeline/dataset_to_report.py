@@ -172,7 +172,7 @@ def _conclude(planned: PlannedRun, journal: Journal, workers: int | None) -> Sum
 
 def _check_folder(run: Run, dataset: Path, resume: bool) -> None:
     """Refuses a folder that holds another run, or with `resume` a run on other data."""
-    if not run.dataset.exists():
+    if not RunState.read(run).has_data:
         return
     if not resume:
         raise WorkspaceError(
@@ -265,5 +265,5 @@ def demo(out: Path, *, budget: float, command: Sequence[str] = ()) -> Run:
         logger.info("writing a phantom data set to %s", dataset)
         write_phantom(dataset, PhantomOptions())
     left = budget - (time.monotonic() - started)
-    plan_and_train(dataset, run.root, folds="0", budget=left, resume=run.dataset.exists(), command=command)
+    plan_and_train(dataset, run.root, folds="0", budget=left, resume=RunState.read(run).has_data, command=command)
     return run

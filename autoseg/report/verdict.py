@@ -10,6 +10,7 @@ import numpy as np
 from autoseg.log import counted
 from autoseg.report.gather import CaseScores, FoldRecords, RunRecords, mean_foreground_dice
 from autoseg.report.metrics import label_name, number
+from autoseg.run_state import fold_state
 
 _GRADES = ((0.9, "Very good"), (0.8, "Good"), (0.7, "Fair"), (0.5, "Weak"), (0.0, "Poor"))
 """Words for a mean foreground Dice from each bound on; plain words, not a clinical judgement."""
@@ -125,7 +126,7 @@ def _fold_remarks(content: FoldRecords) -> Iterator[str]:
         return
     last = rows[-1]
     # A training by time only knows its number of steps when it is over, which the final weights say.
-    if last.get("steps") and last["step"] < last["steps"] and not content.folder.final.exists():
+    if last.get("steps") and last["step"] < last["steps"] and not fold_state(content.folder).trained:
         yield f"the training stands at step {last['step']} of {last['steps']}."
         return
     dice = [value for row in rows if (value := row.get("validation_foreground_dice")) is not None]

@@ -16,7 +16,7 @@ from torch import Tensor
 from autoseg.allocation import freed_memory_kept
 from autoseg.errors import TrainingError
 from autoseg.log import counted, logger
-from autoseg.run_state import begin_training, finish_training, withdraw_validation
+from autoseg.run_state import begin_training, finish_training, fold_state, withdraw_validation
 from autoseg.training.averaging import WeightAverage
 from autoseg.training.checkpoint import load_checkpoint, save_checkpoint
 from autoseg.training.config import OptimizerConfig, ScheduleConfig, TrainingConfig
@@ -156,7 +156,7 @@ class Training:
 
     def _take_up(self) -> bool:
         """Takes up the state of the last checkpoint, if there is one; True if so."""
-        if not self.fold.last.exists():
+        if not fold_state(self.fold).resumable:
             return False
         state = load_checkpoint(self.fold.last)
         self.network.load_state_dict(state["network"])

@@ -15,6 +15,7 @@ from autoseg.pipeline.choices import choose_configurations
 from autoseg.pipeline.dataset_to_report import plan_and_train
 from autoseg.pipeline.settings import Settings
 from autoseg.plan.record import Plan
+from autoseg.run_state import RunState, fold_state
 from autoseg.studies.comparison.baselines.protocol import BaselineContext, Segmentation
 from autoseg.workspace import Run
 
@@ -48,7 +49,7 @@ def fit(context: BaselineContext) -> TrainedModel:
             device=device,
             seed=context.seed,
             workers=context.workers,
-            resume=run.dataset.exists(),
+            resume=RunState.read(run).has_data,
             settings=Settings(splits=SplitRule(file=Path(context.options["splits"]))),
         )
     name = trained_configuration(run, fold)
@@ -86,7 +87,7 @@ def trained_configuration(run: Run, fold: str) -> str:
     plan = Plan.load(run.require(run.plan, "autoseg plan-and-train"))
     names = dict.fromkeys([*choose_configurations(plan, "auto", budget=True), *plan.configurations])
     for name in names:
-        if run.fold(name, fold).final.exists():
+        if fold_state(run.fold(name, fold)).has_model:
             return name
     raise WorkspaceError(
         f"no configuration is trained on fold {fold}",

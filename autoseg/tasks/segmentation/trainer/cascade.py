@@ -11,6 +11,7 @@ from autoseg.log import logger
 from autoseg.plan.sharing import store_of
 from autoseg.preprocessing.previous_stage import PreviousStage, previous_stage_file
 from autoseg.preprocessing.store import Store
+from autoseg.run_state import fold_state
 from autoseg.training.context import FoldContext
 
 
@@ -66,7 +67,7 @@ def _out_of_fold(context: FoldContext, previous: str) -> dict[str, Path]:
     run = context.run
     splits = load_splits(run.require(run.splits, "autoseg fingerprint DATASET --out RUN"), context.dataset.identifiers)
     folds = {str(number): run.fold(previous, number) for number in range(len(splits))}
-    validated = {name for name, fold in folds.items() if fold.validation_summary.exists()}
+    validated = {name for name, fold in folds.items() if fold_state(fold).validated}
     files: dict[str, Path] = {}
     missing: set[str] = set()
     alone: list[str] = []
@@ -90,7 +91,7 @@ def _out_of_fold(context: FoldContext, previous: str) -> dict[str, Path]:
         )
     if missing:
         names = sorted(missing, key=int)
-        trained = {name for name in names if folds[name].final.exists()}
+        trained = {name for name in names if fold_state(folds[name]).has_model}
         commands = [
             f"`autoseg train {run.root} --configuration {previous} --fold {name}{' --resume' * (name in trained)}`"
             for name in names
