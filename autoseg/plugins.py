@@ -162,6 +162,28 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "specs": "autoseg.studies.benchmark.commands.specs:specs",
     },
     "label transfer": {"registration": "autoseg.tasks.registration.subjects:transfer_labels"},
+    "image format": {
+        "nifti": "autoseg.data.formats:NIFTI",
+        "itk": "autoseg.data.formats:ITK",
+        "gipl": "autoseg.data.formats:GIPL",
+        "tiff": "autoseg.data.formats:TIFF",
+        "picture": "autoseg.data.formats:PICTURE",
+        "jpeg": "autoseg.data.formats:JPEG",
+        "dicom": "autoseg.data.formats:DICOM",
+    },
+    "metric": {
+        "dice": "autoseg.metrics.table:DICE",
+        "iou": "autoseg.metrics.table:IOU",
+        "precision": "autoseg.metrics.table:PRECISION",
+        "sensitivity": "autoseg.metrics.table:SENSITIVITY",
+        "specificity": "autoseg.metrics.table:SPECIFICITY",
+        "f_beta": "autoseg.metrics.table:F_BETA",
+        "volume_similarity": "autoseg.metrics.table:VOLUME_SIMILARITY",
+        "hausdorff": "autoseg.metrics.table:HAUSDORFF",
+        "hd95": "autoseg.metrics.table:HD95",
+        "assd": "autoseg.metrics.table:ASSD",
+        "nsd": "autoseg.metrics.table:NSD",
+    },
     "report section": {
         "pairs": "autoseg.tasks.registration.report.section:pairs_section",
         "pretraining": "autoseg.tasks.pretraining.report.section:pretraining_section",
@@ -170,6 +192,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
 }
 
 _registered: dict[str, dict[str, Any]] = {}
+
+_files: dict[tuple[str, str], Path] = {}
+"""Kind and name of what a file has registered -> the file."""
 
 
 def register(kind: str, name: str) -> Callable[[Plugin], Plugin]:
@@ -200,6 +225,18 @@ def addresses(kind: str) -> dict[str, str | None]:
     others |= dict.fromkeys(_registered.get(kind, ()))
     built_in = BUILT_IN[kind]
     return {**built_in, **{name: others[name] for name in sorted(others) if name not in built_in}}
+
+
+def registered(kind: str) -> tuple[tuple[str, Any], ...]:
+    """Names and objects of the plug-ins that are registered in this process, without looking for installed ones."""
+    _check_kind(kind)
+    return tuple(_registered.get(kind, {}).items())
+
+
+def registering_files() -> tuple[Path, ...]:
+    """Files whose plug-ins are registered in this process, for processes that it starts."""
+    found = (_files.get((kind, name)) for kind, plugins in _registered.items() for name in plugins)
+    return tuple(dict.fromkeys(file for file in found if file is not None))
 
 
 def resolve(kind: str, name: str) -> Any:
@@ -238,12 +275,15 @@ def load_file(path: str | Path) -> None:
         raise PluginError("is not a Python file", where=path, remedy="give --plugin the path of a .py file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    before = {(kind, name) for kind, plugins in _registered.items() for name in plugins}
     try:
         spec.loader.exec_module(module)
     except PluginError:
         raise
     except Exception as error:
         raise PluginError(f"the plug-in file fails: {type(error).__name__}: {error}", where=path) from error
+    after = {(kind, name) for kind, plugins in _registered.items() for name in plugins}
+    _files.update(dict.fromkeys(after - before, path))
 
 
 def _checked(kind: str, name: str, plugin: Any) -> Any:

@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import TypeVar
 
 from autoseg.errors import AutosegError
 from autoseg.log import Progress
+from autoseg.plugins import load_file, registering_files
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -57,7 +59,9 @@ def unordered(
                 bar.advance()
         return
     # the workers start before the progress bar: its thread must not be there when the process forks
-    executor = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
+    context = _context()
+    files = () if context.get_start_method() == "fork" else registering_files()  # a fork has what they registered
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(files,))
     try:
         futures = [executor.submit(function, item) for item in items]
         with Progress(title, total, done=done, started=started) as bar:
@@ -80,9 +84,15 @@ def _context() -> multiprocessing.context.BaseContext:
     return multiprocessing.get_context("fork" if safe else "spawn")
 
 
-def _start_worker() -> None:
-    """Leaves Ctrl-C to the parent, which drops what is not begun, and keeps libraries to one thread a worker."""
+def _start_worker(files: tuple[Path, ...]) -> None:
+    """Leaves Ctrl-C to the parent, which drops what is not begun, and keeps libraries to one thread a worker.
+
+    Args:
+        files: whose plug-ins the worker registers before it begins.
+    """
     from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(1)
+    for file in files:
+        load_file(file)

@@ -10,12 +10,15 @@ from pathlib import Path
 from autoseg import plugins
 from autoseg.errors import PluginError
 
+_FIELDS = ("description", "definition")
+"""Of a record that is a plug-in, what says in a line what it is."""
+
 
 def describe(kind: str) -> dict[str, str]:
     """Name -> one line about each plug-in of a kind, without its full stop.
 
-    It is the first of the docstring of a function or class, or the `description` that a record is made with, or the
-    string below a constant; empty where it cannot be told. The order is that of `plugins.addresses`.
+    It is the first of the docstring of a function or class, or the `description` or `definition` that a record is made
+    with, or the string below a constant; empty where it cannot be told. The order is that of `plugins.addresses`.
     """
     return {name: _first_line(kind, name, address) for name, address in plugins.addresses(kind).items()}
 
@@ -31,7 +34,7 @@ def _first_line(kind: str, name: str, address: str | None) -> str:
 
 def _own_description(plugin: object) -> str | None:
     """The docstring of a function or class, of a network family that of what builds it; the description of a record."""
-    described = getattr(plugin, "description", None)
+    described = next((getattr(plugin, field) for field in _FIELDS if hasattr(plugin, field)), None)
     return described if isinstance(described, str) else inspect.getdoc(getattr(plugin, "build", plugin))
 
 
@@ -50,6 +53,6 @@ def _read_description(address: str) -> str | None:
             return ast.get_docstring(node)
         if isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets) and isinstance(node.value, ast.Call):
             below = [after.value] if isinstance(after, ast.Expr) else []
-            texts = [*(one.value for one in node.value.keywords if one.arg == "description"), *below]
+            texts = [*(one.value for one in node.value.keywords if one.arg in _FIELDS), *below]
             return next((str(text.value) for text in texts if isinstance(text, ast.Constant)), None)
     return None

@@ -13,7 +13,9 @@ from autoseg.log import plural
 
 def _kinds() -> dict[str, str]:
     """What can be listed but for tables -> the kind of plug-in: the plural, in one word."""
-    return {plural(kind).replace(" ", "-"): kind for kind in plugins.BUILT_IN}
+    kinds = {plural(kind).replace(" ", "-"): kind for kind in plugins.BUILT_IN}
+    tables = plugins.names("listing")
+    return {word: kind for word, kind in kinds.items() if word not in tables}
 
 
 def _help() -> str:
@@ -27,22 +29,22 @@ def list_names(kind: Annotated[str, typer.Argument(metavar="KIND", help=_help())
 
     Kinds may be given in the singular too.
     """
+    listings = plugins.names("listing")
+    name = next((listing for listing in (kind, plural(kind)) if listing in listings), None)
+    if name is not None:  # also where it is about plug-ins, of which the table says more
+        _show_listing(name)
+        return
     kinds = {
         **_kinds(),
         **{kind_name: kind_name for kind_name in plugins.BUILT_IN},
         **{plural(kind_name): kind_name for kind_name in plugins.BUILT_IN},
     }
     kinds |= {kind_name.replace(" ", "-"): kind_name for kind_name in plugins.BUILT_IN}
-    if kind in kinds:
-        _show_plugins(kinds[kind])
-        return
-    listings = plugins.names("listing")
-    name = next((kind_name for kind_name in (kind, plural(kind)) if kind_name in listings), None)
-    if name is None:
+    if kind not in kinds:
         from autoseg.records import unknown_name
 
         raise unknown_name("kind", kind, (*_kinds(), *listings))
-    _show_listing(name)
+    _show_plugins(kinds[kind])
 
 
 def _show_plugins(kind: str) -> None:

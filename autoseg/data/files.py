@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from autoseg.data import itk, nifti, raster
 from autoseg.data.dataset import Case
+from autoseg.data.formats import DICOM, JPEG, format_of, image_formats
 from autoseg.data.image import Geometry, Image
 from autoseg.errors import ImageError
 from autoseg.log import counted
 
-ITK_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl.gz", ".gipl")
-ENDINGS = (*ITK_ENDINGS, *raster.TIFF_ENDINGS, *raster.PICTURE_ENDINGS)
-"""Endings of the files that can be read. A folder of DICOM slices, which has none, is an image too."""
-
 SPACING_TOLERANCE = 1e-3  # relative; headers hold single precision and are often rounded to four digits
+
+
+def known_endings() -> tuple[str, ...]:
+    """Endings of the files that can be read. A folder of DICOM slices, which has none, is an image too."""
+    return tuple(image_formats())
 
 
 def ending_of(path: str | Path) -> str:
     """The known ending of a file name, in lower case (".nii.gz"); "" for a folder or an unknown ending."""
     name = Path(path).name.lower()
-    return next((ending for ending in ENDINGS if name.endswith(ending) and len(name) > len(ending)), "")
+    return next((ending for ending in image_formats() if name.endswith(ending) and len(name) > len(ending)), "")
 
 
 def stem_of(path: str | Path) -> str:
@@ -42,16 +42,13 @@ def is_dicom_folder(path: Path) -> bool:
 
 def load_reader(path: str | Path) -> None:
     """Imports the library that reads such a file, so that processes forked after this need not, each on its own."""
-    if ending_of(path) in raster.TIFF_ENDINGS:
-        importlib.import_module("tifffile")
-    elif ending_of(path) in raster.PICTURE_ENDINGS:
-        importlib.import_module("PIL.Image")
-    else:
-        itk.library()
+    form = format_of(ending_of(path)) or DICOM
+    if form.prepare is not None:
+        form.prepare()
 
 
 def read_image(path: str | Path) -> Image:
-    """Reads one image: NIfTI, NRRD, MHA/MHD, GIPL, TIFF, PNG, JPEG, BMP, or a folder of DICOM slices.
+    """Reads one image in any of the formats of `autoseg list image-formats`, or a folder of DICOM slices.
 
     A fourth axis, vector components and colours are channels.
 
@@ -61,7 +58,7 @@ def read_image(path: str | Path) -> Image:
     Raises:
         ImageError: missing, damaged, truncated, of an unknown format, or with too many axes.
     """
-    return _read(Path(path), palette_indices=False)
+    return _read(Path(path), labels=False)
 
 
 def read_case(case: Case, channels: int | None = None) -> Image:
@@ -81,14 +78,14 @@ def read_case(case: Case, channels: int | None = None) -> Image:
 
 
 def fit_picture(image: Image, case: Case, channels: int) -> Image:
-    """Grey pictures among RGB ones: a single-file PNG, JPEG, BMP or TIFF is grey or RGB as the data set needs it.
+    """Grey pictures among RGB ones: a single-file picture or TIFF is grey or RGB as the data set needs it.
 
     Grey becomes RGB with equal channels where three are expected, and RGB with equal channels becomes grey where one
     is. Anything else is returned as it is.
     """
     have = len(image.array)
-    is_picture = len(case.images) == 1 and ending_of(case.images[0]) in (*raster.TIFF_ENDINGS, *raster.PICTURE_ENDINGS)
-    if not is_picture or image.geometry.dimension != 2 or {have, channels} != {1, 3}:
+    form = format_of(ending_of(case.images[0])) if len(case.images) == 1 else None
+    if form is None or not form.pictures or image.geometry.dimension != 2 or {have, channels} != {1, 3}:
         return image
     if have == 1:
         return image.with_array(np.repeat(image.array, 3, axis=0))
@@ -145,7 +142,7 @@ def read_labels(path: str | Path) -> Image:
 
 def read_raw_labels(path: str | Path) -> Image:
     """Like `read_labels`, with the values and dtype as they are: array (1, Z, Y, X)."""
-    image = _read(Path(path), palette_indices=True)
+    image = _read(Path(path), labels=True)
     if len(image.array) == 1:
         return image
     if all(np.array_equal(image.array[0], channel) for channel in image.array[1:]):
@@ -190,7 +187,7 @@ def write_labels(path: str | Path, labels: np.ndarray, geometry: Geometry) -> No
     The file appears whole or not at all; parent folders are made.
 
     Args:
-        path: a file with one of `ENDINGS`.
+        path: a file with one of `known_endings`.
         labels: (Z, Y, X) integers or bool; written with the smallest integer type that holds them.
         geometry: where the voxels lie; formats without geometry (PNG, BMP) leave it out.
 
@@ -198,8 +195,10 @@ def write_labels(path: str | Path, labels: np.ndarray, geometry: Geometry) -> No
         ImageError: unknown or lossy (JPEG) ending, or a format that cannot hold the values or a volume.
     """
     path = Path(path)
-    if ending_of(path) in (".jpg", ".jpeg"):
-        raise ImageError("JPEG changes label values", where=path, expected="a lossless format", remedy="use .png")
+    form = format_of(ending_of(path))
+    if form is not None and not form.lossless:
+        name = "JPEG" if form is JPEG else ending_of(path)
+        raise ImageError(f"{name} changes label values", where=path, expected="a lossless format", remedy="use .png")
     write_image(path, Image(_smallest_integers(labels)[None], geometry))
 
 
@@ -207,22 +206,25 @@ def write_image(path: str | Path, image: Image) -> None:
     """Writes an image in the format of the ending, compressed where the format can, whole or not at all.
 
     Raises:
-        ImageError: unknown ending, or a format that cannot hold the dtype, channels or a volume.
+        ImageError: unknown ending, or a format that cannot hold the dtype, channels or a volume, or is read only.
     """
-    path, ending = Path(path), ending_of(path)
-    if not ending:
-        raise ImageError("unknown ending of an image file", where=path, expected=", ".join(ENDINGS))
+    path = Path(path)
+    form = format_of(ending_of(path))
+    if form is None:
+        raise _unknown_ending(path)
+    if form.write is None:
+        raise ImageError("images in this format are read only", where=path, remedy="use .nii.gz")
     path.parent.mkdir(parents=True, exist_ok=True)
     # Formats with a header and a data file (.nhdr, .mhd) name the data file in the header, so the names must stand
     # already while writing: all is written in a folder beside, then moved, the header last.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         temporary = Path(folder) / path.name
-        if ending in ITK_ENDINGS:
-            itk.write(temporary, image)
-        elif ending in raster.TIFF_ENDINGS:
-            raster.write_tiff(temporary, image.array, image.geometry)
-        else:
-            raster.write_picture(temporary, _picture_array(image, path, ending))
+        try:
+            form.write(temporary, image)
+        except ImageError as error:
+            raise ImageError(
+                error.subject, where=path, got=error.got, expected=error.expected, remedy=error.remedy
+            ) from error
         for file in sorted(Path(folder).iterdir(), key=lambda file: file == temporary):
             file.replace(path.with_name(file.name))
 
@@ -232,21 +234,19 @@ def same_spacing(first: Geometry, second: Geometry) -> bool:
     return bool(np.allclose(first.spacing, second.spacing, rtol=SPACING_TOLERANCE, atol=0))
 
 
-def _read(path: Path, *, palette_indices: bool) -> Image:
+def _read(path: Path, *, labels: bool) -> Image:
     if path.is_dir():
-        return itk.read_series(path)
+        return DICOM.read(path)
     if not path.is_file():
         raise ImageError("the image file is missing", where=path, remedy="check the path or remove the case")
-    ending = ending_of(path)
-    if ending in raster.TIFF_ENDINGS:
-        return raster.read_tiff(path)
-    if ending in raster.PICTURE_ENDINGS:
-        return raster.read_picture(path, palette_indices=palette_indices)
-    if not ending:
-        raise ImageError("unknown ending of an image file", where=path, expected=", ".join(ENDINGS))
-    if ending in (".nii", ".nii.gz"):
-        return nifti.read(path)
-    return itk.read_gipl(path) if ending in (".gipl", ".gipl.gz") else itk.read(path)
+    form = format_of(ending_of(path))
+    if form is None:
+        raise _unknown_ending(path)
+    return form.read_labels(path) if labels and form.read_labels is not None else form.read(path)
+
+
+def _unknown_ending(path: Path) -> ImageError:
+    return ImageError("unknown ending of an image file", where=path, expected=", ".join(known_endings()))
 
 
 def _is_dicom_file(file: Path) -> bool:
@@ -266,23 +266,3 @@ def _smallest_integers(labels: np.ndarray) -> np.ndarray:
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return labels.astype(dtype, copy=False)
     return labels
-
-
-def _picture_array(image: Image, path: Path, ending: str) -> np.ndarray:
-    """(Y, X) or (Y, X, 3) values that PNG, BMP or JPEG can hold."""
-    array = image.array
-    fits = image.shape[0] == 1 and len(array) in (1, 3)
-    wide = array.dtype == np.uint16 or array.dtype == np.int16
-    if wide and array.size and array.min() >= 0 and len(array) == 1 and ending == ".png":
-        array = array.astype(np.uint16)
-    elif array.dtype != np.uint8:
-        fits = False
-    if not fits:
-        raise ImageError(
-            f"{ending} cannot hold this image",
-            where=path,
-            got=f"shape (C, Z, Y, X) {array.shape} of {array.dtype}",
-            expected="one slice, 1 or 3 channels of uint8 (PNG: also 1 of uint16)",
-            remedy="use .nii.gz or .tif",
-        )
-    return array[0, 0] if len(array) == 1 else np.moveaxis(array[:, 0], 0, -1)

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 
 from autoseg.data.files import ending_of
-from autoseg.data.raster import PICTURE_ENDINGS
+from autoseg.data.formats import format_of
 from autoseg.errors import ImageError
 
 _HEADER = 540  # bytes of the longer of the two NIfTI headers
@@ -17,7 +17,8 @@ _HEADER = 540  # bytes of the longer of the two NIfTI headers
 
 def lacks_scale(path: str | Path) -> bool:
     """Whether the format cannot hold a spacing (PNG, JPEG, BMP), so that one pixel counts as 1 mm."""
-    return ending_of(path) in PICTURE_ENDINGS
+    form = format_of(ending_of(path))
+    return form is not None and form.geometry == "nothing"
 
 
 def check_spacing(path: str | Path) -> None:

@@ -14,7 +14,9 @@ from autoseg.errors import PluginError
 from autoseg.testing.baselines import check_baseline
 from autoseg.testing.commands import check_command, check_listing
 from autoseg.testing.hooks import check_hook
+from autoseg.testing.image_formats import check_image_format
 from autoseg.testing.losses import check_loss
+from autoseg.testing.metrics import check_metric
 from autoseg.testing.model_formats import check_model_format
 from autoseg.testing.networks import check_network
 from autoseg.testing.normalizations import check_normalization
@@ -53,6 +55,8 @@ CONTRACTS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "listing": check_listing,
         "label transfer": check_label_transfer,
         "report section": check_report_section,
+        "image format": check_image_format,
+        "metric": check_metric,
     }
 )
 """Kind -> its contract; the docstring lists the promises."""

@@ -19,6 +19,10 @@ from autoseg import plugins
 from autoseg.batches.augment.transform import Sample
 from autoseg.batches.sampling import Draw
 from autoseg.cli.listings import Listing
+from autoseg.data import itk
+from autoseg.data.formats import NIFTI
+from autoseg.data.image import Geometry, Image
+from autoseg.errors import ImageError, PlanError
 from autoseg.inference.formats import ModelFormat
 from autoseg.networks.family import NetworkFamily
 from autoseg.networks.layers import Layer
@@ -222,8 +226,6 @@ def with_each(plan: Any, **changes: Any) -> Any:
 
 
 def refuse(plan: Any) -> Any:
-    from autoseg.errors import PlanError
-
     raise PlanError("no")
 
 
@@ -592,9 +594,96 @@ TRAINERS = [
     broken("trainer", trainer(apply=classmethod(lambda cls, run, inputs, folder, request: ["no"])), "no failures"),
 ]
 
+
+def metric(**changes: Any) -> Any:
+    return replace(plugins.resolve("metric", "dice"), **{"name": "broken", **changes})
+
+
+def dice_of(change: Callable[[float | None], Any]) -> Any:
+    return metric(compute=lambda pair: change(plugins.resolve("metric", "dice").compute(pair)))
+
+
+def by_place(pair: Any) -> float | None:
+    """Depends on where the mask lies."""
+    return float(pair.prediction.argmax() % 7) / 7 if pair.counts.n_pred and pair.counts.n_ref else None
+
+
+def by_size(pair: Any) -> float | None:
+    """Depends on how much background is around."""
+    return 1 - 1 / float(pair.prediction.size) if pair.counts.tp else None
+
+
+METRICS = [
+    broken("metric", lambda pair: 1.0, "a Metric"),
+    broken("metric", metric(name="dice"), "the name that it is registered by"),
+    broken("metric", metric(source=" "), "a title, a definition and a source"),
+    broken("metric", metric(best="lower"), "the best value, 0.0, of a mask with itself"),
+    broken("metric", dice_of(lambda value: value or 0.0), "None for two empty masks"),
+    broken("metric", dice_of(lambda value: value and 2 * value), "a number from 0.0 to 1.0"),
+    broken("metric", dice_of(lambda value: value and value / (1 + next(CALLS))), "the same value each time"),
+    broken("metric", dice_of(lambda value: None), "a value of two masks that overlap"),
+    broken("metric", dice_of(lambda value: value if value else 1 / 0), "to work on the contract's data"),
+    broken("metric", metric(compute=by_place), "mirrored"),
+    broken("metric", metric(compute=by_size), "without the background around"),
+]
+
+
+def image_format(**changes: Any) -> Any:
+    """NIfTI with another ending, and something wrong."""
+
+    def write(path: Path, image: Any) -> None:
+        beside = path.with_suffix(".nii")
+        itk.write(beside, image)
+        beside.replace(path)
+
+    def read(path: Path) -> Any:
+        beside = path.with_name(f".{path.name}.nii")
+        beside.write_bytes(path.read_bytes())
+        try:
+            return NIFTI.read(beside)
+        finally:
+            beside.unlink()
+
+    return replace(NIFTI, **{"endings": (".broken",), "read": read, "write": write, "prepare": None, **changes})
+
+
+def read_as(change: Callable[[Any], Any]) -> Any:
+    usual = image_format().read
+    return image_format(read=lambda path: change(usual(path)))
+
+
+def placed(**changes: Any) -> Any:
+    return read_as(lambda image: replace(image, geometry=replace(image.geometry, **changes)))
+
+
+def lenient(path: Path) -> Any:
+    try:
+        return image_format().read(path)
+    except ImageError:
+        return SimpleNamespace(array=np.zeros((1, 2, 2, 2)))
+
+
+def blank(path: Path) -> Any:
+    return Image(np.zeros((1, 1, 1, 1)), Geometry())
+
+
+FORMATS_OF_IMAGES = [
+    broken("image format", len, "an ImageFormat"),
+    broken("image format", image_format(endings=(".nii",)), "to work on the contract's data"),
+    broken("image format", image_format(description=""), "a description in one line"),
+    broken("image format", image_format(read=lenient), "that is no image"),
+    broken("image format", image_format(read=lambda path: {}[path]), "to work on the contract's data"),
+    broken("image format", read_as(lambda image: image.with_array(image.array + 1)), "as it was written"),
+    broken("image format", read_as(lambda image: image.with_array(image.array[..., 1:])), "as it was written"),
+    broken("image format", placed(spacing=(1.0, 1.0, 1.0)), "the spacing"),
+    broken("image format", placed(origin=(1.0, 1.0, 1.0)), "the origin"),
+    broken("image format", image_format(read_labels=blank), "labels with the values"),
+]
+
 QUICK = [
     *(*NETWORKS, *LOSSES, *SAMPLERS, *TRANSFORMS, *AUGMENTATIONS, *NORMALIZATIONS, *PLANNERS, *HOOKS),
     *(*COMMANDS, *LISTINGS, *REGULARIZERS, *SIMILARITIES, *REGISTRATIONS, *PRETRAININGS, *BASELINES),
+    *(*METRICS, *FORMATS_OF_IMAGES),
 ]
 SLOW = [*SECTIONS, *FORMATS, *TRAINERS]
 

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from autoseg.data.files import ENDINGS
+from autoseg.data.files import known_endings
 from autoseg.records import Record
 
 PLACE = re.compile(r"\{(\w+)\}")
@@ -108,8 +108,8 @@ class Layout(Record):
     @field_validator("ending")
     @classmethod
     def _can_be_written(cls, ending: str | None) -> str | None:
-        if ending is not None and ending not in ENDINGS:
-            raise ValueError(f"{ending} is not among {', '.join(ENDINGS)}")
+        if ending is not None and ending not in known_endings():
+            raise ValueError(f"{ending} is not among {', '.join(known_endings())}")
         return ending
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.data.dataset import Case, Dataset
-from autoseg.data.files import ENDINGS, read_case, read_labels, same_spacing
+from autoseg.data.files import known_endings, read_case, read_labels, same_spacing
 from autoseg.data.image import Image
 from autoseg.errors import AutosegError, ConfigurationError, ImageError
 from autoseg.studies.comparison.baselines.protocol import BaselineContext, Segmentation
@@ -33,7 +33,7 @@ class FolderOfPredictions:
 
     def _file(self, case: Case) -> Path:
         endings = dict.fromkeys((self.dataset.label_ending, self.dataset.file_ending))
-        paths = [self.folder / f"{case.id}{ending}" for ending in (*endings, *ENDINGS)]
+        paths = [self.folder / f"{case.id}{ending}" for ending in (*endings, *known_endings())]
         existing = [path for path in paths if path.is_file()]
         if not existing:
             raise ImageError(

@@ -1,0 +1,181 @@
+"""Which files are images: plug-ins of kind "image format", found by the ending of a file's name.
+
+Libraries that read images are imported when the first image is read.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+
+from autoseg import plugins
+from autoseg.data import itk, nifti, raster
+from autoseg.data.image import Image
+from autoseg.errors import ImageError, PluginError
+
+Read = Callable[[Path], Image]
+"""Path -> array (C, Z, Y, X) in the file's dtype with its geometry; raises `ImageError` for a file that is damaged."""
+
+Write = Callable[[Path, Image], None]
+"""(path, image) -> None. The folder is there; files beside that belong to the image may be written too."""
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """A form in which images are stored.
+
+    Attributes:
+        description: what it is, in one line.
+        endings: of the files' names, in lower case with the dot; none for images that are folders.
+        read: of one file.
+        write: None for a format that is read only. Raises `ImageError` for an image that the format cannot hold.
+        read_labels: of a file of labels, where its values are stored otherwise than intensities; None as `read`.
+        prepare: imports the library that reads, so that processes forked after it need not, each on its own.
+        geometry: what it holds of where voxels lie: "place" (spacing, origin and directions), "spacing", or "nothing".
+        lossless: values come back as they were written; labels are written in no other format.
+        pictures: grey and RGB stand for each other, where all channels of a plane are equal.
+    """
+
+    description: str
+    endings: tuple[str, ...]
+    read: Read
+    write: Write | None = None
+    read_labels: Read | None = None
+    prepare: Callable[[], object] | None = None
+    geometry: Literal["place", "spacing", "nothing"] = "place"
+    lossless: bool = True
+    pictures: bool = False
+
+
+def image_formats() -> Mapping[str, ImageFormat]:
+    """Ending -> format: those of this project first, in the order of the table.
+
+    Raises:
+        PluginError: a plug-in that is no `ImageFormat`, or an ending that two formats have.
+    """
+    return _by_ending(plugins.registered("image format"))
+
+
+def format_of(ending: str) -> ImageFormat | None:
+    """The format of files with an ending; None for one that is not known, and for a folder, which has none."""
+    return image_formats().get(ending)
+
+
+@lru_cache(maxsize=4)
+def _by_ending(registered: tuple[tuple[str, Any], ...]) -> Mapping[str, ImageFormat]:
+    """The table as it is while these plug-ins are registered; installed ones are looked for once."""
+    found: dict[str, ImageFormat] = {}
+    for name in plugins.addresses("image format"):
+        form = plugins.resolve("image format", name)
+        if not isinstance(form, ImageFormat):
+            raise PluginError(
+                f"the image format {name!r} cannot be used",
+                got=type(form).__name__,
+                expected="an ImageFormat of autoseg.data.formats",
+            )
+        for ending in form.endings:
+            if ending in found or ending != ending.lower() or not ending.startswith("."):
+                raise PluginError(
+                    f"the image format {name!r} cannot have this ending",
+                    got=ending,
+                    expected="one in lower case, with the dot, that no other format has",
+                )
+            found[ending] = form
+    return MappingProxyType(found)
+
+
+def _write_tiff(path: Path, image: Image) -> None:
+    raster.write_tiff(path, image.array, image.geometry)
+
+
+def _write_picture(path: Path, image: Image) -> None:
+    """Writes one slice of 1 or 3 channels of uint8; PNG also 1 of uint16."""
+    array, ending = image.array, path.suffix.lower()
+    fits = image.shape[0] == 1 and len(array) in (1, 3)
+    wide = array.dtype == np.uint16 or array.dtype == np.int16
+    if wide and array.size and array.min() >= 0 and len(array) == 1 and ending == ".png":
+        array = array.astype(np.uint16)
+    elif array.dtype != np.uint8:
+        fits = False
+    if not fits:
+        raise ImageError(
+            f"{ending} cannot hold this image",
+            where=path,
+            got=f"shape (C, Z, Y, X) {array.shape} of {array.dtype}",
+            expected="one slice, 1 or 3 channels of uint8 (PNG: also 1 of uint16)",
+            remedy="use .nii.gz or .tif",
+        )
+    raster.write_picture(path, array[0, 0] if len(array) == 1 else np.moveaxis(array[:, 0], 0, -1))
+
+
+NIFTI = ImageFormat(
+    description="NIfTI, version 1 and 2",
+    endings=(".nii.gz", ".nii"),
+    read=nifti.read,
+    write=itk.write,
+    prepare=itk.library,
+)
+
+ITK = ImageFormat(
+    description="NRRD and MetaImage, by ITK",
+    endings=(".nrrd", ".nhdr", ".mha", ".mhd"),
+    read=itk.read,
+    write=itk.write,
+    prepare=itk.library,
+)
+
+GIPL = ImageFormat(
+    description="GIPL, by ITK, which leaves out how the axes lie",
+    endings=(".gipl.gz", ".gipl"),
+    read=itk.read_gipl,
+    write=itk.write,
+    prepare=itk.library,
+    geometry="spacing",
+)
+
+TIFF = ImageFormat(
+    description="TIFF planes and volumes, with the spacing of OME, ImageJ or a side-car",
+    endings=raster.TIFF_ENDINGS,
+    read=raster.read_tiff,
+    write=_write_tiff,
+    prepare=partial(importlib.import_module, "tifffile"),
+    geometry="spacing",
+    pictures=True,
+)
+
+PICTURE = ImageFormat(
+    description="PNG and BMP pictures, grey or in colours",
+    endings=(".png", ".bmp"),
+    read=raster.read_picture,
+    write=_write_picture,
+    read_labels=partial(raster.read_picture, palette_indices=True),
+    prepare=partial(importlib.import_module, "PIL.Image"),
+    geometry="nothing",
+    pictures=True,
+)
+
+JPEG = ImageFormat(
+    description="JPEG pictures, grey or in colours, which are changed a little when they are written",
+    endings=(".jpg", ".jpeg"),
+    read=raster.read_picture,
+    write=_write_picture,
+    read_labels=partial(raster.read_picture, palette_indices=True),
+    prepare=partial(importlib.import_module, "PIL.Image"),
+    geometry="nothing",
+    lossless=False,
+    pictures=True,
+)
+
+DICOM = ImageFormat(
+    description="folders of the DICOM slices of one series",
+    endings=(),
+    read=itk.read_series,
+    prepare=itk.library,
+)
