@@ -56,7 +56,8 @@ def _masks() -> Iterator[tuple[tuple[float, ...], np.ndarray, np.ndarray]]:
         one[tuple(slice(2, 7) for _ in shape)] = True
         one[tuple(slice(4, 8) for _ in shape)] = True
         other[tuple(slice(3, 8) for _ in shape)] = True
-        other[(2, *(slice(3, 5) for _ in shape[1:]))] = True
+        bump: tuple[int | slice, ...] = (2, *(slice(3, 5) for _ in shape[1:]))
+        other[bump] = True
         yield spacing, one, other
 
 

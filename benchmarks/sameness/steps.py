@@ -44,16 +44,16 @@ class Command:
     Attributes:
         line: the words behind `autoseg`, separated by spaces, with names in braces.
         ranks: processes that train together.
-        exit_code: the one that is right.
+        exit_codes: those that are right.
     """
 
     line: str
     ranks: int = 1
-    exit_code: int = 0
+    exit_codes: tuple[int, ...] = (0,)
 
     def run(self, tree: Tree, places: Places, log: Path) -> None:
         words = [word.format_map(places) for word in self.line.split()]
-        tree.autoseg(words, log, ranks=self.ranks, exit_code=self.exit_code)
+        tree.autoseg(words, log, ranks=self.ranks, exit_codes=self.exit_codes)
 
 
 @dataclass(frozen=True)

@@ -51,19 +51,19 @@ class Tree:
         code = "import importlib, sys\nfor n in sys.argv[1:]: print(importlib.import_module(n).__path__[0])"
         log = self.results / "packages.log"
         log.unlink(missing_ok=True)
-        self._call([sys.executable, "-c", code, *PACKAGES], log, exit_code=0)
+        self._call([sys.executable, "-c", code, *PACKAGES], log, exit_codes=(0,))
         for name, line in zip(PACKAGES, log.read_text(encoding="utf-8").splitlines(), strict=True):
             if Path(line).resolve() != (self.checkout / name).resolve():
                 raise CommandFailed(f"{self.checkout}: Python takes {name} from {line}")
 
-    def autoseg(self, words: Sequence[str], log: Path, *, ranks: int = 1, exit_code: int = 0) -> None:
+    def autoseg(self, words: Sequence[str], log: Path, *, ranks: int = 1, exit_codes: tuple[int, ...] = (0,)) -> None:
         """Runs a command of the project and appends what it writes to `log`.
 
         Args:
             words: the command line behind `autoseg`.
             log: file for standard output and error.
             ranks: processes that torchrun starts; 1 does without it.
-            exit_code: the one that is right.
+            exit_codes: those that are right.
 
         Raises:
             CommandFailed: it ended with another exit code, or after more than `LIMIT` seconds.
@@ -71,9 +71,9 @@ class Tree:
         start = [sys.executable]
         if ranks > 1:
             start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-        self._call([*start, "-m", "autoseg", *words], log, exit_code=exit_code)
+        self._call([*start, "-m", "autoseg", *words], log, exit_codes=exit_codes)
 
-    def _call(self, command: Sequence[str], log: Path, *, exit_code: int) -> None:
+    def _call(self, command: Sequence[str], log: Path, *, exit_codes: tuple[int, ...]) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
@@ -96,7 +96,7 @@ class Tree:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)  # whatever it left running
                 process.wait()
-        if code != exit_code:
+        if code not in exit_codes:
             tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
             raise CommandFailed("\n".join([f"{' '.join(command[1:])}", f"ended with {code}; its last output:", *tail]))
 
