@@ -85,9 +85,6 @@ MAY_HAVE_MANY_PARAMETERS = ("autoseg.cli",)
 SAYS_NOTHING = {"utils", "helpers", "misc", "common", "whole", "cells", "stencil", "places", "boxes", "counts"}
 """Names of modules that do not say their subject."""
 
-ENTERED_FROM_OUTSIDE = ("autoseg", "autoseg.__main__", "autoseg.cli.main", "autoseg.testing")
-"""Modules that have a user outside the project; plug-ins of the table have one too."""
-
 ABSTRACT_BASES = {"Protocol", "ABC"}
 OPEN_BASES = {"autoseg.records.Record", "autoseg.errors.AutosegError"}
 
@@ -106,7 +103,7 @@ class Source:
 
     def inside(self, prefixes: Iterable[str]) -> bool:
         """Whether the module is one of these or lies in one of these packages."""
-        return any(_within(self.module, prefix) for prefix in prefixes)
+        return any(within(self.module, prefix) for prefix in prefixes)
 
 
 Rule = Callable[[Source], Iterator[str]]
@@ -129,7 +126,7 @@ def violations(sources: Iterable[Source]) -> list[str]:
     """All violations of all rules, one line each: where, what, and which rule it breaks."""
     sources = list(sources)
     modules = {source.module for source in sources}
-    classes = {name: bases for source in sources for name, bases in _classes(source, modules)}
+    classes = {name: bases for source in sources for name, bases in class_bases(source, modules)}
     rules = (
         _floors(modules),
         _stars,
@@ -143,87 +140,6 @@ def violations(sources: Iterable[Source]) -> list[str]:
         _bases(classes),
     )
     return [f"{source.module}:{line}" for source in sources for rule in rules for line in rule(source)]
-
-
-def circles(sources: Iterable[Source]) -> list[tuple[str, ...]]:
-    """Groups of modules that import each other, whether at the top, in functions or for type checkers alone."""
-    sources = list(sources)
-    modules = {source.module for source in sources}
-    graph = {
-        source.module: {name for _, name in imports(source, modules) if name in modules and name != source.module}
-        for source in sources
-        if not source.package  # a package's own module only says what the package is, or hands names on
-    }
-    reached = {module: _reached(graph, module) for module in graph}
-    groups = {
-        tuple(sorted(other for other in reached[module] if module in reached.get(other, ())))
-        for module in graph
-        if module in reached[module]
-    }
-    return sorted(groups)
-
-
-def repeated_names(sources: Iterable[Source]) -> dict[str, list[str]]:
-    """Names that several classes at the top of modules have -> these modules."""
-    places: dict[str, list[str]] = {}
-    for source in sources:
-        for node in source.tree.body:
-            if isinstance(node, ast.ClassDef):
-                places.setdefault(node.name, []).append(source.module)
-    return {name: modules for name, modules in sorted(places.items()) if len(modules) > 1}
-
-
-def dead_errors(sources: Iterable[Source]) -> list[str]:
-    """Errors of the tree that nothing raises, catches or derives another from."""
-    sources = list(sources)
-    modules = {source.module for source in sources}
-    errors = _errors({name: bases for source in sources for name, bases in _classes(source, modules)})
-    named = {
-        node.id
-        for source in sources
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
-    return sorted(error for error in errors if error.rpartition(".")[2] not in named)
-
-
-def dead_exceptions(sources: Iterable[Source]) -> list[str]:
-    """Exceptions from the rules that no import needs any more."""
-    sources = list(sources)
-    modules = {source.module for source in sources}
-    pairs = {(source.module, name) for source in sources for _, name in imports(source, modules)}
-    exceptions = [*SIBLINGS, *(("planners", record) for record in PLANNED_RECORDS)]
-    return sorted(
-        f"{who} may import {what}"
-        for who, what in exceptions
-        if not any(_within(module, who) and _within(target, what) for module, target in pairs)
-    )
-
-
-def modules_without_a_user(sources: Iterable[Source], plugins: Iterable[str]) -> list[str]:
-    """Modules that no other imports and no row of the plug-ins' table names.
-
-    Args:
-        sources: the modules.
-        plugins: "module:object" of the table, and of names that packages hand on.
-    """
-    sources = list(sources)
-    modules = {source.module for source in sources}
-    used = {name for source in sources for _, name in imports(source, modules) if name != source.module}
-    used |= {address.partition(":")[0] for address in plugins} | {*ENTERED_FROM_OUTSIDE}
-    return sorted(source.module for source in sources if not source.package and source.module not in used)
-
-
-def _reached(graph: Mapping[str, set[str]], start: str) -> set[str]:
-    """Modules that lie behind a module's imports; the module itself where it lies in a circle."""
-    seen: set[str] = set()
-    waiting = list(graph.get(start, ()))
-    while waiting:
-        module = waiting.pop()
-        if module not in seen:
-            seen.add(module)
-            waiting += graph.get(module, ())
-    return seen
 
 
 def imports(source: Source, modules: Iterable[str] = ()) -> Iterator[tuple[int, str]]:
@@ -246,7 +162,7 @@ def imports(source: Source, modules: Iterable[str] = ()) -> Iterator[tuple[int, 
 
 def floor_of(module: str) -> tuple[str, int] | None:
     """The room of the spine that a module belongs to and its floor; None for a room that no floor is known of."""
-    room = max((room for room in FLOORS if _within(module, room)), key=len, default=None)
+    room = max((room for room in FLOORS if within(module, room)), key=len, default=None)
     if room is None or (room == "autoseg" and module != "autoseg"):
         return None
     return room, FLOORS[room]
@@ -284,15 +200,15 @@ def _floors(modules: set[str]) -> Rule:
 def _fault(module: str, target: str) -> str | None:
     """What is wrong with a module's import of another; None if nothing is."""
     mine, theirs = guest_of(module), guest_of(target)
-    if _within(target, CONTRACT_KIT) and not _within(module, CONTRACT_KIT):
+    if within(target, CONTRACT_KIT) and not within(module, CONTRACT_KIT):
         return f"imports {target}: the contracts are for tests, nothing stands on them"
-    if _within(module, CONTRACT_KIT) and theirs is not None:
+    if within(module, CONTRACT_KIT) and theirs is not None:
         rooms = room_of(target) > 0
         return f"imports {target}: contracts know of guests their methods alone" if rooms else None
     if theirs is not None and mine == theirs:
         higher = room_of(target) > room_of(module)
         return f"imports {target}: of a guest's rooms the lower imports the higher" if higher else None
-    if _within(module, "planners") and target in PLANNED_RECORDS:
+    if within(module, "planners") and target in PLANNED_RECORDS:
         return None
     if theirs is not None:
         who = "the spine" if mine is None else "a guest"
@@ -300,7 +216,7 @@ def _fault(module: str, target: str) -> str | None:
     other = floor_of(target)
     if other is None:
         return f"imports {target}, which stands on no floor"
-    if other[0] == "planners" and not _within(module, "planners"):
+    if other[0] == "planners" and not within(module, "planners"):
         return f"imports {target}; planners are resolved by name, never imported"
     if mine is not None:
         return None
@@ -339,14 +255,14 @@ def _environment(source: Source) -> Iterator[str]:
 def _process_group(source: Source) -> Iterator[str]:
     if not source.inside(MAY_SEE_PROCESS_GROUP):
         for line, name in _mentions(source, "torch"):
-            if _within(name, "torch.distributed"):
+            if within(name, "torch.distributed"):
                 yield f"{line}: uses torch.distributed"
 
 
 def _simpleitk(source: Source) -> Iterator[str]:
     if not source.inside(MAY_IMPORT_SIMPLEITK):
         for line, name in imports(source):
-            if _within(name, "SimpleITK"):
+            if within(name, "SimpleITK"):
                 yield f"{line}: imports SimpleITK, whose (x, y, z) order exists in one room"
 
 
@@ -385,7 +301,7 @@ def _bases(classes: Mapping[str, tuple[str, ...]]) -> Rule:
         return (
             name in OPEN_BASES
             or any(base.rpartition(".")[2] in ABSTRACT_BASES or base == "metaclass=ABCMeta" for base in bases)
-            or any(base in classes and base in _errors(classes) for base in bases)
+            or any(base in classes and base in error_tree(classes) for base in bases)
         )
 
     def rule(source: Source) -> Iterator[str]:
@@ -398,7 +314,7 @@ def _bases(classes: Mapping[str, tuple[str, ...]]) -> Rule:
     return rule
 
 
-def _errors(classes: Mapping[str, tuple[str, ...]]) -> set[str]:
+def error_tree(classes: Mapping[str, tuple[str, ...]]) -> set[str]:
     """All classes of the tree under `AutosegError`."""
     found = {"autoseg.errors.AutosegError"}
     while True:
@@ -408,7 +324,7 @@ def _errors(classes: Mapping[str, tuple[str, ...]]) -> set[str]:
         found |= more
 
 
-def _classes(source: Source, modules: set[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def class_bases(source: Source, modules: set[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """(qualified name, qualified bases) of each class at the top of a module."""
     names: dict[str, str] = {}
     for node in ast.walk(source.tree):
@@ -454,8 +370,8 @@ def _absolute(source: Source, node: ast.ImportFrom) -> str:
 
 
 def _siblings(module: str, target: str) -> bool:
-    return any(_within(module, who) and _within(target, what) for who, what in SIBLINGS)
+    return any(within(module, who) and within(target, what) for who, what in SIBLINGS)
 
 
-def _within(name: str, prefix: str) -> bool:
+def within(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + ".")

@@ -5,20 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from source_rules import (
-    PLANNED_RECORDS,
-    SIBLINGS,
-    Source,
-    circles,
-    dead_errors,
-    dead_exceptions,
-    floor_of,
-    imports,
-    modules_without_a_user,
-    read_sources,
-    repeated_names,
-    violations,
-)
+from package_rules import circles, dead_errors, dead_exceptions, modules_without_a_user, repeated_names
+from source_rules import PLANNED_RECORDS, SIBLINGS, Source, floor_of, imports, read_sources, violations
 
 import autoseg
 from autoseg import pipeline, plugins
