@@ -18,7 +18,7 @@ demo: $(STAMP)  ## install into .venv and run the whole way on a phantom data se
 	rm -rf demo
 	$(BIN)/autoseg demo
 
-test: $(STAMP)  ## install into .venv and run the tests, one worker a core
+test: $(STAMP)  ## install into .venv and run the tests, one worker per core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 $(PYTEST_OPTIONS)
 
 lint: $(STAMP)  ## check style and formatting

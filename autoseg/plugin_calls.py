@@ -74,5 +74,5 @@ def check_call(kind: str, name: str, plugin: Any) -> None:
             f"the {kind} {name!r} cannot be called: {error}",
             got=f"{getattr(plugin, '__name__', type(plugin).__name__)}{signature}",
             expected=f"{call}; further arguments need defaults",
-            remedy="docs/plugins.md has the smallest example of each kind",
+            remedy="the page 'Add your own part' of the documentation has the smallest example of each kind",
         ) from None

@@ -48,7 +48,7 @@ class Slab:
 
     @cached_property
     def probabilities(self) -> Float32[Tensor, "output rows y x"]:
-        """(K, rows, Y, X) float32: softmax over labels or a sigmoid a region, averaged over the models (nnU-Net)."""
+        """(K, rows, Y, X) float32: softmax over labels or a sigmoid per region, averaged over the models (nnU-Net)."""
         pairs = zip(self.held, self.readouts, strict=True)
         return probabilities_of([held if readout is None else readout(held) for held, readout in pairs], self.scheme)
 

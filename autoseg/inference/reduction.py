@@ -66,7 +66,7 @@ def reduce_voxels(
 def probabilities_of(
     logits: Sequence[Float32[Tensor, " output *space"]], scheme: LabelScheme
 ) -> Float32[Tensor, " output *space"]:
-    """Softmax over labels or a sigmoid a region, (K, ...) float32, averaged over the models (nnU-Net)."""
+    """Softmax over labels or a sigmoid per region, (K, ...) float32, averaged over the models (nnU-Net)."""
     parts = (part.sigmoid() if scheme.regions else part.softmax(0) for part in logits)
     total = next(parts)
     for part in parts:

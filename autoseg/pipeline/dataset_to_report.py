@@ -47,6 +47,7 @@ from autoseg.pipeline.training import FoldJob, train_job
 from autoseg.plan.layers import input_channels
 from autoseg.plan.record import Plan
 from autoseg.provenance import Journal
+from autoseg.report.section import check_sections
 from autoseg.run_state import RunState
 from autoseg.training.distributed import joined_ranks, on_leader, ranks
 from autoseg.training.measure import step_seconds
@@ -78,6 +79,7 @@ def plan_and_train(
     request = request or TrainingRequest.of(**options)
     dataset, run = Path(dataset), Run(Path(out))
     adopted = adopted_run(request.pretrained, planner=request.planner, memory=request.memory)
+    check_sections()
     with joined_ranks(request.device):
         on_leader(lambda: _check_folder(run, dataset, request.resume))
         journal = Journal(run.provenance, request.command, writes=ranks().leads)
@@ -124,6 +126,7 @@ def _prepare(
         with journal.stage("check and fingerprint"):
             labelled = named_traits(request.trainer).needs_labels
             fingerprint_dataset(dataset, run.root, workers=request.workers, rule=request.splits, labelled=labelled)
+    choose_folds(split_names(run), request.folds)  # a wrong number is told before the images are preprocessed
     if done is None or not done.planned:
         with journal.stage("plan"):
             _plan(run, request, adopted, deadline)

@@ -165,6 +165,8 @@ def _method(chosen: TrainingConfig, begun: _BegunTraining | None, budget: float 
         ]
         if changed:
             logger.warning("the training goes on as it began; not used: training.%s", ", training.".join(changed))
+        if begun.config.steps and chosen.steps and chosen.steps != begun.config.steps:
+            logger.warning("the training was begun for %d steps and now ends at %d", begun.config.steps, chosen.steps)
     seconds = None if chosen.steps else budget or chosen.seconds or default_seconds(device)
     steps = chosen.steps if chosen.steps or seconds else GPU_STEPS
     method = begun.config if begun else chosen

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 from markupsafe import Markup
 
 from autoseg import plugins
+from autoseg.log import logger
 from autoseg.report.gather import RunRecords
 
 Part = Literal["headline", "results", "uncertainty", "overlays", "data", "plan", "training", "machine"]
@@ -44,5 +45,31 @@ class SectionMaker(Protocol):
 
 def sections(records: RunRecords) -> tuple[Section, ...]:
     """What all plug-ins have to say about a run, in the order of their names."""
-    makers: list[SectionMaker] = [plugins.resolve("report section", name) for name in plugins.names("report section")]
-    return tuple(section for maker in makers if (section := maker(records)) is not None)
+    made: list[Section] = []
+    for name in plugins.names("report section"):
+        try:
+            section = _maker(name)(records)
+        except Exception as error:
+            if name in plugins.BUILT_IN["report section"]:
+                raise
+            logger.warning("the report section %s is left out: %s: %s", name, type(error).__name__, error)
+            continue
+        if section is not None:
+            made.append(section)
+    return tuple(made)
+
+
+def check_sections() -> None:
+    """Refuses third parties' sections that cannot be called, before the work that they would be about.
+
+    Raises:
+        PluginError: one that cannot be imported or called.
+    """
+    for name in plugins.names("report section"):
+        if name not in plugins.BUILT_IN["report section"]:
+            _maker(name)
+
+
+def _maker(name: str) -> SectionMaker:
+    maker: SectionMaker = plugins.resolve("report section", name)
+    return maker

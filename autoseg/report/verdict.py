@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoseg.evaluation.scores import FOREGROUND
 from autoseg.log import counted
 from autoseg.report.gather import CaseScores, FoldRecords, RunRecords, mean_foreground_dice
 from autoseg.report.metrics import label_name, number
@@ -24,6 +25,8 @@ _WAITING = 0.2
 _RISE = 0.01
 """Gain of the online validation Dice over the last fifth of a training that says it was too short."""
 _FEW_CASES = 10
+_ROUNDING = 1e-4
+"""Difference of a Dice that another way of adding up may make."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,28 @@ def _warnings(records: RunRecords) -> Iterator[tuple[str, str]]:
         yield "run", text
     for text in records.problems:
         yield "run folder", text
+    for text in _stale(records):
+        yield "run folder", text
+
+
+def _stale(records: RunRecords) -> Iterator[str]:
+    """Folds that were trained anew since the choice, or whose new training is not finished."""
+    for name, folds in records.folds.items():
+        chosen = records.summary.configurations.get(name)
+        for fold, content in folds.items():
+            state = fold_state(content.folder)
+            if state.has_model and not state.trained:
+                yield (
+                    f"{name} fold {fold}: another training was begun and is not finished; scores and network are those "
+                    "of the one before"
+                )
+            before = None if chosen is None else chosen.folds.get(fold, {}).get(FOREGROUND)
+            now = mean_foreground_dice(content.cases or ())
+            if before is not None and now is not None and abs(before - now) > _ROUNDING:
+                yield (
+                    f"{name} fold {fold} was trained anew since the best was chosen: choose again with "
+                    f"`autoseg choose {records.run.root}`"
+                )
 
 
 def _cases(count: int) -> str:

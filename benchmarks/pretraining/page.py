@@ -117,7 +117,7 @@ def panels(rows: Sequence[Row], steps: int) -> list[Panel]:
 
 
 def plot(shown: Sequence[Panel], path: str) -> None:
-    """Dice in each panel, a line an arm, as SVG; the legend is in the order of the last values."""
+    """Dice in each panel, a line per arm, as SVG; the legend is in the order of the last values."""
     figure = Figure(figsize=(2.4 + 3.8 * len(shown), 4.6), layout="constrained")
     FigureCanvasSVG(figure)
     arms = dict.fromkeys(arm for panel in shown for arm in panel.lines)

@@ -72,7 +72,7 @@ class LightDecoder(nn.Module):
         initialise(self)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """The image from a tensor a stage, (B, F_i, *space_i), full resolution first."""
+        """The image from a tensor per stage, (B, F_i, *space_i), full resolution first."""
         result: Tensor = self.laterals[-1](features[-1])
         for level in reversed(range(len(features) - 1)):
             result = self.upsamplings[level](result) + self.laterals[level](features[level])

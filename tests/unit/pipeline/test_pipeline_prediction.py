@@ -14,6 +14,7 @@ from autoseg.data.dataset import Case, Dataset
 from autoseg.data.splits import k_fold, save_splits
 from autoseg.inference.formats import write_model
 from autoseg.pipeline.prediction import predict
+from autoseg.run_state import begin_training
 from autoseg.tasks.segmentation.trainer.application import networks_in_words
 from autoseg.workspace import Run
 
@@ -83,3 +84,9 @@ def test_a_prediction_says_whose_networks_it_averages(
     caplog.set_level(logging.INFO, logger="autoseg")
     assert predict(source, [image], tmp_path / "labels", device="cpu") == []
     assert f"predicting with 2d: the mean of the networks of folds 0, 1{rest}" in caplog.messages
+
+
+def test_weights_of_a_training_before_are_told(run: Run) -> None:
+    begin_training(run.fold("2d", 1))
+    words = networks_in_words(run, "2d", ("0", "1"), chosen=True)
+    assert words.endswith("fold 1 is of the training before, as its latest is not finished")

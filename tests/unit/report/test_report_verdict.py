@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from autoseg.evaluation.summary import Summary
 from autoseg.report.gather import CaseScores, FoldRecords, RunRecords, gather
 from autoseg.report.verdict import verdict
+from autoseg.run_state import begin_training, finish_training
 from autoseg.workspace import Fold, Run
 
 
@@ -57,3 +59,21 @@ def test_run_without_validation_has_no_number(tmp_path: Path) -> None:
     assert found.dice is None
     assert found.configuration is None
     assert "nothing to judge" in found.words
+
+
+def test_a_fold_trained_anew_since_the_choice_is_told(finished_run: Run) -> None:
+    folder = finished_run.fold("3d_fullres", 0)
+    assert not [text for _, text in verdict(gather(finished_run)).warnings if "anew" in text or "begun" in text]
+    folder.final.write_bytes(b"weights")
+    begin_training(folder)
+    texts = [text for _, text in verdict(gather(finished_run)).warnings]
+    assert any("fold 0: another training was begun and is not finished" in text for text in texts)
+    finish_training(folder)
+    content = json.loads(folder.validation_summary.read_text(encoding="utf-8"))
+    for rows in content["cases"].values():
+        for metrics in rows.values():
+            if metrics.get("dice") is not None:
+                metrics["dice"] *= 0.5
+    folder.validation_summary.write_text(json.dumps(content), encoding="utf-8")
+    texts = [text for _, text in verdict(gather(finished_run)).warnings]
+    assert any(f"autoseg choose {finished_run.root}" in text for text in texts)

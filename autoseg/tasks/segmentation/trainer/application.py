@@ -85,8 +85,13 @@ def networks_in_words(run: Run, name: str, used: Sequence[str], *, chosen: bool 
         return f"{name}: the model of all data"
     many = f"the mean of the networks of folds {', '.join(used)}"
     words = [many if len(used) > 1 else f"the network of fold {used[0]}"]
+    state = RunState.read(run)
+    words += [
+        f"fold {fold} is of the training before, as its latest is not finished"
+        for fold in used
+        if state.fold(name, fold).has_model and not state.fold(name, fold).trained
+    ]
     if not chosen:
-        state = RunState.read(run)
         begun = [
             fold
             for (configuration, fold), fold_state in state.folds.items()
