@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from autoseg import plugins
+from autoseg.data.formats import ImageFormat
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageError, PluginError
 from autoseg.inference.formats import ModelFormat
+from autoseg.metrics.table import Metric
 from autoseg.plan.record import ConfigurationPlan, SamplerPlan
 from autoseg.records import nearest, read_mapping, write_json
 from autoseg.training.config import TrainingConfig
@@ -121,11 +123,15 @@ def test_nearest_names() -> None:
     assert nearest("zebra", ["2d", "3d_fullres"]) is None
 
 
+RECORDS = {"model format": ModelFormat, "image format": ImageFormat, "metric": Metric}
+"""Kinds whose plug-ins are records that are not called."""
+
+
 @pytest.mark.parametrize("kind", sorted(plugins.BUILT_IN))
 def test_every_built_in_plug_in_can_be_imported(kind: str) -> None:
     for name in plugins.names(kind):
         plugin = plugins.resolve(kind, name)
-        assert isinstance(plugin, ModelFormat) if kind == "model format" else callable(plugin), name
+        assert isinstance(plugin, RECORDS[kind]) if kind in RECORDS else callable(plugin), name
 
 
 def test_a_plug_in_of_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
