@@ -149,7 +149,7 @@ def test_without_probabilities_there_is_no_ensemble_unless_they_are_predicted_ag
 
     for name in ("2d", "3d"):
         for fold in ("0", "1"):
-            run.fold(name, fold).final.write_bytes(b"")
+            run.fold(name, fold).final.write_bytes(b"weights")
     summary = _summarise(run, predict_again=again)
     assert asked == [("2d", "0"), ("2d", "1"), ("3d", "0"), ("3d", "1")]
     assert list(summary.ensembles) == ["2d+3d"]

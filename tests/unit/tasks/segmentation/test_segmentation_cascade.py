@@ -140,7 +140,7 @@ def test_missing_folds_are_named_with_their_commands(context: FoldContext) -> No
         assert f"--configuration 3d_lowres --fold {fold}`" in str(nothing.value)
     _validated(context, truth, folds=(1,))
     context.run.fold("3d_lowres", 0).final.parent.mkdir(parents=True)
-    context.run.fold("3d_lowres", 0).final.write_bytes(b"")
+    context.run.fold("3d_lowres", 0).final.write_bytes(b"weights")
     with pytest.raises(WorkspaceError) as one:
         previous_labels(context)
     assert "--fold 0 --resume`" in str(one.value)  # it is trained, only its validation is missing
