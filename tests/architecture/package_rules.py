@@ -47,7 +47,7 @@ def dead_errors(sources: Iterable[Source]) -> list[str]:
     named = {
         node.id
         for source in sources
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
     return sorted(error for error in errors if error.rpartition(".")[2] not in named)

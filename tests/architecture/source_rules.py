@@ -101,6 +101,11 @@ class Source:
     def tree(self) -> ast.Module:
         return ast.parse(self.text)
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Everything in the module, walked through once for all rules."""
+        return tuple(ast.walk(self.tree))
+
     def inside(self, prefixes: Iterable[str]) -> bool:
         """Whether the module is one of these or lies in one of these packages."""
         return any(within(self.module, prefix) for prefix in prefixes)
@@ -148,7 +153,7 @@ def imports(source: Source, modules: Iterable[str] = ()) -> Iterator[tuple[int, 
     `from a import b` counts as `a.b` where that is a module or a room of the project, else as `a`.
     """
     modules = {*modules, *FLOORS}
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -233,14 +238,14 @@ def _fault(module: str, target: str) -> str | None:
 
 
 def _stars(source: Source) -> Iterator[str]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
             yield f"{node.lineno}: star import"
 
 
 def _prints(source: Source) -> Iterator[str]:
     if not source.inside(MAY_PRINT):
-        for node in ast.walk(source.tree):
+        for node in source.nodes:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
                 yield f"{node.lineno}: print outside the command line"
 
@@ -275,7 +280,7 @@ def _length(source: Source) -> Iterator[str]:
 def _functions(source: Source) -> Iterator[str]:
     """Functions that one cannot take in at a glance."""
     many = source.inside(MAY_HAVE_MANY_PARAMETERS) or ".commands" in source.module
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         lines = (node.end_lineno or node.lineno) - node.lineno + 1
@@ -327,7 +332,7 @@ def error_tree(classes: Mapping[str, tuple[str, ...]]) -> set[str]:
 def class_bases(source: Source, modules: set[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """(qualified name, qualified bases) of each class at the top of a module."""
     names: dict[str, str] = {}
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.ImportFrom):
             base = _absolute(source, node)
             names.update({alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names})
@@ -335,7 +340,7 @@ def class_bases(source: Source, modules: set[str]) -> Iterator[tuple[str, tuple[
             names.update({alias.asname: alias.name for alias in node.names if alias.asname})
         elif isinstance(node, ast.ClassDef):
             names[node.name] = f"{source.module}.{node.name}"
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.ClassDef):
             bases = []
             for expression in node.bases:
@@ -349,7 +354,7 @@ def class_bases(source: Source, modules: set[str]) -> Iterator[tuple[str, tuple[
 
 def _mentions(source: Source, library: str) -> Iterator[tuple[int, str]]:
     """(line, dotted name) of each import from a library and each attribute of it, `library.x.y`."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
