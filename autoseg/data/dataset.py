@@ -10,15 +10,37 @@ from autoseg.data.labels import LabelScheme
 from autoseg.records import Record
 
 
+class Reading(Record):
+    """How files are read where they leave a choice, as the user made it.
+
+    Attributes:
+        series: which volume of a DICOM folder that holds several: "largest", or a pattern that one of them matches;
+            None refuses such a folder.
+        trust_arrays: lay labels on images by their array indices where the headers place them differently; else that
+            is an error.
+        untilt: resample the sheared stacks of a tilted gantry; else they are refused.
+        label_colours: colour "#rrggbb" -> label value, for masks that are pictures; empty takes equal channels alone.
+    """
+
+    series: str | None = None
+    trust_arrays: bool = False
+    untilt: bool = False
+    label_colours: dict[str, int] = {}
+
+
 class Case(Record):
     """One subject: its identifier, its image files and its label file.
 
-    `images` has one file per channel, or a single file (or DICOM folder) that holds all channels.
+    Attributes:
+        images: one file per channel, or a single file (or DICOM folder) that holds all channels.
+        label: a file, or a folder of a file per structure.
+        reading: how the files are read.
     """
 
     id: str
     images: tuple[Path, ...]
     label: Path | None = None
+    reading: Reading = Reading()
 
 
 class Dataset(Record):

@@ -22,9 +22,10 @@ def known_endings() -> tuple[str, ...]:
 
 
 def ending_of(path: str | Path) -> str:
-    """The known ending of a file name, in lower case (".nii.gz"); "" for a folder or an unknown ending."""
+    """The longest known ending of a file name, in lower case (".nii.gz"); "" for a folder or an unknown ending."""
     name = Path(path).name.lower()
-    return next((ending for ending in image_formats() if name.endswith(ending) and len(name) > len(ending)), "")
+    fitting = [ending for ending in image_formats() if name.endswith(ending) and len(name) > len(ending)]
+    return max(fitting, key=len, default="")
 
 
 def stem_of(path: str | Path) -> str:
@@ -124,11 +125,15 @@ def stack_channels(paths: tuple[Path, ...], images: list[Image]) -> Image:
     return first.with_array(np.concatenate([image.array for image in images]))
 
 
-def read_labels(path: str | Path) -> Image:
+def read_labels(path: str | Path, onto: Image | None = None) -> Image:
     """Reads a label map.
 
     Floating-point files with whole values are accepted; of a picture with colours, equal channels count as one, and
     a palette's indices are the values.
+
+    Args:
+        path: of the file.
+        onto: the image that is labelled; only formats without voxels of their own (DICOM RTSTRUCT) need it.
 
     Returns:
         Array (1, Z, Y, X) of an integer dtype with the values of the file.
@@ -136,13 +141,13 @@ def read_labels(path: str | Path) -> Image:
     Raises:
         ImageError: unreadable, several different channels, or values that are not whole numbers.
     """
-    image = read_raw_labels(path)
+    image = read_raw_labels(path, onto)
     return image.with_array(whole_numbers(image.array, Path(path)))
 
 
-def read_raw_labels(path: str | Path) -> Image:
+def read_raw_labels(path: str | Path, onto: Image | None = None) -> Image:
     """Like `read_labels`, with the values and dtype as they are: array (1, Z, Y, X)."""
-    image = _read(Path(path), labels=True)
+    image = _read(Path(path), labels=True, onto=onto)
     if len(image.array) == 1:
         return image
     if all(np.array_equal(image.array[0], channel) for channel in image.array[1:]):
@@ -234,7 +239,7 @@ def same_spacing(first: Geometry, second: Geometry) -> bool:
     return bool(np.allclose(first.spacing, second.spacing, rtol=SPACING_TOLERANCE, atol=0))
 
 
-def _read(path: Path, *, labels: bool) -> Image:
+def _read(path: Path, *, labels: bool, onto: Image | None = None) -> Image:
     if path.is_dir():
         return DICOM.read(path)
     if not path.is_file():
@@ -242,7 +247,7 @@ def _read(path: Path, *, labels: bool) -> Image:
     form = format_of(ending_of(path))
     if form is None:
         raise _unknown_ending(path)
-    return form.read_labels(path) if labels and form.read_labels is not None else form.read(path)
+    return form.read_labels(path, onto) if labels and form.read_labels is not None else form.read(path)
 
 
 def _unknown_ending(path: Path) -> ImageError:

@@ -23,6 +23,11 @@ from autoseg.errors import ImageError, PluginError
 Read = Callable[[Path], Image]
 """Path -> array (C, Z, Y, X) in the file's dtype with its geometry; raises `ImageError` for a file that is damaged."""
 
+ReadLabels = Callable[[Path, Image | None], Image]
+"""(path, image) -> array (L, Z, Y, X) of label values with its own geometry. The image is the one that is labelled, for
+files that say where structures lie but not on which voxels; None where it is not known. A file that names its
+structures gives `Image.segments`; others have one channel whose values are all that is known."""
+
 Write = Callable[[Path, Image], None]
 """(path, image) -> None. The folder is there; files beside that belong to the image may be written too."""
 
@@ -36,7 +41,7 @@ class ImageFormat:
         endings: of the files' names, in lower case with the dot; none for images that are folders.
         read: of one file.
         write: None for a format that is read only. Raises `ImageError` for an image that the format cannot hold.
-        read_labels: of a file of labels, where its values are stored otherwise than intensities; None as `read`.
+        read_labels: of a file of labels, where they are stored otherwise than intensities; None as `read`.
         prepare: imports the library that reads, so that processes forked after it need not, each on its own.
         geometry: what it holds of where voxels lie: "place" (spacing, origin and directions), "spacing", or "nothing".
         lossless: values come back as they were written; labels are written in no other format.
@@ -47,7 +52,7 @@ class ImageFormat:
     endings: tuple[str, ...]
     read: Read
     write: Write | None = None
-    read_labels: Read | None = None
+    read_labels: ReadLabels | None = None
     prepare: Callable[[], object] | None = None
     geometry: Literal["place", "spacing", "nothing"] = "place"
     lossless: bool = True
@@ -89,6 +94,10 @@ def _by_ending(registered: tuple[tuple[str, Any], ...]) -> Mapping[str, ImageFor
                 )
             found[ending] = form
     return MappingProxyType(found)
+
+
+def _read_picture_labels(path: Path, image: Image | None) -> Image:
+    return raster.read_picture(path, palette_indices=True)
 
 
 def _write_tiff(path: Path, image: Image) -> None:
@@ -155,7 +164,7 @@ PICTURE = ImageFormat(
     endings=(".png", ".bmp"),
     read=raster.read_picture,
     write=_write_picture,
-    read_labels=partial(raster.read_picture, palette_indices=True),
+    read_labels=_read_picture_labels,
     prepare=partial(importlib.import_module, "PIL.Image"),
     geometry="nothing",
     pictures=True,
@@ -166,7 +175,7 @@ JPEG = ImageFormat(
     endings=(".jpg", ".jpeg"),
     read=raster.read_picture,
     write=_write_picture,
-    read_labels=partial(raster.read_picture, palette_indices=True),
+    read_labels=_read_picture_labels,
     prepare=partial(importlib.import_module, "PIL.Image"),
     geometry="nothing",
     lossless=False,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,6 +11,26 @@ PLANE_SPACING = 999.0
 """Spacing in mm given to the missing z axis of a 2D image (nnU-Net's convention, so that plans agree)."""
 
 Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class NiftiPlace:
+    """What a NIfTI header says of the place of its voxels, as it stands there: kept so that it can be written again.
+
+    Attributes:
+        pixdim: the header's eight, the first of which is the sign of the third axis of the qform.
+        qform: quaternion b, c, d and offset x, y, z.
+        sform: three rows of four.
+        qform_code, sform_code: what the two lead to; 0 says that they are not set.
+        units: of space and time.
+    """
+
+    pixdim: tuple[float, ...]
+    qform: tuple[float, ...]
+    sform: tuple[float, ...]
+    qform_code: int
+    sform_code: int
+    units: int
 
 
 @dataclass(frozen=True)
@@ -21,12 +42,14 @@ class Geometry:
         origin: world position of the first voxel's centre.
         direction: direction cosines; column j is the world direction of array axis j.
         dimension: 3, or 2 for a plane image, whose array has Z = 1 and whose z spacing is `PLANE_SPACING`.
+        stored: the header that it was read from, for a file that is to have the same; it does not count in comparisons.
     """
 
     spacing: Vector = (1.0, 1.0, 1.0)
     origin: Vector = (0.0, 0.0, 0.0)
     direction: tuple[Vector, Vector, Vector] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     dimension: int = 3
+    stored: NiftiPlace | None = field(default=None, compare=False)
 
     @classmethod
     def plane(cls, spacing: tuple[float, float] = (1.0, 1.0)) -> Geometry:
@@ -41,11 +64,52 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What a reader has to say of a file that it could read: an assumption, an oddity, a correction.
+
+    Attributes:
+        code: stable name of its kind ("gantry-tilt"); remarks of one kind are told together.
+        what: what is odd and what was made of it, in one clause without names and numbers.
+        got: what was found in this file.
+        remedy: what to do if that is not right.
+    """
+
+    code: str
+    what: str
+    got: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A structure that a label file names: the voxels of one channel that have one value.
+
+    Several segments may share a channel, with different values; a voxel that is in two segments is in two channels.
+    """
+
+    name: str
+    channel: int
+    value: int
+
+
+@dataclass(frozen=True)
 class Image:
-    """An image: `array` of shape (C, Z, Y, X) in the file's own dtype, and its geometry."""
+    """An image: an array with its place, and what its file says beside.
+
+    Attributes:
+        array: (C, Z, Y, X) in the file's own dtype.
+        geometry: where the voxels lie.
+        remarks: what the reader has to say.
+        segments: of a label file that names its structures; empty where the values are all there is.
+        identity: what the file says of itself, by DICOM's keywords ("PatientID", "FrameOfReferenceUID",
+            "SeriesInstanceUID"); empty for formats that say nothing.
+    """
 
     array: np.ndarray
     geometry: Geometry
+    remarks: tuple[Remark, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    identity: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -663,7 +663,7 @@ def lenient(path: Path) -> Any:
         return SimpleNamespace(array=np.zeros((1, 2, 2, 2)))
 
 
-def blank(path: Path) -> Any:
+def blank(path: Path, image: Image | None) -> Any:
     return Image(np.zeros((1, 1, 1, 1)), Geometry())
 
 

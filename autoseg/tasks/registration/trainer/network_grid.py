@@ -9,63 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from autoseg.data.image import Geometry, Image
+from autoseg.data.image import Image
+from autoseg.data.orientation import Orientation
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.preprocessing.prepare import preprocess_case
 from autoseg.preprocessing.record import CaseProperties
 from autoseg.tasks.registration.space import Grid
-
-
-@dataclass(frozen=True)
-class Orientation:
-    """Which array axes are exchanged and reversed, so that they run along the world's (z, y, x).
-
-    Attributes:
-        order: new axis i is the old axis `order[i]`.
-        reversed: whether new axis i runs the other way.
-    """
-
-    order: tuple[int, int, int]
-    reversed: tuple[bool, bool, bool]
-
-    @classmethod
-    def of(cls, geometry: Geometry) -> Orientation:
-        """The one that leaves array axes as near to the world's as exchanging and reversing can bring them."""
-        direction = np.asarray(geometry.direction)  # column j is the world direction of array axis j
-        z, y, x = max(permutations(range(3)), key=lambda axes: sum(abs(direction[w, a]) for w, a in enumerate(axes)))
-        back_z, back_y, back_x = (bool(direction[world, axis] < 0) for world, axis in enumerate((z, y, x)))
-        return cls((z, y, x), (back_z, back_y, back_x))
-
-    def turn(self, array: np.ndarray) -> np.ndarray:
-        """An array (..., Z, Y, X) with its last three axes turned; a view."""
-        lead = array.ndim - 3
-        turned = array.transpose(*range(lead), *(lead + axis for axis in self.order))
-        return np.flip(turned, tuple(lead + axis for axis, back in enumerate(self.reversed) if back))
-
-    def turn_image(self, image: Image) -> Image:
-        """The image with its array turned; its voxels stay where they are in the world."""
-        geometry = image.geometry
-        direction, spacing = np.asarray(geometry.direction), np.asarray(geometry.spacing)
-        first = np.zeros(3)  # the old index of the new first voxel
-        for world, axis in enumerate(self.order):
-            first[axis] = image.shape[axis] - 1 if self.reversed[world] else 0
-        origin = np.asarray(geometry.origin) + direction @ (first * spacing)
-        signs = np.where(self.reversed, -1.0, 1.0)
-        turned = direction[:, list(self.order)] * signs
-        z, y, x = (tuple(float(value) for value in row) for row in turned)
-        turned_geometry = Geometry(
-            spacing=tuple(float(spacing[axis]) for axis in self.order),  # type: ignore[arg-type]
-            origin=tuple(float(value) for value in origin),  # type: ignore[arg-type]
-            direction=(z, y, x),  # type: ignore[arg-type]
-            dimension=geometry.dimension,
-        )
-        return Image(self.turn(image.array), turned_geometry)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from autoseg.batches.augment.policy import Policy
 from autoseg.batches.augment.transform import Sample
+from autoseg.data.orientation import Orientation
 from autoseg.errors import ConfigurationError, ImageError
 from autoseg.preprocessing.store import Store
 from autoseg.tasks.registration.learned.deformations import random_deformation
 from autoseg.tasks.registration.learned.fields import warp
 from autoseg.tasks.registration.learned.pair_batch import PairBatch
 from autoseg.tasks.registration.learned.settings import LearnedPlan
-from autoseg.tasks.registration.trainer.network_grid import Orientation, continued, covered, first_voxel
+from autoseg.tasks.registration.trainer.network_grid import continued, covered, first_voxel
 from autoseg.training.task import TRAINING
 
 CasePair = tuple[str, str]

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from autoseg.data.image import Geometry, Image
+from autoseg.data.orientation import Orientation
 from autoseg.tasks.registration.space import Grid
-from autoseg.tasks.registration.trainer.network_grid import Orientation, centred, continued, covered, first_voxel
+from autoseg.tasks.registration.trainer.network_grid import centred, continued, covered, first_voxel
 
 TURNS = [(order, signs) for order in permutations(range(3)) for signs in product((1.0, -1.0), repeat=3)]
 
