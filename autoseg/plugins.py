@@ -164,6 +164,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "label transfer": {"registration": "autoseg.tasks.registration.subjects:transfer_labels"},
     "image format": {
         "nifti": "autoseg.data.formats:NIFTI",
+        "nifti-pair": "autoseg.data.formats:NIFTI_PAIR",
         "itk": "autoseg.data.formats:ITK",
         "gipl": "autoseg.data.formats:GIPL",
         "tiff": "autoseg.data.formats:TIFF",

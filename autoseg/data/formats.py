@@ -128,8 +128,16 @@ NIFTI = ImageFormat(
     description="NIfTI, version 1 and 2",
     endings=(".nii.gz", ".nii"),
     read=nifti.read,
-    write=itk.write,
-    prepare=itk.library,
+    write=nifti.write,
+    prepare=partial(importlib.import_module, "nibabel"),
+)
+
+NIFTI_PAIR = ImageFormat(
+    description="NIfTI with its header (.hdr) and its voxels (.img) in two files",
+    endings=(".hdr",),
+    read=nifti.read,
+    write=nifti.write,
+    prepare=partial(importlib.import_module, "nibabel"),
 )
 
 ITK = ImageFormat(

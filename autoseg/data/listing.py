@@ -110,6 +110,6 @@ def missing_channels(groups: Mapping[str, tuple[Path, ...]], channels: int) -> d
 
 
 def _is_data_file(path: Path) -> bool:
-    """Whether a file is the voxel part of a .nhdr or .mhd header beside it."""
-    stem = re.sub(r"\.(raw|zraw|raw\.gz|img)$", "", path.name, flags=re.IGNORECASE)
-    return stem != path.name and any(path.with_name(stem + ending).is_file() for ending in (".nhdr", ".mhd"))
+    """Whether a file is the voxel part of a .nhdr, .mhd or .hdr header beside it."""
+    stem = re.sub(r"\.(raw|zraw|raw\.gz|img|img\.gz)$", "", path.name, flags=re.IGNORECASE)
+    return stem != path.name and any(path.with_name(stem + ending).is_file() for ending in (".nhdr", ".mhd", ".hdr"))

@@ -1,114 +1,237 @@
-"""NIfTI voxels, read here rather than by ITK, which hides damage: it fills what is missing and every NaN with zeros.
+"""NIfTI-1 and NIfTI-2: headers by nibabel, whose checks become remarks or errors; voxels read whole or not at all.
 
-ITK still reads the header, so that geometry and axes are its own; damage and NaN then show, at half ITK's time.
+The place comes from the sform if it is set, else from the qform, as nibabel and most viewers have it. Headers are kept
+(`Geometry.stored`), so that a prediction gets that of its image to the last bit. Source: the NIfTI-1 and NIfTI-2
+standards (nifti1.h, nifti2.h, https://nifti.nimh.nih.gov).
 """
 
 from __future__ import annotations
 
+import gzip
+import logging
 import math
-import struct
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autoseg.data import itk
-from autoseg.data.image import Geometry, Image
+from autoseg.data.image import Image, Remark
+from autoseg.data.nifti_place import geometry_of, place_of, write_place
+from autoseg.errors import ImageError
 
-_SCALARS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
-"""NIfTI datatype codes (nifti1.h) of single numbers."""
+if TYPE_CHECKING:
+    import nibabel
 
-
-@dataclass(frozen=True)
-class _Header:
-    """What a single-file NIfTI-1 or NIfTI-2 header says about its voxels; sizes in bytes.
-
-    `placing` are the fields that place a scalar volume in the world (spacing, units, both transforms): two headers
-    with the same have the same geometry. None where more decides, such as a fourth axis.
-    """
-
-    start: int
-    end: int
-    shape: tuple[int, ...]  # as stored, x first
-    placing: bytes | None
-    dtype: np.dtype | None  # None for colours and complex numbers
-    slope: float
-    intercept: float
-
-    @property
-    def scaled(self) -> bool:
-        """Whether stored numbers are to be scaled (a slope of 0 or NaN means no)."""
-        scales = math.isfinite(self.slope) and math.isfinite(self.intercept) and self.slope != 0
-        return scales and (self.slope, self.intercept) != (1.0, 0.0)
+_HEADER_BYTES = {348: "nifti1", 540: "nifti2"}
+_NO_EXTENSION = bytes(4)
+_COMPRESSION = 4  # of zlib: labels get hardly smaller beyond it
+_LARGEST_SINGLE = float(np.finfo(np.float32).max)
+_EXACT_ITEM = 2  # bytes of integers that a scaled float32 holds without loss
 
 
 def read(path: Path) -> Image:
-    """Reads a `.nii` or `.nii.gz`; a fourth axis becomes channels, scaled integers become float32 as ITK has them.
+    """Reads a `.nii` or `.nii.gz`, or a `.hdr` with its `.img`; a fourth axis and colours become channels.
+
+    Scaled integers become float32, or float64 where that loses digits or overflows.
 
     Raises:
-        ImageError: not NIfTI, truncated, damaged, or more axes than space and channels.
+        ImageError: not NIfTI, truncated, damaged, complex, sheared, or more axes than space and channels.
     """
     content = itk.content(path)
-    header = _parse(content)
-    if header is None:
-        raise itk.unreadable(path, "no header of a single-file NIfTI")
-    if len(content) < header.end:
-        raise itk.unreadable(path, f"{len(content)} bytes where the header promises {header.end}")
-    information = _information(header, path)
-    if header.dtype is None or information.components > 1:
-        return itk.read(path)
-    shape = information.size[::-1]  # NIfTI stores x fastest, as a C-ordered (t, z, y, x) array does
-    voxels = np.frombuffer(content, header.dtype, math.prod(shape), header.start).reshape(shape)
-    if header.scaled:
-        real = np.float64 if header.dtype.kind == "f" and header.dtype.itemsize == 8 else np.float32
-        array = (voxels.astype(np.float64) * header.slope + header.intercept).astype(real)
+    header, pair, remarks = _header(content, path)
+    if pair:
+        path, content = _voxel_file(path)
+    shape, channels = _axes(header, path)
+    dtype, colours = _dtype(header, path)
+    start, remark = _voxel_start(header, pair=pair)
+    remarks += remark
+    count = math.prod(shape) * channels
+    end = start + count * colours * dtype.itemsize
+    if len(content) < end:
+        raise itk.unreadable(path, f"{len(content)} bytes where the header promises {end}")
+    geometry, placing = geometry_of(place_of(header), shape, path)
+    voxels = np.frombuffer(content, dtype, count * colours, start)
+    if colours > 1:
+        array = _colours(voxels.reshape(*shape[::-1], colours), path)
     else:
-        array = voxels.astype(header.dtype.newbyteorder("="))  # a copy: `content` cannot be written to
-    return itk.with_axes(array, information, path)
+        array = _scaled(voxels, header, path).reshape(channels, *shape[::-1])
+    if geometry.dimension == 2:
+        array = array[:, None]
+    return Image(array, geometry, (*remarks, *placing))
 
 
-@dataclass(frozen=True)
-class _Placed:
-    """A file, equal to every other that is placed the same."""
+def write(path: Path, image: Image) -> None:
+    """Writes a file, compressed if its ending says so, or a `.hdr` with its `.img`; channels are the fourth axis.
 
-    placing: bytes
-    path: Path = field(compare=False)
+    The header has the geometry's own place, bit for bit, where it was read from NIfTI and not changed since.
+
+    Raises:
+        ImageError: a dtype that NIfTI has not.
+    """
+    array = image.array.astype(np.uint8) if image.array.dtype == bool else image.array
+    shape: tuple[int, ...] = image.shape[::-1] if image.geometry.dimension == 3 else image.shape[:0:-1]
+    if len(array) > 1:
+        shape = (*shape, 1, len(array))[-4:] if len(shape) == 2 else (*shape, len(array))
+    header = _new_header(path, shape, array.dtype)
+    write_place(header, image.geometry, image.shape)
+    voxels = array.astype(array.dtype.newbyteorder("="), copy=False).tobytes()
+    if path.name.lower().endswith(".hdr"):
+        path.with_name(path.name[: -len(".hdr")] + ".img").write_bytes(voxels)
+        path.write_bytes(header.binaryblock)
+        return
+    header["vox_offset"] = len(header.binaryblock) + len(_NO_EXTENSION)
+    content = header.binaryblock + _NO_EXTENSION + voxels
+    path.write_bytes(gzip.compress(content, _COMPRESSION, mtime=0) if path.name.lower().endswith(".gz") else content)
 
 
-@lru_cache(maxsize=256)
-def _geometry(placed: _Placed) -> Geometry:
-    return itk.read_nifti_header(placed.path).geometry
+def _new_header(path: Path, shape: Sequence[int], dtype: np.dtype) -> Any:
+    """A header of nibabel without a place: NIfTI-2 for more voxels along an axis than NIfTI-1 can count."""
+    import nibabel
+
+    large, pair = max(shape) > np.iinfo(np.int16).max, path.name.lower().endswith(".hdr")
+    modules = nibabel.nifti2 if large else nibabel.nifti1
+    number = 2 if large else 1
+    header = getattr(modules, f"Nifti{number}PairHeader" if pair else f"Nifti{number}Header")()
+    try:
+        header.set_data_dtype(dtype)
+    except nibabel.spatialimages.HeaderDataError:
+        raise ImageError(
+            f"cannot be written as {dtype}", where=path, remedy="NIfTI holds integers, float32 and float64"
+        ) from None
+    header.set_data_shape(tuple(shape))
+    return header
 
 
-def _information(header: _Header, path: Path) -> itk.Header:
-    """What ITK reads of the header; asked once for all volumes that lie alike, as a label map and its image do."""
-    if header.placing is None:
-        return itk.read_nifti_header(path)
-    return itk.Header(header.shape, 1, _geometry(_Placed(header.placing, path)))
+def _header(content: bytes, path: Path) -> tuple[nibabel.Nifti1Header, bool, list[Remark]]:
+    """The header, whether its voxels are in a file of their own, and what nibabel mends in it."""
+    import nibabel
+
+    sizes = {int.from_bytes(content[:4], order) for order in ("little", "big")}
+    kind = next((_HEADER_BYTES[size] for size in sizes if size in _HEADER_BYTES), None)
+    length = 540 if kind == "nifti2" else 348
+    magic = content[4:12] if kind == "nifti2" else content[344:348]
+    names = {b"n+1": (nibabel.Nifti1Header, False), b"ni1": (nibabel.nifti1.Nifti1PairHeader, True),
+             b"n+2": (nibabel.Nifti2Header, False), b"ni2": (nibabel.nifti2.Nifti2PairHeader, True)}  # fmt: skip
+    if kind is None or len(content) < length or magic[:3] not in names:
+        analyze = kind == "nifti1" and len(content) == length
+        reason = "an Analyze header, which does not say which side is left" if analyze else "no NIfTI header"
+        raise itk.unreadable(path, reason)
+    cls, pair = names[magic[:3]]
+    header = cls(content[:length], check=False)
+    offset = header["vox_offset"].copy()
+    told = _Collected()
+    try:
+        header.check_fix(told.logger, error_level=math.inf)
+    except (nibabel.spatialimages.HeaderDataError, ValueError, OverflowError) as error:
+        raise itk.unreadable(path, str(error)) from None
+    header["vox_offset"] = offset  # which nibabel moves without a word where it points into the header
+    return header, pair, told.remarks(path)
 
 
-def _parse(content: bytes) -> _Header | None:
-    """The header; None if the bytes are none. Offsets as in nifti1.h and nifti2.h."""
-    for order in "<>":
-        size = struct.unpack(order + "i", content[:4])[0] if len(content) >= 348 else 0
-        if size == 348 and content[344:347] == b"n+1":
-            dims = struct.unpack(order + "8h", content[40:56])
-            placing = content[76:108] + content[123:124] + content[252:328]
-            intent = content[68:70]
-            code, bits = struct.unpack(order + "2h", content[70:74])
-            start, slope, intercept = struct.unpack(order + "3f", content[108:120])
-        elif size == 540 and content[4:7] == b"n+2" and len(content) >= 540:
-            code, bits = struct.unpack(order + "2h", content[12:16])
-            dims = struct.unpack(order + "8q", content[16:80])
-            placing = content[104:168] + content[344:504]
-            intent = content[504:508]
-            start, slope, intercept = struct.unpack(order + "q2d", content[168:192])
-        else:
-            continue
-        end = int(start) + math.prod(dims[1 : dims[0] + 1]) * bits // 8
-        dtype = np.dtype(order + _SCALARS[code]) if code in _SCALARS else None
-        shape = dims[1 : dims[0] + 1]
-        simple = len(shape) == 3 and min(shape) > 1 and not any(intent) and dtype is not None
-        return _Header(int(start), end, shape, order.encode() + placing if simple else None, dtype, slope, intercept)
-    return None
+class _Collected(logging.Handler):
+    """What nibabel's checks say of a header, instead of on the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.NOTSET)
+        self.logger = logging.Logger("nifti header")
+        self.logger.addHandler(self)
+        self._records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.append(record)
+
+    def remarks(self, path: Path) -> list[Remark]:
+        """Remarks for what nibabel has mended and matters; ImageError for what cannot be mended."""
+        remarks = []
+        for record in self._records:
+            message = record.getMessage()
+            if "pixdim" in message and "positive" in message:
+                what = "the header has voxel sizes that are not positive; their absolute values are used"
+                remarks.append(Remark("negative-spacing", what, got=message.split(";")[0], remedy="mend the header"))
+            elif record.levelno >= logging.ERROR and "vox offset" not in message and "magic" not in message:
+                raise itk.unreadable(path, message.split(";")[0])
+        return remarks
+
+
+def _voxel_file(path: Path) -> tuple[Path, bytes]:
+    stem = path.name[: path.name.lower().rindex(".hdr")]
+    for ending in (".img", ".img.gz", ".IMG"):
+        file = path.with_name(stem + ending)
+        if file.is_file():
+            return file, itk.content(file)
+    raise itk.unreadable(path, f"its voxels are missing: there is no {stem}.img beside it")
+
+
+def _axes(header: nibabel.Nifti1Header, path: Path) -> tuple[tuple[int, ...], int]:
+    """Voxels along (x, y) or (x, y, z), and channels."""
+    count = int(header["dim"][0])
+    shape = [int(length) for length in header["dim"][1 : count + 1]] if 1 <= count <= 7 else []
+    if len(shape) < 2 or min(shape) < 1:
+        raise itk.unreadable(path, f"a header with {count} axes of {shape} voxels")
+    further = [length for length in shape[3:] if length > 1]
+    if len(further) > 1:
+        raise ImageError(
+            "the image has too many axes",
+            where=path,
+            got=f"{shape} voxels",
+            expected="two or three axes of space and at most one of channels",
+            remedy="write each time point or channel as a file of its own",
+        )
+    return tuple(shape[:3]), further[0] if further else 1
+
+
+def _dtype(header: nibabel.Nifti1Header, path: Path) -> tuple[np.dtype, int]:
+    """Of the stored numbers, and how many make a voxel (3 or 4 for colours)."""
+    try:
+        dtype = header.get_data_dtype()
+    except (KeyError, ValueError):
+        dtype = np.dtype(np.void)
+    if dtype.fields is not None:
+        return np.dtype(np.uint8), len(dtype.fields)
+    if dtype.kind == "c":
+        raise ImageError(
+            "the image has complex numbers",
+            where=path,
+            got=str(dtype),
+            expected="real numbers",
+            remedy="write magnitude (and phase, if it matters) as images of their own",
+        )
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise itk.unreadable(path, f"voxels of data type {int(header['datatype'])}")
+    return dtype, 1
+
+
+def _voxel_start(header: nibabel.Nifti1Header, *, pair: bool) -> tuple[int, list[Remark]]:
+    stored, least = float(header["vox_offset"]), 0 if pair else len(header.binaryblock) + 4
+    if pair or stored >= least:
+        return max(int(stored), 0) if math.isfinite(stored) else least, []
+    what = "the header says that the voxels begin within it; they are taken from behind it"
+    return least, [Remark("voxel-offset", what, got=f"byte {stored:g}", remedy="write the file anew if this is wrong")]
+
+
+def _scaled(voxels: np.ndarray, header: nibabel.Nifti1Header, path: Path) -> np.ndarray:
+    """Stored numbers in the machine's byte order, times the slope, plus the intercept, in memory of their own."""
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if not math.isfinite(slope) or slope == 0 or (slope, intercept) == (1.0, 0.0):
+        return voxels.astype(voxels.dtype.newbyteorder("="))
+    if not math.isfinite(intercept):
+        raise itk.unreadable(path, f"a slope of {slope:g} with an intercept of {intercept}")
+    with np.errstate(over="ignore"):
+        real = voxels.astype(np.float64) * slope + intercept
+    kind = voxels.dtype.kind
+    exact = voxels.dtype.itemsize <= (_EXACT_ITEM if kind in "iu" else 4)
+    extremes = np.abs([real.min(), real.max()]) if real.size else np.zeros(1)
+    fits = not (extremes[np.isfinite(extremes)] > _LARGEST_SINGLE).any()
+    return real.astype(np.float32) if exact and fits else real
+
+
+def _colours(voxels: np.ndarray, path: Path) -> np.ndarray:
+    """(z, y, x, 3 or 4) -> (3, z, y, x)."""
+    if voxels.shape[-1] == 4 and voxels[..., 3].min() != voxels[..., 3].max():
+        raise ImageError(
+            "the image has transparent colours", where=path, expected="RGB or one number per voxel",
+            remedy="write the colours without alpha channel",
+        )  # fmt: skip
+    return np.ascontiguousarray(np.moveaxis(voxels[..., :3], -1, 0))

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import gzip
 import struct
+from dataclasses import replace
+from itertools import permutations, product
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-from autoseg.data import itk, nifti
-from autoseg.data.files import read_image
+from autoseg.data import itk
+from autoseg.data.files import read_image, write_image
+from autoseg.data.image import Image
+from autoseg.data.listing import list_images
 from autoseg.errors import ImageError
 
 DTYPES = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.float32, np.float64]
@@ -145,7 +151,7 @@ PLACINGS = {
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
-def test_geometry_is_itks_whatever_was_read_before(tmp_path: Path, ending: str) -> None:
+def test_geometry_is_itks_where_voxel_sizes_and_sform_agree(tmp_path: Path, ending: str) -> None:
     shapes = {"a": (4, 5, 6), "b": (7, 3, 2), "c": (1, 5, 6), "d": (4, 5, 1)}
     for name, changes in PLACINGS.items():
         for file, shape in shapes.items():
@@ -155,17 +161,181 @@ def test_geometry_is_itks_whatever_was_read_before(tmp_path: Path, ending: str) 
 
             found, expected = read_image(path), itk.read(path)
 
-            assert found.geometry == expected.geometry, (name, shape)
             assert found.shape == expected.shape
+            if name != "pixdim":  # ITK takes the directions from the sform and the spacing from elsewhere
+                one, other = found.geometry, expected.geometry
+                assert one.dimension == other.dimension
+                for field in ("spacing", "origin", "direction"):
+                    assert np.allclose(getattr(one, field), getattr(other, field), rtol=1e-12, atol=1e-12), (
+                        name,
+                        field,
+                    )
 
 
-def test_itk_reads_one_header_of_those_that_lie_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    read_header = itk.read_nifti_header
-    monkeypatch.setattr(itk, "read_nifti_header", lambda path: asked.append(path) or read_header(path))
-    nifti._geometry.cache_clear()
-    for name, shape in {"image": (4, 5, 6), "label": (4, 5, 6), "larger": (8, 9, 10)}.items():
-        placed(tmp_path / f"{name}.nii", shape)
-        assert read_image(tmp_path / f"{name}.nii").shape == shape
+def world(image: Image) -> np.ndarray:
+    """The transform from (x, y, z) indices to the world towards right, front and top, as nibabel has it."""
+    geometry = image.geometry
+    affine = np.eye(4)
+    affine[:3, :3] = np.asarray(geometry.direction)[::-1, ::-1] * geometry.spacing[::-1]
+    affine[:3, 3] = geometry.origin[::-1]
+    return np.diag([-1, -1, 1, 1]) @ affine
 
-    assert asked == [tmp_path / "image.nii"]
+
+@pytest.mark.parametrize("name", [name for name in PLACINGS if name not in ("neither", "units")])
+def test_the_place_is_nibabels(tmp_path: Path, name: str) -> None:
+    placed(tmp_path / "x.nii", (4, 5, 6), **PLACINGS[name])
+    assert np.allclose(world(read_image(tmp_path / "x.nii")), nib.load(tmp_path / "x.nii").affine, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("pixdim", "spacing-of-sform"), ("units", "unit"), ("handedness", "sform-and-qform"), ("neither", "no-place")],
+)
+def test_what_is_decided_about_a_header_is_said(tmp_path: Path, name: str, code: str) -> None:
+    placed(tmp_path / "x.nii", (4, 5, 6), **PLACINGS[name])
+    assert code in [remark.code for remark in read_image(tmp_path / "x.nii").remarks]
+
+
+def test_a_sound_header_says_nothing(tmp_path: Path) -> None:
+    placed(tmp_path / "x.nii", (4, 5, 6))
+    assert read_image(tmp_path / "x.nii").remarks == ()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_negative_voxel_sizes_are_taken_as_positive(tmp_path: Path, dtype: type) -> None:
+    content = write(tmp_path / "x.nii", voxels((4, 5, 6), dtype))
+    for offset in (80, 84, 88):
+        struct.pack_into("<f", content, offset, -2.0)
+    struct.pack_into("<2h", content, 252, 0, 0)
+    (tmp_path / "x.nii").write_bytes(bytes(content))
+    image = read_image(tmp_path / "x.nii")
+    assert image.geometry.spacing == (2.0, 2.0, 2.0)
+    assert np.array_equal(image.array[0], voxels((4, 5, 6), dtype))
+    assert "negative-spacing" in [remark.code for remark in image.remarks]
+
+
+@pytest.mark.parametrize("offset", [0.0, 16.0, 348.0])
+def test_voxels_that_are_said_to_begin_in_the_header_begin_behind_it(tmp_path: Path, offset: float) -> None:
+    content = write(tmp_path / "x.nii", voxels((4, 5, 6)))
+    struct.pack_into("<f", content, 108, offset)
+    (tmp_path / "x.nii").write_bytes(bytes(content))
+    image = read_image(tmp_path / "x.nii")
+    assert np.array_equal(image.array[0], voxels((4, 5, 6)))
+    assert "voxel-offset" in [remark.code for remark in image.remarks]
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_complex_numbers_are_refused_with_advice(tmp_path: Path, dtype: type) -> None:
+    nib.save(nib.Nifti1Image(np.ones((3, 4, 5), dtype), np.eye(4)), tmp_path / "x.nii.gz")
+    with pytest.raises(ImageError, match="magnitude"):
+        read_image(tmp_path / "x.nii.gz")
+
+
+@pytest.mark.parametrize("names", ["RGB", "RGBA"])
+def test_colours_are_channels(tmp_path: Path, names: str) -> None:
+    colours = np.random.default_rng(1).integers(0, 255, (4, 5, 6, len(names))).astype(np.uint8)
+    colours[..., 3:] = 255
+    stored = np.ascontiguousarray(colours).view([(name, np.uint8) for name in names])[..., 0]
+    nib.save(nib.Nifti1Image(stored, np.eye(4)), tmp_path / "x.nii")
+    assert np.array_equal(read_image(tmp_path / "x.nii").array, colours[..., :3].transpose(3, 2, 1, 0))
+
+
+@pytest.mark.parametrize(
+    "shape", [(4, 5, 6, 1), (4, 5, 6, 1, 1), (4, 5, 6, 3), (4, 5, 6, 1, 3), (4, 5, 1, 3), (1, 5, 6)]
+)
+def test_axes_of_one_are_left_out(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / "x.nii")
+    assert np.array_equal(read_image(tmp_path / "x.nii").array, array.reshape(*shape[:3], -1).T)
+
+
+@pytest.mark.parametrize(("value", "slope"), [(2**24 + 1, 1.0), (7, 1e38), (32767, 1e37)])
+def test_scaling_keeps_what_single_precision_cannot_hold(tmp_path: Path, value: int, slope: float) -> None:
+    image = nib.Nifti1Image(np.full((2, 3, 4), value, np.int32), np.eye(4))
+    nib.save(image, tmp_path / "x.nii")
+    content = bytearray((tmp_path / "x.nii").read_bytes())
+    struct.pack_into("<2f", content, 112, slope, 1.0)
+    (tmp_path / "x.nii").write_bytes(bytes(content))
+    expected = np.asarray(nib.load(tmp_path / "x.nii").dataobj)
+    assert np.array_equal(read_image(tmp_path / "x.nii").array[0], expected.T)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_pairs_of_header_and_voxels_are_one_image(tmp_path: Path, number: int) -> None:
+    array = np.random.default_rng(2).integers(0, 99, (4, 5, 6)).astype(np.int16)
+    cls = nib.Nifti1Pair if number == 1 else nib.nifti2.Nifti2Pair
+    nib.save(cls(array, np.diag([2.0, 1, 3, 1])), tmp_path / "x.img")
+    found = read_image(tmp_path / "x.hdr")
+    assert np.array_equal(found.array[0], array.T)
+    assert found.geometry.spacing == (3.0, 1.0, 2.0)
+    assert [path.name for path in list_images(tmp_path).images] == ["x.hdr"]
+    write_image(tmp_path / "y.hdr", found)
+    assert np.array_equal(np.asarray(nib.load(tmp_path / "y.img").dataobj), array)
+    (tmp_path / "x.img").unlink()
+    with pytest.raises(ImageError, match=r"no x\.img"):
+        read_image(tmp_path / "x.hdr")
+
+
+def test_analyze_is_refused_since_it_does_not_say_which_side_is_left(tmp_path: Path) -> None:
+    nib.save(nib.AnalyzeImage(np.ones((3, 4, 5), np.int16), np.eye(4)), tmp_path / "x.img")
+    with pytest.raises(ImageError, match="which side is left"):
+        read_image(tmp_path / "x.hdr")
+
+
+ORIENTATIONS = ["".join(letters) for axes in permutations(("RL", "AP", "SI")) for letters in product(*axes)]
+
+
+def turned(code: str, *, rotated: bool = True) -> nib.Nifti1Image:
+    """A volume stored in an orientation, its sform beside the axes of the patient and its qform another."""
+    rng = np.random.default_rng(3)
+    angle = 0.3 if rotated else 0.0
+    affine = np.eye(4)
+    affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    affine[:3, :3] *= (0.7, 0.9, 2.3)
+    affine[:3, 3] = (-31.7, 12.1, 5.3)
+    image = nib.Nifti1Image(rng.integers(0, 9, (4, 5, 6)).astype(np.uint8), affine)
+    image = image.as_reoriented(ornt_transform(io_orientation(affine), axcodes2ornt(tuple(code))))
+    image.set_sform(image.affine, 2)
+    image.set_qform(image.affine, 4)
+    image.header["qoffset_x"] += 0.01
+    return image
+
+
+@pytest.mark.parametrize("code", ORIENTATIONS)
+@pytest.mark.parametrize("ending", [".nii.gz", ".hdr"])
+def test_what_is_written_has_the_header_it_came_from_to_the_last_bit(tmp_path: Path, code: str, ending: str) -> None:
+    original = turned(code)
+    nib.save(original, tmp_path / "x.nii")
+    image = read_image(tmp_path / "x.nii")
+    write_image(tmp_path / f"y{ending}", image)
+    written = nib.load(tmp_path / f"y{ending}")
+    stored = nib.load(tmp_path / "x.nii")
+    assert np.array_equal(written.affine, stored.affine)
+    for form in ("get_sform", "get_qform"):
+        (one, one_code), (other, other_code) = getattr(written.header, form)(True), getattr(stored.header, form)(True)
+        assert np.array_equal(one, other)
+        assert one_code == other_code
+    assert np.array_equal(np.asarray(written.dataobj), np.asarray(stored.dataobj))
+    assert written.get_data_dtype() == np.uint8
+
+
+def test_a_header_is_not_written_for_an_image_that_was_moved(tmp_path: Path) -> None:
+    nib.save(turned("RAS"), tmp_path / "x.nii")
+    image = read_image(tmp_path / "x.nii")
+    moved = replace(image, geometry=replace(image.geometry, origin=(1.0, 2.0, 3.0)))
+    write_image(tmp_path / "y.nii", moved)
+    assert np.allclose(nib.load(tmp_path / "y.nii").affine[:3, 3], (-3.0, -2.0, 1.0))
+    assert np.allclose(read_image(tmp_path / "y.nii").geometry.direction, image.geometry.direction, atol=1e-6)
+
+
+def test_itk_finds_the_same_place_in_what_is_written(tmp_path: Path) -> None:
+    for number, code in enumerate(ORIENTATIONS):
+        nib.save(turned(code), tmp_path / "x.nii")
+        image = read_image(tmp_path / "x.nii")
+        geometry = replace(image.geometry, stored=None)
+        write_image(tmp_path / f"{number}.nii.gz", replace(image, geometry=geometry))
+        found = itk.read(tmp_path / f"{number}.nii.gz")
+        assert np.array_equal(found.array, image.array)
+        assert np.allclose(found.geometry.direction, geometry.direction, atol=1e-6)
+        assert np.allclose(found.geometry.spacing, geometry.spacing, rtol=1e-6)
+        assert np.allclose(found.geometry.origin, geometry.origin, atol=1e-5)
