@@ -17,6 +17,7 @@ import numpy as np
 
 from autoseg import plugins
 from autoseg.data import itk, nifti, raster
+from autoseg.data.gzipped import content
 from autoseg.data.image import Image
 from autoseg.errors import ImageError, PluginError
 
@@ -100,6 +101,10 @@ def _read_picture_labels(path: Path, image: Image | None) -> Image:
     return raster.read_picture(path, palette_indices=True)
 
 
+def _read_gipl(path: Path) -> Image:
+    return itk.read_gipl(path, len(content(path)))
+
+
 def _write_tiff(path: Path, image: Image) -> None:
     raster.write_tiff(path, image.array, image.geometry)
 
@@ -151,7 +156,7 @@ ITK = ImageFormat(
 GIPL = ImageFormat(
     description="GIPL, by ITK, which leaves out how the axes lie",
     endings=(".gipl.gz", ".gipl"),
-    read=itk.read_gipl,
+    read=_read_gipl,
     write=itk.write,
     prepare=itk.library,
     geometry="spacing",

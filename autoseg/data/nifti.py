@@ -7,7 +7,6 @@ standards (nifti1.h, nifti2.h, https://nifti.nimh.nih.gov).
 
 from __future__ import annotations
 
-import gzip
 import logging
 import math
 from collections.abc import Sequence
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoseg.data import itk
+from autoseg.data.gzipped import compressed, first_content
+from autoseg.data.gzipped import content as whole_content
 from autoseg.data.image import Image, Remark
 from autoseg.data.nifti_place import geometry_of, place_of, write_place
 from autoseg.errors import ImageError
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _HEADER_BYTES = {348: "nifti1", 540: "nifti2"}
 _NO_EXTENSION = bytes(4)
-_COMPRESSION = 4  # of zlib: labels get hardly smaller beyond it
 _LARGEST_SINGLE = float(np.finfo(np.float32).max)
 _EXACT_ITEM = 2  # bytes of integers that a scaled float32 holds without loss
 
@@ -39,7 +39,7 @@ def read(path: Path) -> Image:
     Raises:
         ImageError: not NIfTI, truncated, damaged, complex, sheared, or more axes than space and channels.
     """
-    content = itk.content(path)
+    content = first_content(path)
     header, pair, remarks = _header(content, path)
     if pair:
         path, content = _voxel_file(path)
@@ -49,6 +49,8 @@ def read(path: Path) -> Image:
     remarks += remark
     count = math.prod(shape) * channels
     end = start + count * colours * dtype.itemsize
+    if len(content) < end:
+        content = whole_content(path)
     if len(content) < end:
         raise itk.unreadable(path, f"{len(content)} bytes where the header promises {end}")
     geometry, placing = geometry_of(place_of(header), shape, path)
@@ -83,7 +85,7 @@ def write(path: Path, image: Image) -> None:
         return
     header["vox_offset"] = len(header.binaryblock) + len(_NO_EXTENSION)
     content = header.binaryblock + _NO_EXTENSION + voxels
-    path.write_bytes(gzip.compress(content, _COMPRESSION, mtime=0) if path.name.lower().endswith(".gz") else content)
+    path.write_bytes(compressed(content) if path.name.lower().endswith(".gz") else content)
 
 
 def _new_header(path: Path, shape: Sequence[int], dtype: np.dtype) -> Any:
@@ -160,7 +162,7 @@ def _voxel_file(path: Path) -> tuple[Path, bytes]:
     for ending in (".img", ".img.gz", ".IMG"):
         file = path.with_name(stem + ending)
         if file.is_file():
-            return file, itk.content(file)
+            return file, first_content(file)
     raise itk.unreadable(path, f"its voxels are missing: there is no {stem}.img beside it")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,34 +47,21 @@ def read_nifti_header(path: Path) -> Header:
     return header_of(reader, reader.GetNumberOfComponents())
 
 
-def read_gipl(path: Path) -> Image:
+def read_gipl(path: Path, content_bytes: int) -> Image:
     """Reads a GIPL file, whose truncation ITK does not notice.
+
+    Args:
+        path: of the file.
+        content_bytes: bytes in it, once it is decompressed.
 
     Raises:
         ImageError: unreadable or truncated.
     """
-    size = len(content(path))
     image = read(path)
     expected = _GIPL_HEADER + image.array.nbytes
-    if size < expected:
-        raise unreadable(path, f"{size} bytes where the header promises {expected}")
+    if content_bytes < expected:
+        raise unreadable(path, f"{content_bytes} bytes where the header promises {expected}")
     return image
-
-
-def content(path: Path) -> bytes:
-    """The bytes of a file, decompressed if its name ends in `.gz`.
-
-    Raises:
-        ImageError: empty, cut off, or damaged (gzip's checksum does not fit).
-    """
-    try:
-        stored = path.read_bytes()
-        raw = gzip.decompress(stored) if path.name.lower().endswith(".gz") else stored
-    except (EOFError, OSError, zlib.error) as error:
-        raise unreadable(path, f"the file is cut off or damaged ({error})") from None
-    if not raw:
-        raise unreadable(path, "the file is empty")
-    return raw
 
 
 def read_series(folder: Path) -> Image:
