@@ -61,6 +61,7 @@ def plan_with(rules: Rules, fingerprint: Fingerprint, labels: LabelScheme, conte
         channels=fingerprint.channels,
         labels=labels,
         dimension=fingerprint.dimension,
+        orientation=fingerprint.orientation,
         transpose_forward=order,
         intensities=fingerprint.intensities,
         file_ending=context.file_ending,

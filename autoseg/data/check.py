@@ -6,24 +6,26 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from autoseg.data import raster
+from autoseg.data.case_labels import lay_labels
 from autoseg.data.compare import compare_cases
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.files import (
     ending_of,
     fit_picture,
+    placed,
     read_image,
     read_raw_labels,
-    same_spacing,
     stack_channels,
     whole_numbers,
 )
 from autoseg.data.image import Geometry, Image
-from autoseg.data.problem import CheckedCase, Problem, format_problem, shape_text
+from autoseg.data.orientation import orientation_code
+from autoseg.data.placement import LARGEST_OFFSET, same_spacing, turned_to
+from autoseg.data.problem import CheckedCase, Problem, Severity, format_problem, shape_text
 from autoseg.errors import ImageError
 from autoseg.log import counted
 
@@ -44,7 +46,7 @@ def read_and_check(case: Case, dataset: Dataset) -> CheckedCase:
         problems += _check_intensities(case, image, dataset)
     labels = None
     if case.label is not None:
-        labels = _read_labels(case.label, image, problems)
+        labels = _read_labels(case, case.label, image, problems)
         if labels is not None:
             problems += _check_values(case.label, labels, dataset)
     if image is None:
@@ -80,45 +82,57 @@ def _combine(case: Case, images: Sequence[Image | None], problems: list[Problem]
     if len(readable) < len(images) or not readable:
         return None
     for path, image in zip(case.images[1:], readable[1:], strict=True):
-        problems += _compare_places(path, image, case.images[0], readable[0], spacing_severity="error")
+        trust = case.reading.trust_arrays
+        problems += _compare_places(path, image, case.images[0], readable[0], spacing_severity="error", trust=trust)
     try:
-        return stack_channels(case.images, readable)
+        return stack_channels(case.images, readable, trust=case.reading.trust_arrays)
     except ImageError:
         return None  # _compare_places has reported it, for every file
 
 
 def _compare_places(
-    path: Path, image: Image, reference: Path, other: Image, *, spacing_severity: Literal["error", "warning"]
+    path: Path, image: Image, reference: Path, other: Image, *, spacing_severity: Severity, trust: bool
 ) -> list[Problem]:
-    """Differences in shape, spacing, origin and direction between a file and the case's first image file.
+    """Differences in shape, spacing and place between a file and the case's first image file.
 
-    Wrong origins and directions are common in public data whose voxels correspond all the same, hence warnings.
+    Args:
+        path, image: of the file.
+        reference, other: of the image file that it is compared with.
+        spacing_severity: of a wrong spacing.
+        trust: whether arrays are laid on each other by their indices all the same.
     """
-    a, b = image.geometry, other.geometry
     told = f"in {reference.name}"
     problems = []
 
-    def add(code: str, severity: Literal["error", "warning"], what: str, got: str, expected: str, remedy: str) -> None:
+    def add(code: str, severity: Severity, what: str, got: str, expected: str, remedy: str) -> None:
         problems.append(
             Problem(code=code, severity=severity, what=what, file=str(path), got=got, expected=expected, remedy=remedy)
         )
 
-    if image.shape != other.shape:
+    turned, beside = turned_to(image, other) if placed(path) and placed(reference) else (image, 0.0)
+    if turned.geometry != image.geometry and turned.shape == other.shape and beside <= LARGEST_OFFSET:
+        own, wanted = orientation_code(image.geometry) or "a plane", orientation_code(other.geometry)
+        add("other-axes", "warning", "it is stored with other axes than its image", own, f"{wanted} {told}",
+            "none: it is turned to the image's axes")  # fmt: skip
+    if turned.shape != other.shape:
         add("shape-mismatch", "error", "the shape differs from the image's", shape_text(image.shape),
             f"{shape_text(other.shape)} {told}", "resample to one grid")  # fmt: skip
+    a, b = turned.geometry if beside <= LARGEST_OFFSET else image.geometry, other.geometry
     if not same_spacing(a, b):
         add("spacing-mismatch", spacing_severity, "the spacing differs from the image's", f"{_numbers(a.spacing)} mm",
             f"{_numbers(b.spacing)} mm {told} (within 0.1 %)",
             "correct the header or resample to one grid")  # fmt: skip
+    severity: Severity = "error" if beside > LARGEST_OFFSET and not trust else "warning"
+    remedy = "check that they lie on each other; the first image's place is used"
+    if severity == "error":
+        remedy = "correct the header, or give --trust-arrays if the arrays correspond all the same"
     tolerance = ORIGIN_TOLERANCE * min(b.spacing)
     if math.dist(a.origin, b.origin) > tolerance:
-        add("origin-mismatch", "warning", "the origin differs from the image's", f"{_numbers(a.origin)} mm",
-            f"{_numbers(b.origin)} mm {told} (within {tolerance:.3g} mm)",
-            "check that image and labels lie on each other; the first image's origin is used")  # fmt: skip
+        add("origin-mismatch", severity, "the origin differs from the image's", f"{_numbers(a.origin)} mm",
+            f"{_numbers(b.origin)} mm {told} (within {tolerance:.3g} mm)", remedy)  # fmt: skip
     if np.abs(np.subtract(a.direction, b.direction)).max() > DIRECTION_TOLERANCE:
-        add("direction-mismatch", "warning", "the axis directions differ from the image's", _directions(a),
-            f"{_directions(b)} {told} (within {DIRECTION_TOLERANCE:g})",
-            "check that image and labels lie on each other; the first image's directions are used")  # fmt: skip
+        add("direction-mismatch", severity, "the axis directions differ from the image's", _directions(a),
+            f"{_directions(b)} {told} (within {DIRECTION_TOLERANCE:g})", remedy)  # fmt: skip
     return problems
 
 
@@ -174,23 +188,33 @@ def _check_intensities(case: Case, image: Image, dataset: Dataset) -> list[Probl
     return problems
 
 
-def _read_labels(path: Path, image: Image | None, problems: list[Problem]) -> np.ndarray | None:
+def _read_labels(case: Case, path: Path, image: Image | None, problems: list[Problem]) -> np.ndarray | None:
     try:
-        raw = read_raw_labels(path)
+        raw = read_raw_labels(path, image)
     except ImageError as error:
         problems.append(_from_error("unreadable", error, path))
         return None
     try:
-        labels = whole_numbers(raw.array[0], path)
+        labels = raw.with_array(whole_numbers(raw.array, path))
     except ImageError as error:
         problems.append(_from_error("label-not-integer", error, path))
-        labels = None
+        return None
     if image is None:
-        return labels
+        return labels.array[0]
     # A TIFF without tags states no spacing; that is no contradiction.
     silent = ending_of(path) in raster.TIFF_ENDINGS and set(raw.geometry.spacing[1:]) == {1.0}
-    problems += _compare_places(path, raw, Path("the image"), image, spacing_severity="warning" if silent else "error")
-    return labels if raw.shape == image.shape else None
+    problems += _compare_places(
+        path,
+        raw,
+        case.images[0],
+        image,
+        spacing_severity="warning" if silent else "error",
+        trust=case.reading.trust_arrays,
+    )
+    try:
+        return lay_labels(labels, path, image, case).array[0]
+    except ImageError:  # _compare_places has told it; the values can be looked at all the same
+        return labels.array[0] if labels.shape == image.shape else None
 
 
 def _check_values(path: Path, labels: np.ndarray, dataset: Dataset) -> list[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cc3d
 import numpy as np
 
-CropBox = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+from autoseg.data.image import CropBox
 
 
 def nonzero_mask(array: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,9 @@ import numpy as np
 from autoseg.data.dataset import Case
 from autoseg.data.formats import DICOM, JPEG, format_of, image_formats
 from autoseg.data.image import Geometry, Image
+from autoseg.data.placement import laid_on, same_spacing
 from autoseg.errors import ImageError
 from autoseg.log import counted
-
-SPACING_TOLERANCE = 1e-3  # relative; headers hold single precision and are often rounded to four digits
 
 
 def known_endings() -> tuple[str, ...]:
@@ -72,9 +72,10 @@ def read_case(case: Case, channels: int | None = None) -> Image:
         Array (C, Z, Y, X); files of different dtypes get the one that holds all.
 
     Raises:
-        ImageError: a file cannot be read, or shapes or spacings differ between the files.
+        ImageError: a file cannot be read, or shapes, spacings or places differ between the files.
     """
-    image = stack_channels(case.images, [read_image(path) for path in case.images])
+    images = [read_image(path) for path in case.images]
+    image = stack_channels(case.images, images, trust=case.reading.trust_arrays)
     return image if channels is None else fit_picture(image, case, channels)
 
 
@@ -94,35 +95,59 @@ def fit_picture(image: Image, case: Case, channels: int) -> Image:
     return image.with_array(image.array[:1]) if equal else image
 
 
-def stack_channels(paths: tuple[Path, ...], images: list[Image]) -> Image:
-    """The images of one case as one image.
+def stack_channels(paths: tuple[Path, ...], images: list[Image], *, trust: bool = False) -> Image:
+    """The images of one case as one image, on the voxels of the first.
+
+    Args:
+        paths: of the images.
+        images: in the order of the channels.
+        trust: lay arrays of equal shape on each other where the headers place them differently.
 
     Raises:
-        ImageError: no images, or shapes or spacings differ.
+        ImageError: no images, or shapes, spacings or places differ.
     """
     if not images:
         raise ImageError("the case has no image files", remedy="give at least one image file")
     first = images[0]
+    laid = [first]
     for path, image in zip(paths[1:], images[1:], strict=True):
-        if image.shape != first.shape:
-            raise ImageError(
-                "channels of one case have different shapes",
-                where=path,
-                got=image.shape,
-                expected=f"{first.shape} as in {paths[0].name}",
-                remedy="resample the channels to one grid",
-            )
-        if not same_spacing(image.geometry, first.geometry):
-            raise ImageError(
-                "channels of one case have different spacings",
-                where=path,
-                got=f"{image.geometry.spacing} mm",
-                expected=f"{first.geometry.spacing} mm as in {paths[0].name}",
-                remedy="correct the header or resample the channels to one grid",
-            )
+        if placed(path) and placed(paths[0]):
+            try:
+                laid.append(laid_on(image, first, where=path, trust=trust))
+                continue
+            except ImageError:
+                _refuse_other_grid(path, image, paths[0], first)
+                raise
+        _refuse_other_grid(path, image, paths[0], first)
+        laid.append(image)
     if len(images) == 1:
         return first
-    return first.with_array(np.concatenate([image.array for image in images]))
+    remarks = tuple(remark for image in laid for remark in image.remarks)
+    return replace(first, array=np.concatenate([image.array for image in laid]), remarks=remarks)
+
+
+def placed(path: Path) -> bool:
+    """Whether a file's format says where in the world its voxels lie."""
+    return (format_of(ending_of(path)) or DICOM).geometry == "place"
+
+
+def _refuse_other_grid(path: Path, image: Image, first_path: Path, first: Image) -> None:
+    if image.shape != first.shape:
+        raise ImageError(
+            "channels of one case have different shapes",
+            where=path,
+            got=image.shape,
+            expected=f"{first.shape} as in {first_path.name}",
+            remedy="resample the channels to one grid",
+        )
+    if not same_spacing(image.geometry, first.geometry):
+        raise ImageError(
+            "channels of one case have different spacings",
+            where=path,
+            got=f"{image.geometry.spacing} mm",
+            expected=f"{first.geometry.spacing} mm as in {first_path.name}",
+            remedy="correct the header or resample the channels to one grid",
+        )
 
 
 def read_labels(path: str | Path, onto: Image | None = None) -> Image:
@@ -146,9 +171,9 @@ def read_labels(path: str | Path, onto: Image | None = None) -> Image:
 
 
 def read_raw_labels(path: str | Path, onto: Image | None = None) -> Image:
-    """Like `read_labels`, with the values and dtype as they are: array (1, Z, Y, X)."""
+    """Like `read_labels`, with the values and dtype as they are: array (1, Z, Y, X), or (L, Z, Y, X) with segments."""
     image = _read(Path(path), labels=True, onto=onto)
-    if len(image.array) == 1:
+    if len(image.array) == 1 or image.segments:
         return image
     if all(np.array_equal(image.array[0], channel) for channel in image.array[1:]):
         return image.with_array(image.array[:1])
@@ -232,11 +257,6 @@ def write_image(path: str | Path, image: Image) -> None:
             ) from error
         for file in sorted(Path(folder).iterdir(), key=lambda file: file == temporary):
             file.replace(path.with_name(file.name))
-
-
-def same_spacing(first: Geometry, second: Geometry) -> bool:
-    """Whether two spacings agree within `SPACING_TOLERANCE`."""
-    return bool(np.allclose(first.spacing, second.spacing, rtol=SPACING_TOLERANCE, atol=0))
 
 
 def _read(path: Path, *, labels: bool, onto: Image | None = None) -> Image:

@@ -12,6 +12,9 @@ PLANE_SPACING = 999.0
 
 Vector = tuple[float, float, float]
 
+CropBox = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+"""(start, stop) per axis (z, y, x)."""
+
 
 @dataclass(frozen=True)
 class NiftiPlace:

@@ -8,12 +8,10 @@ from itertools import permutations
 
 import numpy as np
 
-from autoseg.data.image import Geometry, Image, Vector
+from autoseg.data.image import CropBox, Geometry, Image, Vector
 
 _LETTERS = (("I", "S"), ("A", "P"), ("R", "L"))
 """Letters of the world's axes (z, y, x), which run to the patient's superior, posterior and left: backward, forward."""
-
-_CUT = 1e-6  # what a direction cosine that should be zero is, after rounding
 
 
 @dataclass(frozen=True)
@@ -37,18 +35,17 @@ class Orientation:
         return cls((z, y, x), (back_z, back_y, back_x))
 
     @classmethod
-    def between(cls, geometry: Geometry, code: str | None) -> Orientation:
-        """The one that brings an image to an orientation.
+    def between(cls, own: str | None, wanted: str | None) -> Orientation:
+        """The one that brings an image from one orientation to another.
 
         Args:
-            geometry: the image's.
-            code: as `orientation_code` gives it; None leaves the image as it is, as does a plane image.
+            own, wanted: codes as `orientation_code` gives them; where one is None the image is left as it is.
         """
-        if code is None or geometry.dimension == 2:
+        if own is None or wanted is None:
             return UNTURNED
-        own, wanted = cls.of(geometry), _parse(code)
-        order = [own.order[world] for world, _ in wanted]
-        back = [own.reversed[world] != reverse for world, reverse in wanted]
+        axes = [world for world, _ in _parse(own)]
+        order = [axes.index(world) for world, _ in _parse(wanted)]
+        back = [_parse(own)[axis][1] != reverse for axis, (_, reverse) in zip(order, _parse(wanted), strict=True)]
         return cls((order[0], order[1], order[2]), (back[0], back[1], back[2]))
 
     @property
@@ -62,13 +59,15 @@ class Orientation:
         turned = array.transpose(*range(lead), *(lead + axis for axis in self.order))
         return np.flip(turned, tuple(lead + axis for axis, back in enumerate(self.reversed) if back))
 
-    def turn_box(self, box: Sequence[tuple[int, int]], shape: Sequence[int]) -> list[tuple[int, int]]:
+    def turn_box(self, box: CropBox, shape: Sequence[int]) -> CropBox:
         """A box ((start, stop) per axis) of an image of that shape, in the turned image."""
-        turned = []
-        for axis, back in zip(self.order, self.reversed, strict=True):
+
+        def side(axis: int, back: bool) -> tuple[int, int]:
             start, stop = box[axis]
-            turned.append((shape[axis] - stop, shape[axis] - start) if back else (start, stop))
-        return turned
+            return (shape[axis] - stop, shape[axis] - start) if back else (start, stop)
+
+        z, y, x = (side(axis, back) for axis, back in zip(self.order, self.reversed, strict=True))
+        return z, y, x
 
     def turn_geometry(self, geometry: Geometry, shape: Sequence[int]) -> Geometry:
         """The geometry of an image of that shape once it is turned: its voxels stay where they are in the world."""
@@ -111,10 +110,9 @@ def orientation_code(geometry: Geometry) -> str | None:
     return "".join(letters)
 
 
-def is_oblique(geometry: Geometry) -> bool:
-    """Whether any array axis runs beside the axes of the patient."""
-    direction = np.abs(np.asarray(geometry.direction))
-    return bool(np.minimum(direction, np.abs(1 - direction)).max() > _CUT)
+def is_orientation_code(code: str) -> bool:
+    """Whether a text has one letter for each of the three axes of the patient."""
+    return len(code) == len(_LETTERS) and all(any(letter in code for letter in pair) for pair in _LETTERS)
 
 
 def _parse(code: str) -> list[tuple[int, bool]]:

@@ -12,6 +12,8 @@ from autoseg.data.dataset import Case
 from autoseg.data.image import Image, Vector
 from autoseg.records import Record
 
+Severity = Literal["error", "warning"]
+
 
 class Problem(Record):
     """One thing that is wrong or odd.
@@ -25,7 +27,7 @@ class Problem(Record):
     """
 
     code: str
-    severity: Literal["error", "warning"]
+    severity: Severity
     what: str
     file: str
     got: str | None = None

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from autoseg.data.files import same_spacing, stem_of
+from autoseg.data.files import stem_of
 from autoseg.data.image import Image
 from autoseg.data.listing import list_images
+from autoseg.data.placement import same_spacing
 from autoseg.errors import ConfigurationError, ImageError
 
 _DIRECTION_TOLERANCE = 1e-2  # of a unit vector's component: half a degree, what rounding in headers can make

@@ -12,6 +12,7 @@ from autoseg.data.crop import as_slices, bounding_box, nonzero_mask
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import Geometry, Image
 from autoseg.data.labels import LabelScheme
+from autoseg.data.orientation import orientation_code
 from autoseg.fingerprint.pooling import IntensitySample, draw, exact_statistics
 from autoseg.fingerprint.record import CaseFingerprint
 
@@ -87,6 +88,7 @@ def measure(identifier: str, image: Image, labels: np.ndarray | None, scheme: La
             class_voxels=voxels,
             class_volumes={name: count * image.geometry.voxel_volume for name, count in voxels.items()},
             left_right_axis=left_right_axis(image.geometry),
+            orientation=orientation_code(image.geometry),
         ),
         samples=draw(intensities, draws),
         ranges=tuple((float(channel.min()), float(channel.max())) for channel in image.array),

@@ -10,7 +10,7 @@ Vector = tuple[float, float, float]
 
 
 class CaseFingerprint(Record):
-    """One case, measured. Axes in the order (z, y, x).
+    """One case, measured. Axes in the order (z, y, x) of the data set's orientation.
 
     Attributes:
         shape: voxels before the crop.
@@ -21,6 +21,7 @@ class CaseFingerprint(Record):
         class_volumes: foreground name -> mm3 (mm2 in 2D).
         left_right_axis: axis that runs along the patient's left-right direction; None where no axis lies within
             45 degrees of it.
+        orientation: in which the case is stored (`autoseg.data.orientation.orientation_code`).
     """
 
     id: str
@@ -32,6 +33,7 @@ class CaseFingerprint(Record):
     class_voxels: dict[str, int]
     class_volumes: dict[str, float]
     left_right_axis: int | None = None
+    orientation: str | None = None
 
     @property
     def shape_after_crop(self) -> Shape:
@@ -51,6 +53,7 @@ class Fingerprint(Record):
         intensities: statistics per channel over sampled foreground voxels of all cases.
         cases: the training cases, sorted by identifier.
         warnings: what is unusual, in words.
+        orientation: in which most cases are stored, and all are measured; None for planes.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Fingerprint(Record):
     cases: tuple[CaseFingerprint, ...]
     median_relative_size: float
     warnings: tuple[str, ...] = ()
+    orientation: str | None = None
 
     @property
     def left_right_axis(self) -> int | None:

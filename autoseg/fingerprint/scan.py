@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,10 +11,11 @@ import numpy as np
 from autoseg.data.check import CheckedCase, Problem, compare_cases
 from autoseg.data.dataset import Dataset
 from autoseg.data.files import load_reader
+from autoseg.data.orientation import Orientation
 from autoseg.fingerprint.describe import describe
 from autoseg.fingerprint.measure import Measurement, check_and_measure
 from autoseg.fingerprint.pooling import POOL_SIZE, Pool
-from autoseg.fingerprint.record import Fingerprint
+from autoseg.fingerprint.record import CaseFingerprint, Fingerprint
 from autoseg.processes import unordered, usable_cores
 
 
@@ -69,7 +71,8 @@ def scan(dataset: Dataset, *, workers: int | None = None) -> Scan:
 
 def _fingerprint(dataset: Dataset, measured: list[Measurement], pool: Pool, *, dimension: int) -> Fingerprint:
     measured = sorted(measured, key=lambda measurement: measurement.fingerprint.id)
-    cases = tuple(measurement.fingerprint for measurement in measured)
+    orientation = _majority([measurement.fingerprint.orientation for measurement in measured])
+    cases = tuple(_turned(measurement.fingerprint, orientation) for measurement in measured)
     scheme = dataset.labels
     entries = (1 + len(scheme.regions)) if scheme.regions else len(scheme.values)
     return Fingerprint(
@@ -82,6 +85,28 @@ def _fingerprint(dataset: Dataset, measured: list[Measurement], pool: Pool, *, d
         cases=cases,
         median_relative_size=float(np.median([case.relative_size for case in cases])),
         warnings=describe(measured, dataset.channels),
+        orientation=orientation,
+    )
+
+
+def _majority(orientations: list[str | None]) -> str | None:
+    """The most frequent, of equals the one that comes last in the alphabet: "SPL", as DICOM has axial slices."""
+    counts = Counter(code for code in orientations if code is not None)
+    return max(counts, key=lambda code: (counts[code], code)) if counts else None
+
+
+def _turned(case: CaseFingerprint, orientation: str | None) -> CaseFingerprint:
+    """A case as if it had been stored in another orientation."""
+    turn = Orientation.between(case.orientation, orientation)
+    if not turn.changes:
+        return case
+    z, y, x = turn.order
+    axis = case.left_right_axis
+    return case.with_(
+        shape=(case.shape[z], case.shape[y], case.shape[x]),
+        spacing=(case.spacing[z], case.spacing[y], case.spacing[x]),
+        crop_box=turn.turn_box(case.crop_box, case.shape),
+        left_right_axis=None if axis is None else turn.order.index(axis),
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import prod
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from autoseg.data.image import IntensityStatistics
 from autoseg.data.labels import LabelScheme
+from autoseg.data.orientation import is_orientation_code
 from autoseg.log import counted
 from autoseg.records import Record
 
@@ -120,8 +121,11 @@ class Plan(Record):
     Attributes:
         planner: plug-in of kind "planner" that made it.
         task: what its networks do; the task's own trainer is the plug-in of that name.
-        transpose_forward: order of the array axes (z, y, x) in every configuration: plan axis i is
-            array axis `transpose_forward[i]`.
+        orientation: to which side of the patient the array axes (z, y, x) run that the plan sees, as
+            `autoseg.data.orientation.orientation_code` has it; images stored otherwise are turned to it, and their
+            predictions back. None takes every image as it is stored.
+        transpose_forward: order of these axes in every configuration: plan axis i is array axis
+            `transpose_forward[i]`.
         channels, labels, intensities: taken over from the data, so that a model needs only its plan.
         file_ending: ending of the predictions.
     """
@@ -133,8 +137,16 @@ class Plan(Record):
     channels: tuple[str, ...]
     labels: LabelScheme
     dimension: int
+    orientation: str | None = None
     transpose_forward: tuple[int, int, int]
     intensities: tuple[IntensityStatistics, ...]
     file_ending: str
     configurations: dict[str, ConfigurationPlan]
     warnings: tuple[str, ...] = ()
+
+    @field_validator("orientation")
+    @classmethod
+    def _names_three_directions(cls, code: str | None) -> str | None:
+        if code is not None and not is_orientation_code(code):
+            raise ValueError(f"{code!r} has not one letter each of I or S, A or P, R or L")
+        return code

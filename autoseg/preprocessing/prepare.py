@@ -14,17 +14,19 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from autoseg.data.case_labels import read_case_labels
 from autoseg.data.crop import bounding_box, nonzero_mask
 from autoseg.data.dataset import Case, Dataset
-from autoseg.data.files import load_reader, read_case, read_labels
-from autoseg.data.image import Image
+from autoseg.data.files import load_reader, read_case
+from autoseg.data.image import CropBox, Image
 from autoseg.data.labels import OUTSIDE
+from autoseg.data.orientation import Orientation, orientation_code
 from autoseg.errors import AutosegError, ImageError
 from autoseg.plan.record import STORED, ConfigurationPlan, Plan
 from autoseg.plugins import resolve
 from autoseg.preprocessing.class_locations import class_locations
 from autoseg.preprocessing.normalize import Normalization
-from autoseg.preprocessing.record import CaseProperties, CropBox, PreparedCase
+from autoseg.preprocessing.record import CaseProperties, PreparedCase
 from autoseg.preprocessing.resample import resampled_shape, resize
 from autoseg.preprocessing.resample_labels import resize_labels
 from autoseg.preprocessing.store import (
@@ -51,9 +53,15 @@ class MeasuredCase(Protocol):
     @property
     def crop_box(self) -> CropBox: ...
 
+    @property
+    def orientation(self) -> str | None: ...
+
 
 class Measured(Protocol):
-    """A fingerprint, as far as preprocessing looks at it."""
+    """A fingerprint, as far as preprocessing looks at it; its boxes are in the axes of its orientation."""
+
+    @property
+    def orientation(self) -> str | None: ...
 
     @property
     def cases(self) -> Sequence[MeasuredCase]: ...
@@ -67,13 +75,16 @@ def preprocess_case(
     *,
     crop_box: CropBox | None = None,
 ) -> PreparedCase:
-    """Brings a case to plan space in nnU-Net v2's order: transpose, crop, normalise, resample.
+    """Brings a case to plan space: turns it to the plan's orientation, then transposes, crops, normalises, resamples.
+
+    All but the turning is in nnU-Net v2's order.
 
     Args:
         image: (C, Z, Y, X) in any dtype; it is not changed.
         labels: (Z, Y, X) training values, or None.
+        plan: for the orientation, the order of the axes, channels and labels.
         configuration: one of `plan.configurations`; a 2D one leaves the spacing between slices alone.
-        crop_box: the non-zero region in the image's own axes, if it is known already.
+        crop_box: the non-zero region in the axes of the plan's orientation, if it is known already.
 
     Returns:
         The case; background labels beyond the non-zero region are `OUTSIDE`.
@@ -84,17 +95,20 @@ def preprocess_case(
     """
     _check_fit(image, labels, plan)
     order = plan.transpose_forward
-    box = crop_box or bounding_box(nonzero_mask(image.array))
+    turn = Orientation.between(orientation_code(image.geometry), plan.orientation)
+    array = turn.turn(image.array)
+    box = crop_box or bounding_box(nonzero_mask(array))
     crop = tuple(slice(*box[axis]) for axis in range(3))
-    cropped = image.array[(slice(None), *crop)].transpose(0, *(axis + 1 for axis in order))
+    cropped = array[(slice(None), *crop)].transpose(0, *(axis + 1 for axis in order))
     inside = nonzero_mask(cropped)
     data = cropped.astype(np.float32, order="C")
     if labels is not None:
-        labels = labels[crop].transpose(order).astype(_label_dtype(plan), order="C")
+        labels = turn.turn(labels)[crop].transpose(order).astype(_label_dtype(plan), order="C")
         labels[(labels == 0) & ~inside] = OUTSIDE
         inside = labels != OUTSIDE
     _normalize(data, inside, plan, configuration)
-    before = _reorder(image.geometry.spacing, order)
+    file_axes = _reorder(turn.order, order)
+    before = _reorder(image.geometry.spacing, file_axes)
     after = (before[0], *configuration.spacing) if configuration.dimension == 2 else configuration.spacing
     shape = resampled_shape(data.shape[1:], before, after)
     return PreparedCase(
@@ -103,8 +117,9 @@ def preprocess_case(
         properties=CaseProperties(
             channels=len(data),
             geometry=image.geometry,
-            transpose=order,
-            shape_before_crop=_reorder(image.shape, order),
+            transpose=file_axes,
+            reversed=_reorder(turn.reversed, order),
+            shape_before_crop=_reorder(image.shape, file_axes),
             crop_box=_reorder(box, order),
             shape=shape,
             spacing=_reorder(after, (0, 1, 2)),
@@ -140,7 +155,7 @@ def preprocess_dataset(
     if configuration_name not in plan.configurations:
         raise unknown_name("configuration", configuration_name, plan.configurations, where="plan")
     claim(folder, StoreInfo(digest=_digest(plan, configuration_name)))
-    boxes = {case.id: case.crop_box for case in fingerprint.cases} if fingerprint else {}
+    boxes = _boxes(fingerprint, plan) if fingerprint is not None else {}
     jobs = [_PreparationJob(case, boxes.get(case.id), _source(case)) for case in dataset.training]
     sources = {job.case.id: job.source for job in jobs}
     kept = set()
@@ -158,6 +173,15 @@ def preprocess_dataset(
     return Store(folder)
 
 
+def _boxes(fingerprint: Measured, plan: Plan) -> dict[str, CropBox]:
+    """Crop boxes of the cases that the plan turns to the orientation in which they were measured."""
+    return {
+        case.id: case.crop_box
+        for case in fingerprint.cases
+        if (plan.orientation or case.orientation) == (fingerprint.orientation or case.orientation)
+    }
+
+
 @dataclass(frozen=True)
 class _PreparationJob:
     case: Case
@@ -171,7 +195,7 @@ def _preprocess_into(job: _PreparationJob, plan: Plan, configuration_name: str, 
     try:
         image = read_case(job.case, len(plan.channels))
         # a case without a label, which only tasks that need none are given, is stored as background
-        file = None if job.case.label is None else read_labels(job.case.label).array[0]
+        file = None if job.case.label is None else read_case_labels(job.case, image, plan.labels)
         labels = np.zeros(image.shape, np.int16) if file is None else plan.labels.encode(file)
         prepared = preprocess_case(image, labels, plan, configuration, crop_box=job.crop_box)
     except AutosegError as error:
@@ -223,7 +247,9 @@ def _label_dtype(plan: Plan) -> type[np.int8] | type[np.int16]:
 def _digest(plan: Plan, configuration_name: str) -> str:
     """Digest of all in the plan that the stored arrays depend on."""
     configuration = plan.configurations[configuration_name]
-    parts = plan.model_dump(mode="json", include={"transpose_forward", "channels", "labels", "intensities"})
+    parts = plan.model_dump(
+        mode="json", include={"orientation", "transpose_forward", "channels", "labels", "intensities"}
+    )
     parts["configuration"] = configuration.model_dump(mode="json", include=set(STORED))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

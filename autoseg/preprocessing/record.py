@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoseg.data.image import Geometry
+from autoseg.data.image import CropBox, Geometry
 from autoseg.records import Record
 
 Shape = tuple[int, int, int]
 Vector = tuple[float, float, float]
-CropBox = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-"""(start, stop) per axis."""
 
 
 class CaseProperties(Record):
@@ -22,6 +20,7 @@ class CaseProperties(Record):
         channels: image channels.
         geometry: the original image's, in the file's axis order (z, y, x).
         transpose: plan axis i is the file's axis `transpose[i]`.
+        reversed: whether plan axis i runs the other way than the file's.
         shape_before_crop: the whole image, transposed.
         crop_box: the non-zero region in it.
         shape: after resampling.
@@ -35,6 +34,7 @@ class CaseProperties(Record):
     crop_box: CropBox
     shape: Shape
     spacing: Vector
+    reversed: tuple[bool, bool, bool] = (False, False, False)
 
     @property
     def shape_before_resampling(self) -> Shape:

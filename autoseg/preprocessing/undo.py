@@ -18,6 +18,7 @@ def restore_labels(labels: np.ndarray, properties: CaseProperties) -> np.ndarray
     """
     whole = np.zeros(properties.shape_before_crop, dtype=labels.dtype)
     whole[properties.crop] = labels
+    whole = np.flip(whole, _reversed(properties))
     return np.ascontiguousarray(whole.transpose(np.argsort(properties.transpose)))
 
 
@@ -36,5 +37,10 @@ def restore_probabilities(probabilities: np.ndarray, properties: CaseProperties,
     if not regions:
         whole[0] = 1
     whole[(slice(None), *properties.crop)] = probabilities
+    whole = np.flip(whole, tuple(axis + 1 for axis in _reversed(properties)))
     back = np.argsort(properties.transpose) + 1
     return np.ascontiguousarray(whole.transpose(0, *back))
+
+
+def _reversed(properties: CaseProperties) -> tuple[int, ...]:
+    return tuple(axis for axis, back in enumerate(properties.reversed) if back)

@@ -46,6 +46,7 @@ def describe(run: Run, model: Model, configurations: Sequence[str], *, opset: in
         },
         "preprocessing": {
             "axes": "zyx",
+            "orientation": plan.orientation,
             "transpose_forward": list(plan.transpose_forward),
             "crop": "bounding box of the voxels where any channel is not zero",
             "normalization": [

@@ -13,7 +13,7 @@ import skimage.io
 import tifffile
 
 from autoseg.data.check import CheckedCase, Problem, compare_cases, format_problem, read_and_check
-from autoseg.data.dataset import Case, Dataset
+from autoseg.data.dataset import Case, Dataset, Reading
 from autoseg.data.labels import LabelScheme
 
 SCHEME = LabelScheme(names={"background": 0, "a": 1, "b": 2}, ignore=7)
@@ -152,22 +152,34 @@ def test_label_tiff_without_spacing_is_a_warning(tmp_path: Path) -> None:
     assert (problem.code, problem.severity) == ("spacing-mismatch", "warning")
 
 
-def test_origin_mismatch_is_a_warning(tmp_path: Path) -> None:
+def test_another_origin_is_an_error_beyond_half_a_voxel(tmp_path: Path) -> None:
     image, label = save(tmp_path / "i.nrrd", scan()), save(tmp_path / "l.nrrd", mask(), origin=(0.0, 0.0, 5.0))
     checked = check(tmp_path, image, label=label)
     problem = only(checked)
-    assert (problem.code, problem.severity) == ("origin-mismatch", "warning")
-    assert "got (5, 0, 0) mm; expected (0, 0, 0) mm in the image (within 0.01 mm)" in format_problem(problem)
-    assert checked.usable
-    near = save(tmp_path / "l.nrrd", mask(), origin=(0.0, 0.0, 0.009))
-    assert check(tmp_path, image, label=near).problems == ()
+    assert (problem.code, problem.severity) == ("origin-mismatch", "error")
+    assert "got (5, 0, 0) mm; expected (0, 0, 0) mm in i.nrrd (within 0.01 mm)" in format_problem(problem)
+    assert "--trust-arrays" in format_problem(problem)
+    assert not checked.usable
+    near = save(tmp_path / "l.nrrd", mask(), origin=(0.0, 0.0, 0.4))
+    assert only(check(tmp_path, image, label=near)).severity == "warning"
+    nearer = save(tmp_path / "l.nrrd", mask(), origin=(0.0, 0.0, 0.009))
+    assert check(tmp_path, image, label=nearer).problems == ()
 
 
-def test_direction_mismatch_is_a_warning(tmp_path: Path) -> None:
+def test_other_directions_are_an_error(tmp_path: Path) -> None:
     image, label = save(tmp_path / "i.nrrd", scan()), save(tmp_path / "l.nrrd", mask(), flip=True)
     problem = only(check(tmp_path, image, label=label))
-    assert (problem.code, problem.severity) == ("direction-mismatch", "warning")
+    assert (problem.code, problem.severity) == ("direction-mismatch", "error")
     assert "got [(1, 0, 0) (0, -1, 0) (0, 0, -1)]; expected [(1, 0, 0) (0, 1, 0) (0, 0, 1)]" in format_problem(problem)
+
+
+def test_arrays_that_are_trusted_give_a_warning(tmp_path: Path) -> None:
+    image, label = save(tmp_path / "i.nrrd", scan()), save(tmp_path / "l.nrrd", mask(), flip=True)
+    case = Case(id="a", images=(image,), label=label, reading=Reading(trust_arrays=True))
+    checked = read_and_check(case, a_dataset(tmp_path, case))
+    assert [(problem.code, problem.severity) for problem in checked.problems] == [("direction-mismatch", "warning")]
+    assert checked.labels is not None
+    assert np.array_equal(checked.labels, mask())
 
 
 def test_unexpected_label_values(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PRINT_LOADED = "import sys; print(*(name for name in {names} if name in sys.modules))"
-READERS = ("SimpleITK", "tifffile", "PIL.Image")
+READERS = ("SimpleITK", "nibabel", "tifffile", "PIL.Image")
 
 
 def loaded_after(statement: str) -> list[str]:
@@ -21,9 +21,14 @@ def test_the_stages_before_training_start_without_any() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "library"),
-    [("x.nii.gz", "SimpleITK"), ("x.nrrd", "SimpleITK"), ("series", "SimpleITK"), ("x.ome.tif", "tifffile"),
-     ("x.PNG", "PIL.Image")],
-)  # fmt: skip
-def test_a_files_reader_is_loaded_by_its_name(file: str, library: str) -> None:
-    assert loaded_after(f"from autoseg.data.files import load_reader; load_reader({file!r})") == [library]
+    ("file", "libraries"),
+    [
+        ("x.nii.gz", ["nibabel", "PIL.Image"]),  # which nibabel imports
+        ("x.nrrd", ["SimpleITK"]),
+        ("series", ["SimpleITK"]),
+        ("x.ome.tif", ["tifffile"]),
+        ("x.PNG", ["PIL.Image"]),
+    ],
+)
+def test_a_files_reader_is_loaded_by_its_name(file: str, libraries: list[str]) -> None:
+    assert loaded_after(f"from autoseg.data.files import load_reader; load_reader({file!r})") == libraries

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.data.dataset import Case, Dataset
-from autoseg.data.files import known_endings, read_case, read_labels, same_spacing
+from autoseg.data.files import known_endings, read_case, read_labels
 from autoseg.data.image import Image
+from autoseg.data.placement import same_spacing
 from autoseg.errors import AutosegError, ConfigurationError, ImageError
 from autoseg.studies.comparison.baselines.protocol import BaselineContext, Segmentation
 

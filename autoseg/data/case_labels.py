@@ -1,0 +1,49 @@
+"""The labels of a case, in the data set's values, on the voxels of its image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from autoseg.data.dataset import Case
+from autoseg.data.files import placed, read_raw_labels, whole_numbers
+from autoseg.data.image import Image
+from autoseg.data.labels import LabelScheme
+from autoseg.data.placement import laid_by_index, laid_on
+
+
+def read_case_labels(case: Case, image: Image, scheme: LabelScheme) -> np.ndarray:
+    """Reads a case's label file.
+
+    Args:
+        case: with a label.
+        image: the case's image, as it was read.
+        scheme: the values of the data set's labels.
+
+    Returns:
+        (Z, Y, X) of the image, integers: file values of the scheme.
+
+    Raises:
+        ImageError: unreadable, no whole numbers, or at another place than the image.
+    """
+    assert case.label is not None
+    labels = lay_labels(read_raw_labels(case.label, image), case.label, image, case)
+    return whole_numbers(labels.array[0], case.label)
+
+
+def lay_labels(labels: Image, path: Path, image: Image, case: Case) -> Image:
+    """Labels as they were read, on the voxels of a case's image.
+
+    Args:
+        labels: (L, Z, Y, X) with their own geometry.
+        path: their file.
+        image: of the case.
+        case: says where its image lies, and what is done where headers disagree.
+
+    Raises:
+        ImageError: another shape or another place than the image.
+    """
+    if not (placed(path) and placed(case.images[0])):
+        return laid_by_index(labels, image, where=path)
+    return laid_on(labels, image, where=path, trust=case.reading.trust_arrays, crops=bool(labels.segments))
