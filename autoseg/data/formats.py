@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from autoseg import plugins
-from autoseg.data import itk, nifti, raster
+from autoseg.data import itk, nifti, pictures, raster, tiff
 from autoseg.data.gzipped import content
 from autoseg.data.image import Image
 from autoseg.errors import ImageError, PluginError
@@ -98,7 +98,11 @@ def _by_ending(registered: tuple[tuple[str, Any], ...]) -> Mapping[str, ImageFor
 
 
 def _read_picture_labels(path: Path, image: Image | None) -> Image:
-    return raster.read_picture(path, palette_indices=True)
+    return pictures.read_picture_labels(path)
+
+
+def _read_tiff_labels(path: Path, image: Image | None) -> Image:
+    return tiff.read_tiff_labels(path)
 
 
 def _read_gipl(path: Path) -> Image:
@@ -106,7 +110,7 @@ def _read_gipl(path: Path) -> Image:
 
 
 def _write_tiff(path: Path, image: Image) -> None:
-    raster.write_tiff(path, image.array, image.geometry)
+    tiff.write_tiff(path, image.array, image.geometry)
 
 
 def _write_picture(path: Path, image: Image) -> None:
@@ -126,7 +130,7 @@ def _write_picture(path: Path, image: Image) -> None:
             expected="one slice, 1 or 3 channels of uint8 (PNG: also 1 of uint16)",
             remedy="use .nii.gz or .tif",
         )
-    raster.write_picture(path, array[0, 0] if len(array) == 1 else np.moveaxis(array[:, 0], 0, -1))
+    pictures.write_picture(path, array[0, 0] if len(array) == 1 else np.moveaxis(array[:, 0], 0, -1))
 
 
 NIFTI = ImageFormat(
@@ -165,8 +169,9 @@ GIPL = ImageFormat(
 TIFF = ImageFormat(
     description="TIFF planes and volumes, with the spacing of OME, ImageJ or a side-car",
     endings=raster.TIFF_ENDINGS,
-    read=raster.read_tiff,
+    read=tiff.read_tiff,
     write=_write_tiff,
+    read_labels=_read_tiff_labels,
     prepare=partial(importlib.import_module, "tifffile"),
     geometry="spacing",
     pictures=True,
@@ -175,7 +180,7 @@ TIFF = ImageFormat(
 PICTURE = ImageFormat(
     description="PNG and BMP pictures, grey or in colours",
     endings=(".png", ".bmp"),
-    read=raster.read_picture,
+    read=pictures.read_picture,
     write=_write_picture,
     read_labels=_read_picture_labels,
     prepare=partial(importlib.import_module, "PIL.Image"),
@@ -186,7 +191,7 @@ PICTURE = ImageFormat(
 JPEG = ImageFormat(
     description="JPEG pictures, grey or in colours, which are changed a little when they are written",
     endings=(".jpg", ".jpeg"),
-    read=raster.read_picture,
+    read=pictures.read_picture,
     write=_write_picture,
     read_labels=_read_picture_labels,
     prepare=partial(importlib.import_module, "PIL.Image"),

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autoseg.data import raster
+from autoseg.data import raster, tiff_spacing
 from autoseg.data.files import ending_of, is_dicom_folder, stem_of
 
 _JUNK = re.compile(r"^\.|^thumbs\.db$|^desktop\.ini$|~$|\.(bak|swp|swo|tmp|orig)$|^#.*#$", re.IGNORECASE)
@@ -32,7 +32,7 @@ def list_images(folder: Path) -> FileListing:
         elif is_dicom_folder(path) if path.is_dir() else ending_of(path):
             images.append(path)
             if ending_of(path) in raster.TIFF_ENDINGS:
-                sidecars.update(raster.sidecars(path))
+                sidecars.update(tiff_spacing.sidecars(path))
         elif not _is_data_file(path):
             ignored.append(path)
     return FileListing(tuple(images), tuple(path for path in ignored if path not in sidecars))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoseg.data import raster
+from autoseg.data import pictures, raster, tiff
 from autoseg.data.files import ending_of, read_image, read_labels
 from autoseg.errors import ImageError
 
@@ -28,8 +28,10 @@ def channel_names(cases: Sequence[tuple[Path, ...]]) -> tuple[str, ...]:
     usual = Counter(len(files) for files in cases).most_common(1)[0][0]
     if usual > 1:
         return tuple(f"image{number}" for number in range(usual))
-    pictures = [files[0] for files in cases if ending_of(files[0]) in raster.PICTURE_ENDINGS]
-    if any(raster.is_coloured(path) for path in pictures):
+    first = [files[0] for files in cases]
+    if any(pictures.is_coloured(path) for path in first if ending_of(path) in raster.PICTURE_ENDINGS):
+        return "R", "G", "B"
+    if any(tiff.is_coloured_plane(path) for path in first if ending_of(path) in raster.TIFF_ENDINGS):
         return "R", "G", "B"
     for path, *_ in cases:
         try:
