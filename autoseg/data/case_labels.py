@@ -28,7 +28,7 @@ def read_case_labels(case: Case, image: Image, scheme: LabelScheme) -> np.ndarra
         ImageError: unreadable, no whole numbers, or at another place than the image.
     """
     assert case.label is not None
-    labels = lay_labels(read_raw_labels(case.label, image), case.label, image, case)
+    labels = lay_labels(read_raw_labels(case.label, image, case.reading), case.label, image, case)
     return whole_numbers(labels.array[0], case.label)
 
 

@@ -190,7 +190,7 @@ def _check_intensities(case: Case, image: Image, dataset: Dataset) -> list[Probl
 
 def _read_labels(case: Case, path: Path, image: Image | None, problems: list[Problem]) -> np.ndarray | None:
     try:
-        raw = read_raw_labels(path, image)
+        raw = read_raw_labels(path, image, case.reading)
     except ImageError as error:
         problems.append(_from_error("unreadable", error, path))
         return None

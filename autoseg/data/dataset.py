@@ -20,12 +20,14 @@ class Reading(Record):
             is an error.
         untilt: resample the sheared stacks of a tilted gantry; else they are refused.
         label_colours: colour "#rrggbb" -> label value, for masks that are pictures; empty takes equal channels alone.
+        nearest_colours: let colours that are not among them count as the nearest one; else they are an error.
     """
 
     series: str | None = None
     trust_arrays: bool = False
     untilt: bool = False
     label_colours: dict[str, int] = {}
+    nearest_colours: bool = False
 
 
 class Case(Record):
@@ -84,3 +86,16 @@ class Dataset(Record):
     def identifiers(self) -> tuple[str, ...]:
         """Identifiers of the training cases, sorted."""
         return tuple(case.id for case in self.training)
+
+
+def read_as(dataset: Dataset, reading: Reading) -> Dataset:
+    """The data set with the same way of reading for every case; colours that its labels have stay if it names none."""
+
+    def chosen(cases: tuple[Case, ...]) -> tuple[Case, ...]:
+        return tuple(
+            case.model_copy(update={"reading": reading.model_copy(update={"label_colours": colours})})
+            for case in cases
+            for colours in [reading.label_colours or case.reading.label_colours]
+        )
+
+    return dataset.model_copy(update={"training": chosen(dataset.training), "unlabelled": chosen(dataset.unlabelled)})

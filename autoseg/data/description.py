@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autoseg.data.colour_masks import is_colour
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import DatasetError
 
@@ -40,12 +41,14 @@ def parse_labels(description: Mapping[str, Any], where: object) -> LabelScheme:
     """The label scheme of `labels`, with `regions_class_order` where labels are regions.
 
     Accepts name -> value (nnU-Net v2), value -> name (MSD, nnU-Net v1) and name -> list of values (regions). The
-    name "ignore" marks the value of voxels without annotation. With regions every foreground name is a region.
+    name "ignore" marks the value of voxels without annotation. With regions every foreground name is a region. For
+    masks that are pictures, colours "#rrggbb" may stand for all values; they get the values of `parse_colours`.
 
     Raises:
         DatasetError: no labels, values that are no whole numbers, two names for one value, or a region order that
             does not name a value for every region.
     """
+    colours = parse_colours(description)
     table = description.get("labels")
     if not isinstance(table, dict) or not table:
         raise DatasetError(
@@ -55,6 +58,11 @@ def parse_labels(description: Mapping[str, Any], where: object) -> LabelScheme:
             expected='"labels": {"background": 0, "tumour": 1}',
             remedy=_REMEDY,
         )
+    if colours:
+        table = _numbered(table, colours)
+        order = description.get("regions_class_order")
+        numbers = [colours.get(str(entry).lower(), entry) for entry in order] if isinstance(order, list) else order
+        description = {**description, "regions_class_order": numbers}
     named = _name_to_values(table, where)
     ignore = next((name for name in named if name.casefold() == "ignore"), None)
     ignore_value = None if ignore is None else _single(ignore, named.pop(ignore), where)
@@ -77,9 +85,39 @@ def parse_labels(description: Mapping[str, Any], where: object) -> LabelScheme:
     )
 
 
+def parse_colours(description: Mapping[str, Any]) -> dict[str, int]:
+    """Colour "#rrggbb" -> label value, of a dataset.json whose `labels` have colours for all values; else empty.
+
+    The colour of "background" is 0, the others are 1, 2, ... in the order in which they stand.
+    """
+    table = description.get("labels")
+    if not isinstance(table, dict) or not table:
+        return {}
+    if all(is_colour(key) and isinstance(name, str) for key, name in table.items()):
+        entries = [(str(name), [key]) for key, name in table.items()]
+    else:
+        entries = [(name, value if isinstance(value, list) else [value]) for name, value in table.items()]
+    listed = [(name, colour) for name, colours in entries for colour in colours]
+    if not listed or not all(is_colour(colour) for _, colour in listed):
+        return {}
+    background = {colour.lower() for name, colour in listed if name.casefold() == "background"}
+    others = dict.fromkeys(colour.lower() for _, colour in listed if colour.lower() not in background)
+    return dict.fromkeys(background, 0) | {colour: number for number, colour in enumerate(others, start=1)}
+
+
 def discovered_labels(values: set[int]) -> LabelScheme:
     """A scheme for labels that nobody described: every value but 0 is a class named by its value."""
     return LabelScheme(names={"background": 0} | {str(value): value for value in sorted(values - {0})})
+
+
+def _numbered(table: Mapping[str, Any], colours: Mapping[str, int]) -> dict[str, Any]:
+    """The table of labels with numbers for colours."""
+    if all(is_colour(key) for key in table):
+        return {str(colours[key.lower()]): name for key, name in table.items()}
+    return {
+        name: [colours[item.lower()] for item in value] if isinstance(value, list) else colours[value.lower()]
+        for name, value in table.items()
+    }
 
 
 def _name_to_values(table: Mapping[str, Any], where: object) -> dict[str, tuple[int, ...]]:

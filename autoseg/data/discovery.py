@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autoseg.data.dataset import Case, Dataset
-from autoseg.data.description import discovered_labels, parse_channels, parse_labels
+from autoseg.data.dataset import Case, Dataset, Reading, read_as
+from autoseg.data.description import discovered_labels, parse_channels, parse_colours, parse_labels
 from autoseg.data.files import ending_of, is_dicom_folder, stem_of
 from autoseg.data.labels import LabelScheme
 from autoseg.data.listing import (
@@ -41,7 +41,7 @@ _LAYOUTS_OF_IMAGES = f"""{_LAYOUTS}
     images/x.ext alone, or x.ext directly in the folder"""
 
 
-def discover(folder: str | Path, *, labelled: bool = True) -> Dataset:
+def discover(folder: str | Path, *, labelled: bool = True, reading: Reading | None = None) -> Dataset:
     """The data set in a folder, whatever its layout.
 
     Args:
@@ -49,12 +49,14 @@ def discover(folder: str | Path, *, labelled: bool = True) -> Dataset:
         labelled: what an image without a label is: if True something to report, else a training case like the others.
             A folder may then have images alone, in `images/` or `imagesTr/` or directly in it; "x_0000" and "x_0001"
             are channels of a case "x" if at least two cases have the same ones.
+        reading: how files are read; colours that dataset.json gives to labels stand where this names none.
 
     Nothing is decided about errors: images without label, labels without image and missing files are kept in the
     record for `check.compare_cases` to report. Only where labels are not described are label files read.
 
     Raises:
-        DatasetError: no such folder, no layout recognised, or a dataset.json that contradicts itself.
+        DatasetError: no such folder, no layout recognised, a dataset.json that contradicts itself, or label pictures
+            whose colours have no value.
         ConfigurationError: a dataset.json that is no JSON.
     """
     folder = Path(folder).resolve()
@@ -62,22 +64,8 @@ def discover(folder: str | Path, *, labelled: bool = True) -> Dataset:
         raise DatasetError(
             "the dataset folder does not exist", where=folder, expected="a folder", remedy="check the path"
         )
-    if (folder / "dataset.json").is_file():
-        description = read_mapping(folder / "dataset.json")
-        if isinstance(description.get("training"), list) and description["training"]:
-            return _from_decathlon(folder, description, labelled)
-        if "channel_names" in description or "modality" in description or "dataset" in description:
-            return _from_nnunet(folder, description, labelled)
-    images = _first_folder(folder, _IMAGE_FOLDERS)
-    labels = _first_folder(folder, _LABEL_FOLDERS)
-    if images is not None and (labels is not None or not labelled):
-        return _from_folders(folder, images, labels, labelled)
-    dataset = _from_side_by_side(folder, labelled) or (None if labelled else _from_images_alone(folder))
-    if dataset is None:
-        content = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "an empty folder"
-        layouts = _LAYOUTS if labelled else _LAYOUTS_OF_IMAGES
-        raise DatasetError("no data set is recognised", where=folder, got=content, expected=layouts)
-    return dataset
+    reading = reading or Reading()
+    return read_as(_discover(folder, labelled, reading), reading)
 
 
 def find_cases(inputs: str | Path | Sequence[str | Path], channels: int) -> tuple[Case, ...]:
@@ -106,6 +94,25 @@ def find_cases(inputs: str | Path | Sequence[str | Path], channels: int) -> tupl
     if suffixed and len(images) == 1 and channels > 1:
         images = _siblings(images[0])
     return _cases(group_channels(images, suffixed=suffixed), {})
+
+
+def _discover(folder: Path, labelled: bool, reading: Reading) -> Dataset:
+    if (folder / "dataset.json").is_file():
+        description = read_mapping(folder / "dataset.json")
+        if isinstance(description.get("training"), list) and description["training"]:
+            return _from_decathlon(folder, description, labelled)
+        if "channel_names" in description or "modality" in description or "dataset" in description:
+            return _from_nnunet(folder, description, labelled)
+    images = _first_folder(folder, _IMAGE_FOLDERS)
+    labels = _first_folder(folder, _LABEL_FOLDERS)
+    if images is not None and (labels is not None or not labelled):
+        return _from_folders(folder, images, labels, labelled, reading)
+    dataset = _from_side_by_side(folder, labelled, reading) or (None if labelled else _from_images_alone(folder))
+    if dataset is None:
+        content = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "an empty folder"
+        layouts = _LAYOUTS if labelled else _LAYOUTS_OF_IMAGES
+        raise DatasetError("no data set is recognised", where=folder, got=content, expected=layouts)
+    return dataset
 
 
 def _from_decathlon(folder: Path, description: Mapping[str, Any], labelled: bool) -> Dataset:
@@ -180,11 +187,14 @@ def _described(
         channels=channels,
         labels=parse_labels(description, folder / "dataset.json") if label_names else discovered_labels(set()),
         ending=ending,
+        colours=parse_colours(description),
     )
     return _assemble(folder, said, _Files(images, labels, test, (*ignored, *test.ignored)), labelled)
 
 
-def _from_folders(folder: Path, image_folder: Path, label_folder: Path | None, labelled: bool) -> Dataset:
+def _from_folders(
+    folder: Path, image_folder: Path, label_folder: Path | None, labelled: bool, reading: Reading
+) -> Dataset:
     images, masks = list_images(image_folder), FileListing() if label_folder is None else list_images(label_folder)
     labels = {stem_of(path): path for path in masks.images}
     suffixed = suffix_fits_labels(images.images, labels) if labels else suffix_repeats(images.images)
@@ -192,10 +202,11 @@ def _from_folders(folder: Path, image_folder: Path, label_folder: Path | None, l
     test = _test_listing(folder)
     tests = {path.parent for path in test.images} | {folder / name.split("/")[0] for name in _TEST_FOLDERS}
     ignored = [*images.ignored, *masks.ignored, *test.ignored, *(path for path in others if path not in tests)]
-    return _undescribed(folder, group_channels(images.images, suffixed=suffixed), labels, test, ignored, labelled)
+    groups = group_channels(images.images, suffixed=suffixed)
+    return _undescribed(folder, groups, labels, test, ignored, labelled, reading)
 
 
-def _from_side_by_side(folder: Path, labelled: bool) -> Dataset | None:
+def _from_side_by_side(folder: Path, labelled: bool, reading: Reading) -> Dataset | None:
     """`x_image.ext` beside `x_label.ext`; None if no such pair is there."""
     listing = list_images(folder)
     images: dict[str, tuple[Path, ...]] = {}
@@ -211,7 +222,7 @@ def _from_side_by_side(folder: Path, labelled: bool) -> Dataset | None:
             labels[match["case"]] = path
     if not images.keys() & labels.keys():
         return None
-    return _undescribed(folder, dict(sorted(images.items())), labels, FileListing(), ignored, labelled)
+    return _undescribed(folder, dict(sorted(images.items())), labels, FileListing(), ignored, labelled, reading)
 
 
 def _from_images_alone(folder: Path) -> Dataset | None:
@@ -223,7 +234,9 @@ def _from_images_alone(folder: Path) -> Dataset | None:
     if not images:
         return None
     groups = group_channels(images, suffixed=suffix_repeats(images))
-    return _undescribed(folder, groups, {}, FileListing(), [*listing.ignored, *labels], labelled=False)
+    return _undescribed(
+        folder, groups, {}, FileListing(), [*listing.ignored, *labels], labelled=False, reading=Reading()
+    )
 
 
 def _undescribed(
@@ -233,6 +246,7 @@ def _undescribed(
     test: FileListing,
     ignored: Iterable[Path],
     labelled: bool,
+    reading: Reading,
 ) -> Dataset:
     """A data set without description: channels and labels are found by reading."""
     paired = [case for case in images if case in labels]
@@ -244,7 +258,7 @@ def _undescribed(
             expected="images/x.ext and labels/x.ext",
             remedy="give images and labels the same names",
         )
-    values = label_values([labels[case] for case in paired])
+    values = label_values([labels[case] for case in paired], reading)
     warnings = [f"labels are not described; found values {_shortened(sorted(values))}"] if paired else []
     if len(values) > _MANY_VALUES:
         warnings.append(f"{len(values)} label values: one value per object? Classes are needed, not instances")
@@ -271,6 +285,7 @@ class _Description:
     labels: LabelScheme
     ending: str
     warnings: tuple[str, ...] = ()
+    colours: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -305,7 +320,7 @@ def _assemble(folder: Path, said: _Description, files: _Files, labelled: bool) -
         warnings = (*warnings, "labels are stored as JPEG, which changes values; predictions are written as .png")
     test = files.test.images
     groups = group_channels(test, suffixed=suffix_fits_channels(test, len(said.channels)))
-    return Dataset(
+    dataset = Dataset(
         name=said.name,
         folder=folder,
         layout=said.layout,
@@ -322,6 +337,7 @@ def _assemble(folder: Path, said: _Description, files: _Files, labelled: bool) -
         missing_files=tuple(sorted(missing)),
         missing_channels=missing_channels(training, len(said.channels)),
     )
+    return read_as(dataset, Reading(label_colours=dict(said.colours)))
 
 
 def _cases(images: Mapping[str, tuple[Path, ...]], labels: Mapping[str, Path]) -> tuple[Case, ...]:

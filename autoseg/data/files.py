@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from autoseg.data.dataset import Case
+from autoseg.data.colour_masks import colour_counts, colour_table, is_colour_mask, labels_of_colours, refusal
+from autoseg.data.dataset import Case, Reading
 from autoseg.data.formats import DICOM, JPEG, format_of, image_formats
 from autoseg.data.image import Geometry, Image
 from autoseg.data.placement import laid_on, same_spacing
@@ -150,33 +151,42 @@ def _refuse_other_grid(path: Path, image: Image, first_path: Path, first: Image)
         )
 
 
-def read_labels(path: str | Path, onto: Image | None = None) -> Image:
+def read_labels(path: str | Path, onto: Image | None = None, reading: Reading | None = None) -> Image:
     """Reads a label map.
 
     Floating-point files with whole values are accepted; of a picture with colours, equal channels count as one, and
-    a palette's indices are the values.
+    a palette's indices are the values, unless the colours have values.
 
     Args:
         path: of the file.
         onto: the image that is labelled; only formats without voxels of their own (DICOM RTSTRUCT) need it.
+        reading: which value each colour of a picture has (`Reading.label_colours`); None for none.
 
     Returns:
         Array (1, Z, Y, X) of an integer dtype with the values of the file.
 
     Raises:
-        ImageError: unreadable, several different channels, or values that are not whole numbers.
+        ImageError: unreadable, several different channels, colours without a value, or values that are not whole
+            numbers.
     """
-    image = read_raw_labels(path, onto)
+    image = read_raw_labels(path, onto, reading)
     return image.with_array(whole_numbers(image.array, Path(path)))
 
 
-def read_raw_labels(path: str | Path, onto: Image | None = None) -> Image:
+def read_raw_labels(path: str | Path, onto: Image | None = None, reading: Reading | None = None) -> Image:
     """Like `read_labels`, with the values and dtype as they are: array (1, Z, Y, X), or (L, Z, Y, X) with segments."""
-    image = _read(Path(path), labels=True, onto=onto)
+    path = Path(path)
+    picture = path.is_file() and (form := format_of(ending_of(path))) is not None and form.pictures
+    if picture and reading is not None and reading.label_colours:
+        image = _read(path, labels=False)  # a palette's colours, not its indices
+        return labels_of_colours(image, path, reading.label_colours, nearest=reading.nearest_colours)
+    image = _read(path, labels=True, onto=onto)
     if len(image.array) == 1 or image.segments:
         return image
     if all(np.array_equal(image.array[0], channel) for channel in image.array[1:]):
         return image.with_array(image.array[:1])
+    if picture and is_colour_mask(image):
+        raise refusal(colour_table([colour_counts(image, path)]), path)
     raise ImageError(
         "the label file has several channels that differ",
         where=path,

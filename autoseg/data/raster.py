@@ -16,6 +16,9 @@ TIFF_ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
 UPRIGHT = 1
 """The orientation (TIFF 6.0 tag 274, the same in EXIF) of rows from top to bottom and columns from left to right."""
 
+ALPHA_CHANNEL = "alpha-channel"
+"""Code of the remark on an image whose opacity counts as a channel."""
+
 LOSSY_LABELS = Remark(
     "lossy-labels",
     "the labels are stored by a compression that changes values",
@@ -78,7 +81,7 @@ def without_alpha(
     if not labels:
         return array, (
             Remark(
-                "alpha-channel",
+                ALPHA_CHANNEL,
                 "the opacity (alpha) differs from pixel to pixel and counts as a channel",
                 got=got,
                 remedy="lay the picture on a background and write it without alpha",

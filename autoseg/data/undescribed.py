@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.data import pictures, raster, tiff
+from autoseg.data.colour_masks import colour_counts, colour_table, is_colour_mask, listed_colours, proposed_values
+from autoseg.data.dataset import Reading
 from autoseg.data.files import ending_of, read_image, read_labels
-from autoseg.errors import ImageError
+from autoseg.data.formats import format_of
+from autoseg.errors import DatasetError, ImageError
+from autoseg.log import counted
 
 
 def common_ending(paths: Iterable[Path]) -> str:
@@ -45,14 +49,52 @@ def channel_names(cases: Sequence[tuple[Path, ...]]) -> tuple[str, ...]:
     return ("image0",)
 
 
-def label_values(paths: Sequence[Path]) -> set[int]:
-    """All values in label files; files that cannot be read are left to the check. Decoders release the GIL."""
+def label_values(paths: Sequence[Path], reading: Reading | None = None) -> set[int]:
+    """All values in label files; files that cannot be read are left to the check. Decoders release the GIL.
 
-    def values(path: Path) -> set[int]:
+    Args:
+        paths: of the label files.
+        reading: which values the colours of pictures have.
+
+    Raises:
+        DatasetError: most are pictures with colours that have no value; it lists the colours of all files.
+    """
+
+    def values(path: Path) -> set[int] | None:
         try:
-            return {int(value) for value in np.unique(read_labels(path).array)}
+            return {int(value) for value in np.unique(read_labels(path, reading=reading).array)}
         except ImageError:
-            return set()
+            return None
 
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return set().union(*pool.map(values, paths))
+        every = list(pool.map(values, paths))
+    if reading is None or not reading.label_colours:
+        _refuse_colours([path for path, one in zip(paths, every, strict=True) if one is None], len(paths))
+    return set().union(*(one for one in every if one is not None))
+
+
+def _refuse_colours(paths: Sequence[Path], files: int) -> None:
+    """Raises the error for label files most of which are pictures with colours; `paths` could not be read."""
+    counts_of_each = [counts for path in paths if (counts := _colours(path)) is not None]
+    if not counts_of_each or 2 * len(counts_of_each) < files:
+        return
+    table = colour_table(counts_of_each)
+    raise DatasetError(
+        "the labels are pictures with colours, and nothing says which class each one is",
+        where=paths[0].parent,
+        got=f"{counted(len(counts_of_each), 'picture')} with {listed_colours(table)}",
+        expected="grey pictures with a whole number per pixel, or a value for each colour",
+        remedy=proposed_values(table),
+    )
+
+
+def _colours(path: Path) -> dict[int, int] | None:
+    """Pixels by colour; None if it is no picture with colours."""
+    form = format_of(ending_of(path))
+    if form is None or not form.pictures:
+        return None
+    try:
+        image = form.read(path) if form.read_labels is None else form.read_labels(path, None)
+        return colour_counts(image, path) if is_colour_mask(image) else None
+    except ImageError:
+        return None
