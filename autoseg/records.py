@@ -6,7 +6,6 @@ import difflib
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -14,7 +13,11 @@ from typing import Any, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from autoseg.documents import read_json, read_toml
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup
+
+_EDITED = 1 << 18
+"""Bytes of a file up to which somebody may have written in it: names that are there twice are looked for."""
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
@@ -43,7 +46,9 @@ class Record(BaseModel):
         path = Path(path)
         if path.suffix != ".toml":
             try:
-                return cls.model_validate_json(path.read_bytes())  # half the time of plain values first
+                content = path.read_bytes()
+                if len(content) > _EDITED:
+                    return cls.model_validate_json(content)  # half the time of plain values first
             except (OSError, ValidationError):
                 pass  # told in the user's words by what follows
         return cls.from_mapping(read_mapping(path), where=path)
@@ -57,20 +62,18 @@ class Record(BaseModel):
         return type(self).model_validate({**self.model_dump(), **changes})
 
 
-def read_mapping(path: str | Path) -> dict[str, Any]:
-    """The mapping in a JSON or TOML file; a file that is missing or no mapping is a `ConfigurationError`."""
+def read_mapping(path: str | Path, *, nan: bool = False) -> dict[str, Any]:
+    """The mapping in a JSON or TOML file.
+
+    Args:
+        path: of the file; `.toml` is TOML, all else JSON.
+        nan: whether NaN and infinities are accepted, which some programs write into JSON.
+
+    Raises:
+        ConfigurationError: missing, no mapping, or not as `documents.read_json` reads it.
+    """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError("is not a text file", where=path, expected="UTF-8 text") from None
-    try:
-        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except ValueError as error:
-        kind = "TOML" if path.suffix == ".toml" else "JSON"
-        raise ConfigurationError(f"is not valid {kind}: {error}", where=path, remedy="mend the file") from None
+    values = read_toml(path) if path.suffix == ".toml" else read_json(path, nan=nan)
     if not isinstance(values, dict):
         raise ConfigurationError(
             "does not hold a mapping", where=path, got=type(values).__name__, expected="{...} at the top level"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from autoseg.data.image import Geometry, Image
+from autoseg.documents import parse_json
 from autoseg.errors import ConfigurationError, ImageError
 from autoseg.records import write_text
 
@@ -168,7 +168,7 @@ def _slicer_markups(text: str, path: Path) -> np.ndarray:
     """The control points of all point lists of 3D Slicer's JSON format."""
     form = 'a "markups" list with "controlPoints" that have a "position" of three numbers'
     try:
-        content: Any = json.loads(text)
+        content: Any = parse_json(text, path)
         lists = [
             _lps(
                 np.array([point["position"] for point in markup["controlPoints"]], float).reshape(-1, 3),

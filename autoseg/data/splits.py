@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Self
@@ -12,6 +11,7 @@ from pydantic import Field, model_validator
 
 from autoseg.data.grouping import group_cases, suspicious_groups
 from autoseg.data.stratify import deal, deal_stratified
+from autoseg.documents import read_json
 from autoseg.errors import ConfigurationError, DatasetError
 from autoseg.log import counted
 from autoseg.records import Record, write_json
@@ -162,16 +162,13 @@ def load_splits(path: str | Path, identifiers: Iterable[str]) -> tuple[Split, ..
     """Reads splits, also nnU-Net's own, and checks them against the data set.
 
     Raises:
-        DatasetError: no such file, another form, or what `validate_splits` refuses.
+        ConfigurationError: no such file, or it is no JSON.
+        DatasetError: another form, or what `validate_splits` refuses.
     """
     path = Path(path)
+    entries = read_json(path)
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
         splits = tuple(Split(train=tuple(entry["train"]), validation=tuple(entry["val"])) for entry in entries)
-    except OSError as error:
-        raise DatasetError(
-            f"the splits cannot be read ({error.strerror})", where=path, remedy="check the path"
-        ) from None
     except (ValueError, TypeError, KeyError):
         raise DatasetError(
             "the splits are not understood", where=path, expected='[{"train": [ids], "val": [ids]}, ...]'

@@ -12,7 +12,7 @@ PACKAGES = ("autoseg", "planners", "datasets_spec")
 
 FLOORS: Mapping[str, int] = {
     **dict.fromkeys(("autoseg.errors", "autoseg.records", "autoseg.plugins", "autoseg.log", "autoseg.version"), 0),
-    "autoseg.plugin_calls": 0,
+    **dict.fromkeys(("autoseg.plugin_calls", "autoseg.documents"), 0),
     **dict.fromkeys(("autoseg.workspace", "autoseg.processes", "autoseg.provenance", "autoseg.allocation"), 1),
     "autoseg.run_state": 1,
     **dict.fromkeys(("autoseg.data", "autoseg.plan.record", "datasets_spec"), 1),
@@ -41,7 +41,9 @@ CONTRACT_KIT = "autoseg.testing"
 """Stands beside the house: it looks at all of it, at guests' methods too, and nothing in the house looks at it."""
 
 SIBLINGS = {
+    ("autoseg.documents", "autoseg.errors"),
     ("autoseg.records", "autoseg.errors"),
+    ("autoseg.records", "autoseg.documents"),
     ("autoseg.plugins", "autoseg.errors"),
     ("autoseg.plugins", "autoseg.records"),
     ("autoseg.plugins", "autoseg.plugin_calls"),

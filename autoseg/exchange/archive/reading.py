@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import json
 import shutil
 import struct
 import tempfile
@@ -19,6 +18,7 @@ import zlib
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+from autoseg.documents import parse_json
 from autoseg.errors import AutosegError, WorkspaceError
 from autoseg.log import logger
 from autoseg.records import Record
@@ -147,7 +147,7 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> ArchiveManifest:
             where=path,
             remedy="give a run folder, or a file of `autoseg export` as it was made",
         )
-    values = json.loads(archive.read(MANIFEST))
+    values = parse_json(archive.read(MANIFEST).decode("utf-8"), f"{path}: {MANIFEST}")
     version = values.get("format") if isinstance(values, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise ArchiveError(

@@ -104,7 +104,7 @@ def read_model_folder(root: Path, checkpoint: Checkpoint = "final") -> ModelFold
     files = {key: root / folds[key] / f"checkpoint_{checkpoint}.pth" for key in keys}
     return ModelFolder(
         root=root,
-        plans=read_mapping(root / "plans.json"),
+        plans=read_mapping(root / "plans.json", nan=True),
         dataset=read_mapping(root / "dataset.json"),
         checkpoints={key: file for key, file in files.items() if file.is_file()},
         incomplete=tuple(key for key, file in files.items() if not file.is_file()),

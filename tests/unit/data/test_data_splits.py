@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoseg.data.splits import Split, k_fold, load_splits, save_splits, validate_splits
-from autoseg.errors import DatasetError
+from autoseg.errors import ConfigurationError, DatasetError
 
 IDS = [f"case_{number:03d}" for number in range(23)]
 
@@ -66,9 +66,12 @@ def test_dishonest_splits_are_refused(train: tuple[str, ...], validation: tuple[
 
 def test_splits_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "splits.json"
-    with pytest.raises(DatasetError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match="cannot be read"):
         load_splits(path, IDS)
-    for wrong in ("{}x", '[{"train": ["a"]}]', "3", '["a"]'):
+    path.write_text('[{"train": ["a"], "val": ["b"],}]', encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"column 32: is not valid JSON: a comma after the last"):
+        load_splits(path, IDS)
+    for wrong in ('[{"train": ["a"]}]', "3", '["a"]'):
         path.write_text(wrong, encoding="utf-8")
         with pytest.raises(DatasetError, match="not understood"):
             load_splits(path, IDS)

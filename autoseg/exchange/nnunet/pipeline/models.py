@@ -113,7 +113,7 @@ def _copy_scores(model: ImportedModel, plan: Plan, run: Run) -> None:
     for key in model.folds:
         file = model.source.fold(key) / "validation" / "summary.json"
         if file.is_file():
-            scores = read_scores(read_mapping(file), plan.labels, plan.file_ending)
+            scores = read_scores(read_mapping(file, nan=True), plan.labels, plan.file_ending)
             scores.save(run.fold(model.configuration, key).validation_summary)
 
 
@@ -147,7 +147,7 @@ def _postprocessing(model: ImportedModel, plan: Plan) -> Decision | None:
     files = sorted(model.source.root.glob("crossval_results_folds_*/postprocessing.json"), key=lambda f: len(str(f)))
     decision = None
     if files:
-        decision = read_postprocessing(read_mapping(files[-1]), plan.labels, LARGEST_COMPONENT)
+        decision = read_postprocessing(read_mapping(files[-1], nan=True), plan.labels, LARGEST_COMPONENT)
         if decision is None:
             logger.warning("%s: left out, as it is not known here: %s", model.configuration, files[-1])
     elif any(model.source.root.rglob("postprocessing.pkl")):
