@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.data.dataset import Case
-from autoseg.data.files import placed, read_raw_labels, whole_numbers
+from autoseg.data.files import placed, read_raw_labels
 from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.data.placement import laid_by_index, laid_on
+from autoseg.data.rounding import whole_labels
 
 
 def read_case_labels(case: Case, image: Image, scheme: LabelScheme) -> np.ndarray:
@@ -29,7 +30,7 @@ def read_case_labels(case: Case, image: Image, scheme: LabelScheme) -> np.ndarra
     """
     assert case.label is not None
     labels = lay_labels(read_raw_labels(case.label, image, case.reading), case.label, image, case)
-    return whole_numbers(labels.array[0], case.label)
+    return whole_labels(labels, case.label).array[0]
 
 
 def lay_labels(labels: Image, path: Path, image: Image, case: Case) -> Image:

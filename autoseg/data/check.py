@@ -20,12 +20,13 @@ from autoseg.data.files import (
     read_image,
     read_raw_labels,
     stack_channels,
-    whole_numbers,
 )
 from autoseg.data.image import Geometry, Image
+from autoseg.data.image_problems import problems_of_image, problems_of_remarks
 from autoseg.data.orientation import orientation_code
 from autoseg.data.placement import LARGEST_OFFSET, same_spacing, turned_to
 from autoseg.data.problem import CheckedCase, Problem, Severity, format_problem, shape_text
+from autoseg.data.rounding import whole_labels
 from autoseg.errors import ImageError
 from autoseg.log import counted
 
@@ -43,7 +44,7 @@ def read_and_check(case: Case, dataset: Dataset) -> CheckedCase:
     if image is not None:
         image = fit_picture(image, case, len(dataset.channels))
         problems += _check_channels(case, image, dataset)
-        problems += _check_intensities(case, image, dataset)
+        problems += problems_of_image(image, case.images, dataset.channels)
     labels = None
     if case.label is not None:
         labels = _read_labels(case, case.label, image, problems)
@@ -153,41 +154,6 @@ def _check_channels(case: Case, image: Image, dataset: Dataset) -> list[Problem]
     ]
 
 
-def _check_intensities(case: Case, image: Image, dataset: Dataset) -> list[Problem]:
-    problems = []
-    for number, channel in enumerate(image.array):
-        path = case.images[number] if len(case.images) == len(image.array) else case.images[0]
-        # NaN and infinities show in the extremes, so that sound images need no third pass.
-        low, high = (channel.min(), channel.max()) if channel.size else (0, 0)
-        name = dataset.channels[number] if number < len(dataset.channels) else f"number {number}"
-        if not (np.isfinite(low) and np.isfinite(high)):
-            nan, inf = int(np.isnan(channel).sum()), int(np.isinf(channel).sum())
-            problems.append(
-                Problem(
-                    code="not-finite",
-                    severity="error",
-                    what=f"channel {name} holds values that are not finite",
-                    file=str(path),
-                    got=f"{nan} NaN, {inf} infinite voxels",
-                    expected="finite numbers",
-                    remedy="replace them, usually by the value of air or by 0",
-                )
-            )
-        elif low == high:
-            problems.append(
-                Problem(
-                    code="constant-image",
-                    severity="warning",
-                    what=f"channel {name} is constant",
-                    file=str(path),
-                    got=f"{low} everywhere",
-                    expected="an image",
-                    remedy="check the export, or remove the case",
-                )
-            )
-    return problems
-
-
 def _read_labels(case: Case, path: Path, image: Image | None, problems: list[Problem]) -> np.ndarray | None:
     try:
         raw = read_raw_labels(path, image, case.reading)
@@ -195,10 +161,11 @@ def _read_labels(case: Case, path: Path, image: Image | None, problems: list[Pro
         problems.append(_from_error("unreadable", error, path))
         return None
     try:
-        labels = raw.with_array(whole_numbers(raw.array, path))
+        labels = whole_labels(raw, path)
     except ImageError as error:
         problems.append(_from_error("label-not-integer", error, path))
         return None
+    problems += problems_of_remarks(labels.remarks, path)
     if image is None:
         return labels.array[0]
     # A TIFF without tags states no spacing; that is no contradiction.

@@ -68,14 +68,18 @@ def discover(folder: str | Path, *, labelled: bool = True, reading: Reading | No
     return read_as(_discover(folder, labelled, reading), reading)
 
 
-def find_cases(inputs: str | Path | Sequence[str | Path], channels: int) -> tuple[Case, ...]:
+def find_cases(
+    inputs: str | Path | Sequence[str | Path], channels: int, reading: Reading | None = None
+) -> tuple[Case, ...]:
     """The cases to predict in a folder, a list of files, or one file (or DICOM folder), sorted by identifier.
 
     Names ending in a channel's number ("x_0000", "x_0001") make one case "x"; of a single file so named, the other
     channels are taken from beside it. Junk in a folder is passed over.
 
     Args:
+        inputs: what is looked through.
         channels: what the model expects; decides whether a number at the end of a name is a channel's.
+        reading: how the files are read.
 
     Raises:
         DatasetError: nothing there, or two images with the same identifier.
@@ -93,7 +97,8 @@ def find_cases(inputs: str | Path | Sequence[str | Path], channels: int) -> tupl
     suffixed = suffix_fits_channels(images, channels)
     if suffixed and len(images) == 1 and channels > 1:
         images = _siblings(images[0])
-    return _cases(group_channels(images, suffixed=suffixed), {})
+    cases = _cases(group_channels(images, suffixed=suffixed), {})
+    return cases if reading is None else tuple(case.with_(reading=reading) for case in cases)
 
 
 def _discover(folder: Path, labelled: bool, reading: Reading) -> Dataset:

@@ -13,8 +13,8 @@ from autoseg.data.dataset import Case, Reading
 from autoseg.data.formats import DICOM, JPEG, format_of, image_formats
 from autoseg.data.image import Geometry, Image
 from autoseg.data.placement import laid_on, same_spacing
+from autoseg.data.rounding import smallest_integers, whole_labels
 from autoseg.errors import ImageError
-from autoseg.log import counted
 
 
 def known_endings() -> tuple[str, ...]:
@@ -123,8 +123,12 @@ def stack_channels(paths: tuple[Path, ...], images: list[Image], *, trust: bool 
         laid.append(image)
     if len(images) == 1:
         return first
-    remarks = tuple(remark for image in laid for remark in image.remarks)
-    return replace(first, array=np.concatenate([image.array for image in laid]), remarks=remarks)
+    remarks = [
+        remark if path == paths[0] else replace(remark, got=": ".join(filter(None, (path.name, remark.got))))
+        for path, image in zip(paths, laid, strict=True)
+        for remark in image.remarks
+    ]
+    return replace(first, array=np.concatenate([image.array for image in laid]), remarks=tuple(remarks))
 
 
 def placed(path: Path) -> bool:
@@ -154,8 +158,8 @@ def _refuse_other_grid(path: Path, image: Image, first_path: Path, first: Image)
 def read_labels(path: str | Path, onto: Image | None = None, reading: Reading | None = None) -> Image:
     """Reads a label map.
 
-    Floating-point files with whole values are accepted; of a picture with colours, equal channels count as one, and
-    a palette's indices are the values, unless the colours have values.
+    Floating-point files with values that are whole but for rounding are accepted, with a remark; of a picture with
+    colours, equal channels count as one, and a palette's indices are the values, unless the colours have values.
 
     Args:
         path: of the file.
@@ -169,8 +173,7 @@ def read_labels(path: str | Path, onto: Image | None = None, reading: Reading | 
         ImageError: unreadable, several different channels, colours without a value, or values that are not whole
             numbers.
     """
-    image = read_raw_labels(path, onto, reading)
-    return image.with_array(whole_numbers(image.array, Path(path)))
+    return whole_labels(read_raw_labels(path, onto, reading), Path(path))
 
 
 def read_raw_labels(path: str | Path, onto: Image | None = None, reading: Reading | None = None) -> Image:
@@ -196,31 +199,6 @@ def read_raw_labels(path: str | Path, onto: Image | None = None, reading: Readin
     )
 
 
-def whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
-    """Label values as integers: integer arrays pass, whole floating-point values are converted.
-
-    Raises:
-        ImageError: fractional values, NaN, infinities, or values beyond 32 bits.
-    """
-    if array.dtype.kind in "iu":
-        return array
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8)
-    with np.errstate(invalid="ignore"):
-        integers = array.astype(np.int32)
-    wrong = integers != array
-    if wrong.any():
-        examples = ", ".join(f"{value:g}" for value in np.unique(array[wrong])[:5])
-        raise ImageError(
-            "label values are not whole numbers",
-            where=path,
-            got=f"{examples} ({counted(int(wrong.sum()), 'voxel')})",
-            expected="whole numbers",
-            remedy="write the labels with an integer type (was the file resampled with interpolation?)",
-        )
-    return _smallest_integers(integers)
-
-
 def write_labels(path: str | Path, labels: np.ndarray, geometry: Geometry) -> None:
     """Writes a label map, losslessly compressed where the format can, in the format of the ending.
 
@@ -239,7 +217,7 @@ def write_labels(path: str | Path, labels: np.ndarray, geometry: Geometry) -> No
     if form is not None and not form.lossless:
         name = "JPEG" if form is JPEG else ending_of(path)
         raise ImageError(f"{name} changes label values", where=path, expected="a lossless format", remedy="use .png")
-    write_image(path, Image(_smallest_integers(labels)[None], geometry))
+    write_image(path, Image(smallest_integers(labels)[None], geometry))
 
 
 def write_image(path: str | Path, image: Image) -> None:
@@ -291,13 +269,3 @@ def _is_dicom_file(file: Path) -> bool:
         return False
     with file.open("rb") as stream:
         return stream.read(132)[128:] == b"DICM"
-
-
-def _smallest_integers(labels: np.ndarray) -> np.ndarray:
-    if labels.dtype in (np.uint8, np.bool_) or not labels.size:
-        return labels.astype(np.uint8, copy=False)
-    low, high = int(labels.min()), int(labels.max())
-    for dtype in (np.uint8, np.int16, np.uint16, np.int32):
-        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
-            return labels.astype(dtype, copy=False)
-    return labels

@@ -12,7 +12,7 @@ from autoseg.data.dataset import Case
 from autoseg.data.image import Image, Vector
 from autoseg.records import Record
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
 
 
 class Problem(Record):
@@ -20,7 +20,7 @@ class Problem(Record):
 
     Attributes:
         code: stable name of the kind of problem, for programs ("shape-mismatch").
-        severity: errors forbid training, warnings do not.
+        severity: errors forbid training, warnings do not; notes tell what was done and need nothing.
         what: the problem in one clause.
         file: the file, folder or case it concerns.
         got, expected, remedy: what was found, what is needed, and what to do.
@@ -60,7 +60,7 @@ class CheckedCase:
     def usable(self) -> bool:
         """Whether there are an image and labels without errors."""
         complete = self.image is not None and (self.labels is not None or self.case.label is None)
-        return complete and all(problem.severity == "warning" for problem in self.problems)
+        return complete and all(problem.severity != "error" for problem in self.problems)
 
     def summary(self) -> CheckedCase:
         """The same without arrays, small enough to send between processes."""
