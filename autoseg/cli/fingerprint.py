@@ -14,6 +14,8 @@ def fingerprint(
     out: options.NewRun,
     splitting: options.Splitting,
     choices: options.Choices,
+    images: options.ImageReading,
+    labels: options.LabelReading,
     trainer: options.Trainer = None,
     workers: options.Workers = None,
 ) -> None:
@@ -27,5 +29,8 @@ def fingerprint(
     settings = options.settings_of(choices, splitting)
     log.configure(run_log=Run(out).log)
     labelled = trainer is None or pipeline.named_traits(trainer).needs_labels
-    pipeline.fingerprint_dataset(dataset, out, workers=workers, rule=settings.splits, labelled=labelled)
+    reading = options.reading_of(images, labels)
+    pipeline.fingerprint_dataset(
+        dataset, out, workers=workers, rule=settings.splits, labelled=labelled, reading=reading
+    )
     typer.echo(f"fingerprint: {Run(out).fingerprint}")

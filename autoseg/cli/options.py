@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from autoseg import log
-from autoseg.cli.values import parse_duration, parse_fold, parse_folds, parse_memory, parse_validated_folds
+from autoseg.cli.values import (
+    parse_colours,
+    parse_duration,
+    parse_fold,
+    parse_folds,
+    parse_memory,
+    parse_validated_folds,
+)
 
 if TYPE_CHECKING:
+    from autoseg.data.dataset import Reading
     from autoseg.pipeline.settings import Settings
 
 DatasetFolder = Annotated[
@@ -146,6 +154,49 @@ Pretrained = Annotated[
         "matching weights of a checkpoint.",
     ),
 ]
+Series = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Which volume of a DICOM folder with several: largest, or a part of its description, number or UID.",
+    ),
+]
+TrustArrays = Annotated[
+    bool,
+    typer.Option(
+        "--trust-arrays", help="Lay files of a case on each other by array index where their headers disagree."
+    ),
+]
+Untilt = Annotated[bool, typer.Option("--untilt", help="Resample CT slices of a tilted gantry onto an upright grid.")]
+LabelColours = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLOURS",
+        parser=parse_colours,
+        help="Label values of the colours of masks that are pictures, like '#000000=0,#ff0000=1'.",
+    ),
+]
+NearestColours = Annotated[
+    bool,
+    typer.Option("--nearest-colours", help="Let colours that have no value count as the nearest one that has."),
+]
+
+
+@dataclass(frozen=True)
+class ImageReading:
+    """How image files are read where they leave a choice."""
+
+    series: Series = None
+    trust_arrays: TrustArrays = False
+    untilt: Untilt = False
+
+
+@dataclass(frozen=True)
+class LabelReading:
+    """How label files are read where they leave a choice."""
+
+    label_colours: LabelColours = None
+    nearest_colours: NearestColours = False
 
 
 @dataclass(frozen=True)
@@ -198,6 +249,14 @@ class ModelChoice:
 
     configuration: ModelConfiguration = None
     folds: ModelFolds = "all"
+
+
+def reading_of(images: ImageReading, labels: LabelReading | None = None) -> Reading:
+    """How the files are read that a command is given."""
+    from autoseg.data.dataset import Reading
+
+    choices = vars(images) | ({} if labels is None else vars(labels))
+    return Reading.from_mapping({name: value for name, value in choices.items() if value is not None})
 
 
 def settings_of(choices: Choices, splitting: Splitting | None = None) -> Settings:

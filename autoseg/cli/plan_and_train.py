@@ -21,6 +21,8 @@ def plan_and_train(
     learning: options.Learning,
     splitting: options.Splitting,
     choices: options.Choices,
+    images: options.ImageReading,
+    labels: options.LabelReading,
     execution: options.Execution,
 ) -> None:
     """Do everything, from a data set to a report.
@@ -40,6 +42,7 @@ def plan_and_train(
         planner=planner,
         memory=options.gigabytes(memory),
         settings=settings,
+        reading=options.reading_of(images, labels),
         command=options.command_line(context),
         **vars(effort),
         **vars(learning),

@@ -46,6 +46,7 @@ def predict(
     out: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Folder for the segmentations.")],
     model: options.ModelChoice,
     application: Application,
+    reading: options.ImageReading,
     device: options.Device = "auto",
 ) -> None:
     """Segment images with a trained run.
@@ -69,6 +70,7 @@ def predict(
         mirroring=not application.no_mirroring,
         skip_empty=application.skip_empty,
         device=device,
+        reading=options.reading_of(reading),
     )
     for failure in failures:
         typer.echo(f"error: {failure}", err=True)

@@ -9,6 +9,8 @@ import typer
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.IGNORECASE)
 
+_COLOUR = re.compile(r"#?(?P<colour>[0-9a-fA-F]{6})\s*=\s*(?P<value>\d+)")
+
 
 def parse_duration(text: str) -> float:
     """Seconds of a time span like `90s`, `3m`, `1.5h` or `1h30m`: hours, minutes, seconds, in that order.
@@ -76,3 +78,21 @@ def parse_memory(text: str) -> float | Literal["auto"]:
     if match is None or float(match[1]) <= 0:
         raise typer.BadParameter(f"{text!r} is no memory; expected gigabytes such as 24GB or 24, or auto")
     return float(match[1])
+
+
+def parse_colours(text: str) -> dict[str, int]:
+    """Label values of colours, like `#000000=0,#ff0000=1`.
+
+    Raises:
+        typer.BadParameter: anything else, and a colour that is named twice.
+    """
+    values: dict[str, int] = {}
+    for part in text.split(","):
+        match = _COLOUR.fullmatch(part.strip())
+        if match is None:
+            raise typer.BadParameter(f"{part.strip()!r} gives no value to a colour; expected for example #ff0000=1")
+        colour = f"#{match['colour'].lower()}"
+        if colour in values:
+            raise typer.BadParameter(f"{colour} is named twice")
+        values[colour] = int(match["value"])
+    return values

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from autoseg.data.image import Image, Remark
-from autoseg.data.problem import Problem
+from autoseg.data.problem import Problem, format_problem
+from autoseg.errors import ImageError
+from autoseg.log import counted, logger
 
 HARMLESS = frozenset({"labels-rounded"})
 """Codes of remarks that only tell what was done; all others are warnings."""
+
+_SHOWN = 3
+"""Times that an oddity of one kind is told in full."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -33,6 +39,41 @@ def problems_of_image(image: Image, files: Sequence[Path], channels: Sequence[st
         name = channels[number] if number < len(channels) else f"number {number}"
         problems += _intensities(channel, str(file), name)
     return problems
+
+
+class ImageGate:
+    """Lets images through to a computation that can be: errors are raised, oddities told, of each kind a few times."""
+
+    def __init__(self, channels: Sequence[str]) -> None:
+        self._channels = tuple(channels)
+        self._seen: Counter[str] = Counter()
+        self._what: dict[str, str] = {}
+
+    def admit(self, image: Image, files: Sequence[Path]) -> Image:
+        """The image, if nothing forbids to use it.
+
+        Raises:
+            ImageError: values that are not finite or too large; all such problems are told in its first one's words.
+        """
+        problems = problems_of_image(image, files, self._channels)
+        for problem in problems:
+            if problem.severity == "error":
+                raise ImageError(
+                    problem.what, where=problem.file, got=problem.got, expected=problem.expected, remedy=problem.remedy
+                )
+        for problem in problems:
+            self._seen[problem.code] += 1
+            self._what[problem.code] = problem.what
+            if self._seen[problem.code] <= _SHOWN:
+                logger.warning("%s", format_problem(problem))
+        return image
+
+    def conclude(self) -> None:
+        """Tells how many more oddities of each kind there were."""
+        for code, count in self._seen.items():
+            if count > _SHOWN:
+                logger.warning("%s: %s", counted(count - _SHOWN, "more image"), self._what[code])
+        self._seen.clear()
 
 
 def problems_of_remarks(remarks: Sequence[Remark], file: Path) -> list[Problem]:

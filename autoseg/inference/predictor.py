@@ -15,6 +15,7 @@ from autoseg.allocation import freed_memory_kept
 from autoseg.data.dataset import Case
 from autoseg.data.files import read_case
 from autoseg.data.image import Geometry, Image
+from autoseg.data.image_problems import ImageGate
 from autoseg.errors import ImageError
 from autoseg.inference.estimate import CaseEstimate, Reliability, calibrated, reliability_of
 from autoseg.inference.export import Prediction, export_labels
@@ -147,13 +148,16 @@ class Predictor:
             Labels in the data set's own values, (Z, Y, X) of the image.
 
         Raises:
-            ImageError: channels or dimensions do not fit the model, or a file cannot be read.
+            ImageError: channels or dimensions do not fit the model, values are not finite, or a file cannot be read.
         """
+        files: tuple[str | Path, ...] = ("image",)
         if isinstance(image, np.ndarray):
             image = _image_of(image, spacing, self.plan.dimension)
         elif not isinstance(image, Image):
             files = (image,) if isinstance(image, (str, Path)) else tuple(image)
             image = read_case(Case(id="image", images=tuple(Path(file) for file in files)), len(self.plan.channels))
+        gate = ImageGate(self.plan.channels)
+        image = gate.admit(image, tuple(Path(file) for file in files))
         computed = _bounded(self._compute(self._prepare(image, "image")))
         labels = export_labels(computed.predictions, self.plan.labels)
         return on_image(labels, self.plan.labels, computed.properties, self._decision)
@@ -163,7 +167,8 @@ class Predictor:
     ) -> Predicted:
         """Segments cases into `folder`, one label file per case named by its identifier.
 
-        A case that cannot be read or does not fit is left out and the others go on. Reading, prediction and
+        A case that cannot be read, does not fit or holds values that are not finite is left out and the others go on;
+        what is odd about an image is logged. Reading, prediction and
         writing overlap. A case's label file is written last, and whole or not at all.
 
         Args:
@@ -172,13 +177,16 @@ class Predictor:
                 float32; for an ensemble the mean over its configurations).
         """
         plan = self.plan
+        gate = ImageGate(plan.channels)
         writer = CaseWriter(Path(folder), plan.file_ending, plan.labels, self._decision, save_probabilities)
 
         def read(case: Case) -> tuple[Prepared, ...]:
-            return self._prepare(read_case(case, len(plan.channels)), case.id)
+            image = gate.admit(read_case(case, len(plan.channels)), case.images)
+            return self._prepare(image, case.id)
 
         title = f"predict {self.configuration_name}"
         written, failures = self._stream(cases, title, read, writer, uncertainty=uncertainty)
+        gate.conclude()
         return Predicted(
             files={case: path for case, (path, _) in written.items()},
             failures=failures,

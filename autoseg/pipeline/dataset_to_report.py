@@ -64,7 +64,8 @@ def plan_and_train(
         out: run folder to make, or to go on with (`resume`).
         request: what the user chose.
         options: of `TrainingRequest.of`, in place of a request: `configurations`, `folds`, `budget`, `steps`, `device`,
-            `planner`, `memory`, `trainer`, `loss`, `pretrained`, `seed`, `workers`, `resume`, `settings`, `command`.
+            `planner`, `memory`, `trainer`, `loss`, `pretrained`, `seed`, `workers`, `resume`, `settings`, `reading`,
+            `command`.
 
     Returns:
         What was validated and chosen, as summary.json has it; empty when nothing is validated ("all-data").
@@ -125,7 +126,14 @@ def _prepare(
     else:
         with journal.stage("check and fingerprint"):
             labelled = named_traits(request.trainer).needs_labels
-            fingerprint_dataset(dataset, run.root, workers=request.workers, rule=request.splits, labelled=labelled)
+            fingerprint_dataset(
+                dataset,
+                run.root,
+                workers=request.workers,
+                rule=request.splits,
+                labelled=labelled,
+                reading=request.reading,
+            )
     choose_folds(split_names(run), request.folds)  # a wrong number is told before the images are preprocessed
     if done is None or not done.planned:
         with journal.stage("plan"):

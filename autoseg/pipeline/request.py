@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autoseg import plugins
+from autoseg.data.dataset import Reading
 from autoseg.data.splits import SplitRule
 from autoseg.errors import ConfigurationError
 from autoseg.pipeline.settings import Settings
@@ -35,6 +36,7 @@ class TrainingRequest:
         workers: processes; None chooses.
         resume: go on with an unfinished run; finished stages and folds are kept.
         config: how networks are trained.
+        reading: how the data set's files are read where they leave a choice.
         splits: how cases are divided into folds; None keeps splits that are there, else makes nnU-Net's.
         command: the command line, for the report.
     """
@@ -50,6 +52,7 @@ class TrainingRequest:
     workers: int | None = None
     resume: bool = False
     config: TrainingConfig = field(default_factory=TrainingConfig)
+    reading: Reading = field(default_factory=Reading)
     splits: SplitRule | None = None
     command: tuple[str, ...] = ()
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from autoseg import plugins
 from autoseg.data.check import Problem, format_problem
-from autoseg.data.dataset import Dataset
+from autoseg.data.dataset import Dataset, Reading
 from autoseg.data.discovery import discover
 from autoseg.data.labels import LabelScheme
 from autoseg.data.splits import SplitRule, check_rule, load_splits, make_splits, save_splits, suspicious_groups
@@ -25,9 +25,15 @@ from autoseg.preprocessing.prepare import preprocess_dataset
 from autoseg.workspace import Run
 
 
-def check(dataset: Path, *, workers: int | None = None) -> tuple[Problem, ...]:
-    """Every problem of a data set, after reading each file once. Nothing is changed."""
-    return scan(discover(dataset), workers=count_workers(workers)).problems
+def check(dataset: Path, *, workers: int | None = None, reading: Reading | None = None) -> tuple[Problem, ...]:
+    """Every problem of a data set, after reading each file once. Nothing is changed.
+
+    Args:
+        dataset: folder in one of the accepted layouts.
+        workers: processes; None chooses.
+        reading: how files are read where they leave a choice.
+    """
+    return scan(discover(dataset, reading=reading), workers=count_workers(workers)).problems
 
 
 def fingerprint_dataset(
@@ -37,6 +43,7 @@ def fingerprint_dataset(
     workers: int | None = None,
     rule: SplitRule | None = None,
     labelled: bool = True,
+    reading: Reading | None = None,
 ) -> Fingerprint:
     """Checks and measures a data set; writes dataset.json, fingerprint.json and splits.json into the run folder.
 
@@ -46,11 +53,12 @@ def fingerprint_dataset(
         workers: processes; None chooses.
         rule: how to split; None keeps splits that are there, else makes nnU-Net's.
         labelled: whether an image without a label is an error; if not, it is a training case like the others.
+        reading: how files are read where they leave a choice; kept in dataset.json for all that follows.
 
     Raises:
         DatasetError: `check` finds errors; all of them are in the message.
     """
-    run, data = Run(out), discover(dataset, labelled=labelled)
+    run, data = Run(out), discover(dataset, labelled=labelled, reading=reading)
     if rule is not None:
         check_rule(data.identifiers, rule)  # before the images are read
     fingerprint = without_errors(

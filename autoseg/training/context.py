@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from autoseg.data.dataset import Dataset
+from autoseg.data.dataset import Dataset, Reading
 from autoseg.data.splits import Split
 from autoseg.plan.layers import input_channels
 from autoseg.plan.record import SEGMENTATION, ConfigurationPlan, Plan
@@ -224,6 +224,7 @@ class PredictionRequest:
         mirroring: average over mirror copies.
         skip_empty: leave out tiles in which each channel has one value only.
         device: "auto", "cpu", "cuda", "mps".
+        reading: how the images are read where they leave a choice.
     """
 
     configuration: str | None = None
@@ -234,3 +235,4 @@ class PredictionRequest:
     mirroring: bool = True
     skip_empty: bool = False
     device: str = "auto"
+    reading: Reading | None = None

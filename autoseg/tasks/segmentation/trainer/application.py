@@ -54,7 +54,7 @@ def segment_images(run: Path, inputs: Sequence[Path], folder: Path, request: Pre
             words = networks_in_words(Run(run), model.name, model.folds, chosen=request.folds != "all")
             logger.info("predicting with %s", words)
     # Divided before looking at what is there, which changes while the others work.
-    own = find_cases(inputs, len(predictor.plan.channels))[rank::count]
+    own = find_cases(inputs, len(predictor.plan.channels), request.reading)[rank::count]
     if request.keep_existing:
         own = _missing(own, folder, predictor.plan.file_ending)
     part = _part(folder, rank, count)
