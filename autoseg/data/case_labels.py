@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from autoseg.data.dataset import Case
 from autoseg.data.files import placed, read_raw_labels
 from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.data.placement import laid_by_index, laid_on
 from autoseg.data.rounding import whole_labels
+from autoseg.errors import ImageError
 
 
-def read_case_labels(case: Case, image: Image, scheme: LabelScheme) -> np.ndarray:
+def read_case_labels(case: Case, image: Image, scheme: LabelScheme | None = None) -> Image:
     """Reads a case's label file.
 
     Args:
         case: with a label.
-        image: the case's image, as it was read.
-        scheme: the values of the data set's labels.
+        image: the case's image, as it was read; only its geometry and shape count.
+        scheme: the values of the data set's labels; None takes those of the file.
 
     Returns:
-        (Z, Y, X) of the image, integers: file values of the scheme.
+        Array (1, Z, Y, X) of integers, file values of the scheme, on the image's voxels.
 
     Raises:
-        ImageError: unreadable, no whole numbers, or at another place than the image.
+        ImageError: no label, unreadable, no whole numbers, or at another place than the image.
     """
-    assert case.label is not None
+    if case.label is None:
+        raise ImageError("the case has no label", where=case.id, remedy="add the label, or leave the case out")
     labels = lay_labels(read_raw_labels(case.label, image, case.reading), case.label, image, case)
-    return whole_labels(labels, case.label).array[0]
+    return whole_labels(labels, case.label)
 
 
 def lay_labels(labels: Image, path: Path, image: Image, case: Case) -> Image:

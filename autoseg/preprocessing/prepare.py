@@ -195,7 +195,7 @@ def _preprocess_into(job: _PreparationJob, plan: Plan, configuration_name: str, 
     try:
         image = read_case(job.case, len(plan.channels))
         # a case without a label, which only tasks that need none are given, is stored as background
-        file = None if job.case.label is None else read_case_labels(job.case, image, plan.labels)
+        file = None if job.case.label is None else read_case_labels(job.case, image, plan.labels).array[0]
         labels = np.zeros(image.shape, np.int16) if file is None else plan.labels.encode(file)
         prepared = preprocess_case(image, labels, plan, configuration, crop_box=job.crop_box)
     except AutosegError as error:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from skimage.measure import find_contours
 
+from autoseg.data.case_labels import read_case_labels
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.files import read_case, read_labels
 from autoseg.data.labels import LabelScheme
@@ -114,7 +115,7 @@ def _panels(records: RunRecords, model: tuple[str, ...], scores: CaseScores) -> 
     if case is None or case.label is None:
         raise WorkspaceError("the case is not among the training cases of dataset.json")
     file = _prediction(records, dataset, model, scores)
-    view = _view(case, case.label, file, len(dataset.channels))
+    view = _view(case, file, dataset)
     ignored = None if dataset.labels.ignore is None else view.reference == dataset.labels.ignore
     window = _ct_window(records.plan, model[0])
     axes = (0,) if view.planes[0] == "plane" else (0, 1, 2)
@@ -132,12 +133,11 @@ def _prediction(records: RunRecords, dataset: Dataset, model: tuple[str, ...], s
     raise WorkspaceError("its prediction is gone", where=folder, expected=f"{scores.id}{next(iter(endings))}")
 
 
-def _view(case: Case, label: Path, prediction: Path, channels: int) -> SliceView:
-    image = read_case(case, channels)
-    reference, predicted = read_labels(label), read_labels(prediction)
-    for other in (reference, predicted):
-        if other.shape != image.shape:
-            raise ImageError("image and segmentation have different shapes", got=other.shape, expected=image.shape)
+def _view(case: Case, prediction: Path, dataset: Dataset) -> SliceView:
+    image = read_case(case, len(dataset.channels))
+    reference, predicted = read_case_labels(case, image, dataset.labels), read_labels(prediction)
+    if predicted.shape != image.shape:
+        raise ImageError("image and segmentation have different shapes", got=predicted.shape, expected=image.shape)
     return turn(image.array, reference.array[0], predicted.array[0], image.geometry)
 
 

@@ -20,8 +20,9 @@ from autoseg.data.atlas_alignment import (
     similarity,
     warp_labels,
 )
+from autoseg.data.case_labels import read_case_labels
 from autoseg.data.dataset import Case, Dataset
-from autoseg.data.files import read_case, read_labels
+from autoseg.data.files import read_case
 from autoseg.data.fusion import majority_vote
 from autoseg.data.image import Image
 from autoseg.data.itk import Alignment
@@ -116,9 +117,10 @@ class FittedAtlases:
     def _vote(self, target: Pyramid, chosen: tuple[Atlas, Alignment]) -> np.ndarray:
         atlas, alignment = chosen
         source = atlas.pyramids[self.channel]
-        assert atlas.case.label is not None
         scheme = self.dataset.labels
-        labels = scheme.encode(read_labels(atlas.case.label).array[0]).astype(np.min_scalar_type(len(scheme.values)))
+        whole = Image(np.broadcast_to(np.uint8(0), (1, *source.shape)), source.geometry)
+        values = read_case_labels(atlas.case, whole, scheme).array[0]
+        labels = scheme.encode(values).astype(np.min_scalar_type(len(scheme.values)))
         if self.registration != DEMONS:
             # Resolved here: other baselines need no PyTorch, and their processes start faster without.
             transfer = plugins.resolve("label transfer", "registration")

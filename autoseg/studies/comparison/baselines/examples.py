@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoseg.data.case_labels import read_case_labels
 from autoseg.data.dataset import Case, Dataset
-from autoseg.data.files import read_case, read_labels
+from autoseg.data.files import read_case
 from autoseg.data.image import Image
-from autoseg.errors import ImageError
 from autoseg.log import Progress
 from autoseg.studies.comparison.baselines.protocol import BaselineContext
 
@@ -27,18 +27,11 @@ def read_example(case: Case, dataset: Dataset) -> TrainingExample:
     """Reads a labelled case.
 
     Raises:
-        ImageError: a file cannot be read, there is no label, or its shape is not the image's.
+        ImageError: a file cannot be read, there is no label, or its shape or place is not the image's.
         ConfigurationError: a label value that the data set does not know.
     """
-    if case.label is None:
-        raise ImageError("the case has no label", where=case.id, remedy="learn from labelled cases only")
     image = read_case(case, len(dataset.channels))
-    values = read_labels(case.label).array[0]
-    if values.shape != image.shape:
-        raise ImageError(
-            "image and label have different shapes", where=case.label, got=values.shape, expected=image.shape
-        )
-    return TrainingExample(image, dataset.labels.encode(values))
+    return TrainingExample(image, dataset.labels.encode(read_case_labels(case, image, dataset.labels).array[0]))
 
 
 def examples(context: BaselineContext) -> Iterator[TrainingExample]:

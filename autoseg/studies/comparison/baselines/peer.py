@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoseg.data.case_labels import read_case_labels
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.files import ending_of, read_case, read_labels, write_image, write_labels
 from autoseg.data.labels import LabelScheme
@@ -112,13 +113,12 @@ def write_raw(dataset: Dataset, cases: Sequence[Case], raw: Path) -> Path:
     (folder / "labelsTr").mkdir(parents=True)
     for case in cases:
         write_channels(case, dataset, folder / "imagesTr")
-        if case.label is None:
-            raise ImageError("the case has no label", where=case.id, remedy="learn from labelled cases only")
+        labels = read_case_labels(case, read_case(case, len(dataset.channels)), scheme)
         target = folder / "labelsTr" / f"{case.id}{_ENDING}"
-        if scheme.values == tuple(range(len(scheme.values))) and ending_of(case.label) == _ENDING:
+        same = scheme.values == tuple(range(len(scheme.values))) and not labels.remarks
+        if case.label is not None and same and ending_of(case.label) == _ENDING:
             target.symlink_to(case.label.resolve())
         else:
-            labels = read_labels(case.label)
             write_labels(target, scheme.encode(labels.array[0]), labels.geometry)
     description = {
         "channel_names": {str(i): channel for i, channel in enumerate(dataset.channels)},

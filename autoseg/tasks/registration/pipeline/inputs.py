@@ -12,6 +12,7 @@ from autoseg.data.files import read_image, read_labels
 from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.data.landmarks import LandmarkUnit, check_landmarks, read_landmarks
+from autoseg.data.placement import LARGEST_OFFSET, laid_on, turned_to
 from autoseg.data.spacing import check_spacing, lacks_scale
 from autoseg.errors import ConfigurationError, ImageError, RegistrationError
 from autoseg.evaluation.matching import check_geometry
@@ -149,6 +150,8 @@ def _labels(path: Path, image: Image, side: str) -> Image:
             got=f"{labels.geometry.dimension}D",
             expected=f"{image.geometry.dimension}D as the {side} image",
         )
+    if turned_to(labels, image)[1] <= LARGEST_OFFSET:
+        return laid_on(labels, image, where=path)
     check_geometry(labels, image, path, ours=f"the {side} labels'", theirs=f"the {side} image's")
     return labels
 

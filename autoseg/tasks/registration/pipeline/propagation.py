@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from autoseg.data.case_labels import read_case_labels
 from autoseg.data.dataset import Case
 from autoseg.data.discovery import discover, find_cases
-from autoseg.data.files import read_case, read_image, read_labels, write_image, write_labels
+from autoseg.data.files import read_case, read_image, write_image, write_labels
 from autoseg.data.fusion import majority_vote
 from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
@@ -188,8 +189,7 @@ def _cast_vote(job: _VoteJob) -> None:
     atlas = job.atlas.case
     try:
         target, image = read_case(job.target, job.channels), read_case(atlas, job.channels)
-        assert atlas.label is not None
-        labels = job.scheme.encode(read_labels(atlas.label).array)
+        labels = job.scheme.encode(read_case_labels(atlas, image, job.scheme).array)
         _, result = job.registration.register(target, image)
         abstains = len(job.scheme.values)  # as voxels without annotation do
         moving = Image(labels, image.geometry)

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autoseg.data.case_labels import read_case_labels
 from autoseg.data.dataset import Case
-from autoseg.data.files import read_case, read_image, read_labels
+from autoseg.data.files import read_case, read_image
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, DatasetError
 from autoseg.log import logger
@@ -104,7 +105,8 @@ def _lay_on_template(job: _TemplateJob) -> tuple[str, str | None]:
             "field": field.field.numpy(),
         }
         if job.scheme is not None and job.case.label is not None:
-            labels = torch.from_numpy(job.scheme.encode(read_labels(job.case.label).array).reshape(1, *own.shape))
+            values = read_case_labels(job.case, image, job.scheme).array
+            labels = torch.from_numpy(job.scheme.encode(values).reshape(1, *own.shape))
             arrays["labels"] = sample(labels, own, points, mode="nearest", outside=0)[0].numpy()
     except AutosegError as error:
         return job.case.id, str(error)

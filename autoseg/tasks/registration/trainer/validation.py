@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from autoseg.data.case_labels import read_case_labels
 from autoseg.data.dataset import Case
-from autoseg.data.files import read_case, read_labels, write_image, write_labels
+from autoseg.data.files import read_case, write_image, write_labels
 from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.log import progress
@@ -74,9 +75,9 @@ def validate_pairs(
         displacement, linear = _parts(result)
         whole = as_displacement(result.transform, displacement.grid)
         scores[fixed] = {DEFORMATION: _deformation(displacement, result, seconds)}
-        labels = [cases[case].label for case in (fixed, moving)]
-        if labels[0] is not None and labels[1] is not None:
-            reference, own = (read_labels(file) for file in labels if file is not None)
+        if cases[fixed].label is not None and cases[moving].label is not None:
+            reference = read_case_labels(cases[fixed], target, scheme)
+            own = read_case_labels(cases[moving], source, scheme)
             files[fixed] = folder / f"{fixed}{ending}"
             onto = target.geometry, target.shape
             write_labels(files[fixed], warp_labels(own, whole, *onto).array[0], target.geometry)
@@ -161,10 +162,10 @@ def mean_dice(
         result = model.register(target, source)
         displacement, _ = _parts(result)
         folded.append(deformation(displacement.field, displacement.grid).nonpositive_percent)
-        labels = [cases[case].label for case in (fixed, moving)]
-        if labels[0] is None or labels[1] is None:
+        if cases[fixed].label is None or cases[moving].label is None:
             continue
-        reference, own = (read_labels(file) for file in labels if file is not None)
+        reference = read_case_labels(cases[fixed], target, scheme)
+        own = read_case_labels(cases[moving], source, scheme)
         warped = warp_labels(own, as_displacement(result.transform, displacement.grid), target.geometry, target.shape)
         rows = _before(reference, warped, scheme)
         dice += [row["dice_before"] for row in rows.values() if row["dice_before"] is not None]
