@@ -12,7 +12,7 @@ import numpy as np
 from autoseg.data import raster
 from autoseg.data.case_labels import lay_labels
 from autoseg.data.compare import compare_cases
-from autoseg.data.dataset import Case, Dataset
+from autoseg.data.dataset import Case, Dataset, Reading
 from autoseg.data.files import (
     ending_of,
     fit_picture,
@@ -39,7 +39,7 @@ DIRECTION_TOLERANCE = 1e-3  # difference of a direction cosine
 def read_and_check(case: Case, dataset: Dataset) -> CheckedCase:
     """Reads every file of a case once and reports all that is wrong with it. Raises nothing for bad data."""
     problems: list[Problem] = []
-    images = [_try_read(path, problems) for path in case.images]
+    images = [_try_read(path, case.reading, problems) for path in case.images]
     image = _combine(case, images, problems)
     if image is not None:
         image = fit_picture(image, case, len(dataset.channels))
@@ -70,9 +70,9 @@ def _from_error(code: str, error: ImageError, file: Path) -> Problem:
     )
 
 
-def _try_read(path: Path, problems: list[Problem]) -> Image | None:
+def _try_read(path: Path, reading: Reading, problems: list[Problem]) -> Image | None:
     try:
-        return read_image(path)
+        return read_image(path, reading)
     except ImageError as error:
         problems.append(_from_error("unreadable", error, path))
         return None

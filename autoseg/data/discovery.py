@@ -11,7 +11,8 @@ from typing import Any
 
 from autoseg.data.dataset import Case, Dataset, Reading, read_as
 from autoseg.data.description import discovered_labels, parse_channels, parse_colours, parse_labels
-from autoseg.data.files import ending_of, is_dicom_folder, stem_of
+from autoseg.data.dicom.arrangement import arrangement
+from autoseg.data.files import ending_of, stem_of, writable_ending
 from autoseg.data.labels import LabelScheme
 from autoseg.data.listing import (
     FileListing,
@@ -89,7 +90,8 @@ def find_cases(
     for path in paths:
         if not path.exists():
             raise DatasetError("the input does not exist", where=path, remedy="check the path")
-        images += list_images(path).images if path.is_dir() and not is_dicom_folder(path) else [path]
+        one = not path.is_dir() or arrangement(path) in ("slice", "slices")
+        images += [path] if one else list_images(path).images
     images = list(dict.fromkeys(path.absolute() for path in images))
     if not images:
         where = ", ".join(str(path) for path in paths)
@@ -319,7 +321,7 @@ def _assemble(folder: Path, said: _Description, files: _Files, labelled: bool) -
     masks = {case: path for case, path in files.labels.items() if path not in missing}
     training = {case: paths for case, paths in present.items() if case in masks or not labelled}
     warnings = said.warnings
-    label_ending = common_ending(masks.values()) or said.ending or ".nii.gz"
+    label_ending = writable_ending(common_ending(masks.values()) or said.ending or ".nii.gz")
     if label_ending in (".jpg", ".jpeg"):
         label_ending = ".png"
         warnings = (*warnings, "labels are stored as JPEG, which changes values; predictions are written as .png")

@@ -10,7 +10,9 @@ import numpy as np
 
 from autoseg.data.colour_masks import colour_counts, colour_table, is_colour_mask, labels_of_colours, refusal
 from autoseg.data.dataset import Case, Reading
-from autoseg.data.formats import DICOM, JPEG, format_of, image_formats
+from autoseg.data.dicom.reader import read_dicom
+from autoseg.data.dicom.storage import is_dicom_file
+from autoseg.data.formats import DICOM, JPEG, ImageFormat, format_of, image_formats
 from autoseg.data.image import Geometry, Image
 from autoseg.data.placement import laid_on, same_spacing
 from autoseg.data.rounding import smallest_integers, whole_labels
@@ -35,11 +37,10 @@ def stem_of(path: str | Path) -> str:
     return name[: len(name) - len(ending)] if ending else name
 
 
-def is_dicom_folder(path: Path) -> bool:
-    """Whether a folder directly holds DICOM files (by the mark at byte 128, or the ending)."""
-    if not path.is_dir():
-        return False
-    return any(_is_dicom_file(file) for file in sorted(path.iterdir()) if file.is_file())
+def writable_ending(ending: str) -> str:
+    """The ending of files that stand for such files: itself, or ".nii.gz" of a format that is read only (DICOM)."""
+    form = format_of(ending)
+    return ".nii.gz" if form is not None and form.write is None else ending
 
 
 def load_reader(path: str | Path) -> None:
@@ -49,10 +50,14 @@ def load_reader(path: str | Path) -> None:
         form.prepare()
 
 
-def read_image(path: str | Path) -> Image:
+def read_image(path: str | Path, reading: Reading | None = None) -> Image:
     """Reads one image in any of the formats of `autoseg list image-formats`, or a folder of DICOM slices.
 
     A fourth axis, vector components and colours are channels.
+
+    Args:
+        path: a file, or a folder of DICOM slices.
+        reading: how it is read where the file leaves a choice; None refuses such a file.
 
     Returns:
         Array (C, Z, Y, X) in the file's dtype; Z = 1 and `Geometry.dimension` 2 for planes.
@@ -60,7 +65,7 @@ def read_image(path: str | Path) -> Image:
     Raises:
         ImageError: missing, damaged, truncated, of an unknown format, or with too many axes.
     """
-    return _read(Path(path), labels=False)
+    return _read(Path(path), reading or Reading())
 
 
 def read_case(case: Case, channels: int | None = None) -> Image:
@@ -75,7 +80,7 @@ def read_case(case: Case, channels: int | None = None) -> Image:
     Raises:
         ImageError: a file cannot be read, or shapes, spacings or places differ between the files.
     """
-    images = [read_image(path) for path in case.images]
+    images = [read_image(path, case.reading) for path in case.images]
     image = stack_channels(case.images, images, trust=case.reading.trust_arrays)
     return image if channels is None else fit_picture(image, case, channels)
 
@@ -181,9 +186,10 @@ def read_raw_labels(path: str | Path, onto: Image | None = None, reading: Readin
     path = Path(path)
     picture = path.is_file() and (form := format_of(ending_of(path))) is not None and form.pictures
     if picture and reading is not None and reading.label_colours:
-        image = _read(path, labels=False)  # a palette's colours, not its indices
+        image = _read(path, reading)  # a palette's colours, not its indices
         return labels_of_colours(image, path, reading.label_colours, nearest=reading.nearest_colours)
-    image = _read(path, labels=True, onto=onto)
+    form = _form(path)
+    image = form.read(path) if form.read_labels is None else form.read_labels(path, onto)
     if len(image.array) == 1 or image.segments:
         return image
     if all(np.array_equal(image.array[0], channel) for channel in image.array[1:]):
@@ -247,25 +253,24 @@ def write_image(path: str | Path, image: Image) -> None:
             file.replace(path.with_name(file.name))
 
 
-def _read(path: Path, *, labels: bool, onto: Image | None = None) -> Image:
+def _read(path: Path, reading: Reading) -> Image:
+    form = _form(path)
+    return read_dicom(path, reading) if form is DICOM else form.read(path)
+
+
+def _form(path: Path) -> ImageFormat:
+    """The format of a file that is there, by its ending; DICOM files need none."""
     if path.is_dir():
-        return DICOM.read(path)
+        return DICOM
     if not path.is_file():
         raise ImageError("the image file is missing", where=path, remedy="check the path or remove the case")
     form = format_of(ending_of(path))
     if form is None:
+        if is_dicom_file(path):
+            return DICOM
         raise _unknown_ending(path)
-    return form.read_labels(path, onto) if labels and form.read_labels is not None else form.read(path)
+    return form
 
 
 def _unknown_ending(path: Path) -> ImageError:
     return ImageError("unknown ending of an image file", where=path, expected=", ".join(known_endings()))
-
-
-def _is_dicom_file(file: Path) -> bool:
-    if file.suffix.lower() in (".dcm", ".ima", ".dicom"):
-        return True
-    if ending_of(file):
-        return False
-    with file.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"

@@ -17,6 +17,9 @@ import numpy as np
 
 from autoseg import plugins
 from autoseg.data import itk, nifti, pictures, raster, tiff
+from autoseg.data.dataset import Reading
+from autoseg.data.dicom import headers, storage
+from autoseg.data.dicom.reader import read_dicom
 from autoseg.data.gzipped import content
 from autoseg.data.image import Image
 from autoseg.errors import ImageError, PluginError
@@ -95,6 +98,10 @@ def _by_ending(registered: tuple[tuple[str, Any], ...]) -> Mapping[str, ImageFor
                 )
             found[ending] = form
     return MappingProxyType(found)
+
+
+def _read_dicom(path: Path) -> Image:
+    return read_dicom(path, Reading())
 
 
 def _read_picture_labels(path: Path, image: Image | None) -> Image:
@@ -201,8 +208,8 @@ JPEG = ImageFormat(
 )
 
 DICOM = ImageFormat(
-    description="folders of the DICOM slices of one series",
-    endings=(),
-    read=itk.read_series,
-    prepare=itk.library,
+    description="DICOM: the slices of a folder or a zip, or a file of one or several frames",
+    endings=(*storage.ENDINGS, storage.ARCHIVE_ENDING),
+    read=_read_dicom,
+    prepare=headers.library,
 )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autoseg.data.dataset import Case, Dataset
-from autoseg.data.files import stem_of
+from autoseg.data.files import stem_of, writable_ending
 from autoseg.data.labels import LabelScheme
 from autoseg.data.undescribed import channel_names, common_ending
 from autoseg.errors import DatasetError
@@ -67,7 +67,7 @@ def read_image_list(file: Path) -> Dataset:
         channels=channel_names(cases) if names is None else names,
         labels=LabelScheme(names={"background": 0}),
         file_ending=ending,
-        label_ending=ending,
+        label_ending=writable_ending(ending),
         training=tuple(sorted(training, key=lambda case: case.id)),
     )
 

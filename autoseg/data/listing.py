@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autoseg.data import raster, tiff_spacing
-from autoseg.data.files import ending_of, is_dicom_folder, stem_of
+from autoseg.data.dicom.arrangement import arrangement
+from autoseg.data.dicom.storage import ARCHIVE_ENDING, ENDINGS, is_dicom_archive, is_dicom_file, is_dicom_folder
+from autoseg.data.files import ending_of, stem_of
 
 _JUNK = re.compile(r"^\.|^thumbs\.db$|^desktop\.ini$|~$|\.(bak|swp|swo|tmp|orig)$|^#.*#$", re.IGNORECASE)
 _CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
@@ -23,18 +25,25 @@ class FileListing:
 
 
 def list_images(folder: Path) -> FileListing:
-    """The images directly in a folder; a folder that does not exist has none."""
+    """The images directly in a folder; a folder that does not exist has none.
+
+    DICOM files are images of their own unless they are slices of one image together (`arrangement`): that is the folder
+    itself, and nothing in it.
+    """
     images, ignored = [], []
     sidecars: set[Path] = set()
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if is_junk(path):
             ignored.append(path)
-        elif is_dicom_folder(path) if path.is_dir() else ending_of(path):
+        elif _is_image(path):
             images.append(path)
             if ending_of(path) in raster.TIFF_ENDINGS:
                 sidecars.update(tiff_spacing.sidecars(path))
         elif not _is_data_file(path):
             ignored.append(path)
+    dicom = [path for path in images if path.is_file() and _is_dicom(path)]
+    if dicom and arrangement(folder) == "slices":
+        images, ignored = [path for path in images if path not in dicom], sorted([*ignored, *dicom])
     return FileListing(tuple(images), tuple(path for path in ignored if path not in sidecars))
 
 
@@ -107,6 +116,19 @@ def missing_channels(groups: Mapping[str, tuple[Path, ...]], channels: int) -> d
         if absent:
             missing[case] = tuple(f"{case}_{number:04d}{ending_of(files[0])}" for number in absent)
     return missing
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a name or a folder is an image's; DICOM files need no ending, and other zips are none."""
+    if path.is_dir():
+        return is_dicom_folder(path)
+    ending = ending_of(path)
+    return is_dicom_archive(path) if ending == ARCHIVE_ENDING else bool(ending) or is_dicom_file(path)
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether an image file is DICOM, but for archives."""
+    return ending_of(path) in ("", *ENDINGS)
 
 
 def _is_data_file(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from autoseg.data.itk.alignment import Alignment, centred, register_affine, register_demons, resample
 from autoseg.data.itk.conversion import Header, library, unreadable, with_axes
-from autoseg.data.itk.images import read, read_gipl, read_nifti_header, read_series, write
+from autoseg.data.itk.images import decode_dicom, read, read_gipl, read_nifti_header, write
 from autoseg.data.itk.transforms import (
     FieldPart,
     LinearPart,
@@ -18,12 +18,12 @@ __all__ = [
     "Header",
     "LinearPart",
     "centred",
+    "decode_dicom",
     "library",
     "read",
     "read_displacement",
     "read_gipl",
     "read_nifti_header",
-    "read_series",
     "read_transform",
     "register_affine",
     "register_demons",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,12 +11,7 @@ from autoseg.data.image import Image
 from autoseg.data.itk.conversion import Header, from_itk, header_of, library, reason_of, to_itk, unreadable
 from autoseg.errors import ImageError
 
-if TYPE_CHECKING:
-    import SimpleITK as sitk
-
 _GIPL_HEADER = 256  # bytes
-_POSITION_TAG = "0020|0032"
-_GAP_TOLERANCE = 0.1  # of the median distance between neighbouring DICOM slices
 
 
 def read(path: Path) -> Image:
@@ -64,30 +59,23 @@ def read_gipl(path: Path, content_bytes: int) -> Image:
     return image
 
 
-def read_series(folder: Path) -> Image:
-    """Reads the one DICOM series of a folder as a volume, slices sorted by their position.
+def decode_dicom(content: bytes) -> np.ndarray:
+    """The pixels of a DICOM file of one grey frame, decoded by GDCM.
+
+    Args:
+        content: of the file, which must not rescale its values.
+
+    Returns:
+        Array (rows, columns) of integers.
 
     Raises:
-        ImageError: no series, several series, a slice that is missing, or slices that cannot be read.
+        RuntimeError: GDCM has no decoder for it either.
     """
-    reader = library().ImageSeriesReader()
-    series = reader.GetGDCMSeriesIDs(str(folder))
-    if len(series) != 1:
-        raise ImageError(
-            "the folder does not hold exactly one DICOM series",
-            where=folder,
-            got=f"{len(series)} series" + (": " + ", ".join(series) if series else ""),
-            expected="one series",
-            remedy="give every series a folder of its own" if series else "put the DICOM slices directly into it",
-        )
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
-    reader.MetaDataDictionaryArrayUpdateOn()
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise unreadable(folder, error) from None
-    _check_gaps(reader, folder)
-    return from_itk(image, folder)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "frame.dcm"
+        file.write_bytes(content)
+        array: np.ndarray = library().GetArrayFromImage(library().ReadImage(str(file), imageIO="GDCMImageIO"))
+    return array.reshape(array.shape[-2:])
 
 
 def write(path: Path, image: Image) -> None:
@@ -108,22 +96,3 @@ def write(path: Path, image: Image) -> None:
             where=path,
             remedy="check that the folder is writable and that the format holds such values (.nii.gz holds all)",
         ) from None
-
-
-def _check_gaps(reader: sitk.ImageSeriesReader, folder: Path) -> None:
-    """Refuses a series with a missing slice: GDCM stacks what it finds and only warns."""
-    count = len(reader.GetFileNames())
-    if count < 3 or not all(reader.HasMetaDataKey(i, _POSITION_TAG) for i in range(count)):
-        return
-    positions = np.array([[float(v) for v in reader.GetMetaData(i, _POSITION_TAG).split("\\")] for i in range(count)])
-    gaps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
-    usual = float(np.median(gaps))
-    if usual > 0 and np.abs(gaps - usual).max() > _GAP_TOLERANCE * usual:
-        index = int(np.abs(gaps - usual).argmax())
-        raise ImageError(
-            "the DICOM slices are not evenly spaced; a slice seems to be missing",
-            where=folder,
-            got=f"{gaps[index]:.3f} mm between slices {index + 1} and {index + 2} of {count}",
-            expected=f"{usual:.3f} mm between all neighbouring slices",
-            remedy="add the missing slice or resample the series",
-        )
