@@ -43,9 +43,37 @@ def read_dicom(path: Path, reading: Reading) -> Image:
         ImageError: no image, several volumes, missing or uneven slices, no place or spacing, a tilted gantry, or files
             that are damaged or compressed in an unknown way.
     """
-    stack, remarks = _stack(path, reading)
+    volumes, remarks = source_volumes(path)
+    volume, chosen = choose_volume(volumes, reading.series, path)
+    image = volume_image(volume, path, untilt=reading.untilt)
+    return replace(image, remarks=(*remarks, *chosen, *image.remarks))
+
+
+def source_volumes(path: Path) -> tuple[list[Volume], tuple[Remark, ...]]:
+    """All volumes of a DICOM source, and remarks on what lies there beside.
+
+    Raises:
+        ImageError: no image, or files that are damaged.
+    """
+    headers, passed_over = _images(path)
+    frames, copies = _without_copied_files([frame for header in headers for frame in frames_of(header)])
+    return group_volumes(frames, same_pixels), (*passed_over, *copies)
+
+
+def volume_image(volume: Volume, path: Path, *, untilt: bool) -> Image:
+    """A volume of a DICOM source as an image.
+
+    Args:
+        volume: of `source_volumes`.
+        path: of the source, for errors.
+        untilt: resample a sheared stack.
+
+    Raises:
+        ImageError: as `read_dicom`.
+    """
+    stack = make_stack(volume, same_pixels, path)
     tilted = shear_matters(stack)
-    if tilted and not reading.untilt:
+    if tilted and not untilt:
         farthest, angle = shear(stack)
         raise ImageError(
             "the stack is sheared (a tilted gantry): its slices do not lie straight above each other",
@@ -57,10 +85,8 @@ def read_dicom(path: Path, reading: Reading) -> Image:
     array, noted = stack_values(stack)
     attributes = stack.frames[0].header.attributes
     identity = {keyword: text for keyword in _IDENTITY if (text := attributes.text(keyword))}
-    image = Image(array, stack.geometry, (*remarks, *stack.remarks, *noted), identity=identity)
-    if tilted:
-        return untilted(image, stack)
-    return replace(image, remarks=(*image.remarks, *_slight_shear(stack)))
+    image = Image(array, stack.geometry, (*stack.remarks, *noted), identity=identity)
+    return untilted(image, stack) if tilted else replace(image, remarks=(*image.remarks, *_slight_shear(stack)))
 
 
 def slice_indices(path: Path, reading: Reading) -> Mapping[tuple[str, int], int]:
@@ -71,17 +97,9 @@ def slice_indices(path: Path, reading: Reading) -> Mapping[tuple[str, int], int]
     Raises:
         ImageError: as `read_dicom`.
     """
-    stack, _ = _stack(path, reading)
-    return {(frame.sop, frame.number + 1): index for index, frame in enumerate(stack.frames)}
-
-
-def _stack(path: Path, reading: Reading) -> tuple[Stack, tuple[Remark, ...]]:
-    """The stack of the chosen volume of a source."""
-    headers, passed_over = _images(path)
-    frames, copies = _without_copied_files([frame for header in headers for frame in frames_of(header)])
-    volume, chosen = choose_volume(group_volumes(frames, same_pixels), reading.series, path)
-    stack = make_stack(_own_copies(volume), same_pixels, path)
-    return stack, (*passed_over, *copies, *chosen)
+    volume, _ = choose_volume(source_volumes(path)[0], reading.series, path)
+    frames = make_stack(volume, same_pixels, path).frames
+    return {(frame.sop, frame.number + 1): index for index, frame in enumerate(frames)}
 
 
 def _images(path: Path) -> tuple[list[DicomHeader], tuple[Remark, ...]]:
@@ -124,11 +142,6 @@ def _without_copied_files(frames: list[DicomFrame]) -> tuple[list[DicomFrame], t
         got=f"{counted(len(dropped), 'copy')} ({dropped[0].header.stored.name})",
     )
     return [frame for frame in frames if id(frame) not in lost], (remark,)
-
-
-def _own_copies(volume: Volume) -> Volume:
-    """The volume with its frames in the order of instances, so that of copies the first one stays."""
-    return replace(volume, frames=tuple(sorted(volume.frames, key=lambda frame: (frame.instance, frame.number))))
 
 
 def _slight_shear(stack: Stack) -> tuple[Remark, ...]:

@@ -137,7 +137,7 @@ def _no_spacing(frames: Sequence[DicomFrame], where: Path) -> ImageError:
 def _without_copies(volume: Volume, same_pixels: SamePixels, where: Path) -> tuple[list[DicomFrame], list[Remark]]:
     """One frame per place; equal ones are dropped."""
     dropped: list[DicomFrame] = []
-    for group in repeated(volume.frames):
+    for group in repeated(sorted(volume.frames, key=lambda frame: (frame.instance, frame.number))):
         if not _in_one_place(group) or not same_pixels(group):
             raise ImageError(
                 "DICOM slices lie in one place and differ",

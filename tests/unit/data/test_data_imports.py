@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PRINT_LOADED = "import sys; print(*(name for name in {names} if name in sys.modules))"
-READERS = ("SimpleITK", "nibabel", "tifffile", "PIL.Image")
+READERS = ("SimpleITK", "pydicom", "nibabel", "tifffile", "PIL.Image")
 
 
 def loaded_after(statement: str) -> list[str]:
@@ -25,7 +25,7 @@ def test_the_stages_before_training_start_without_any() -> None:
     [
         ("x.nii.gz", ["nibabel", "PIL.Image"]),  # which nibabel imports
         ("x.nrrd", ["SimpleITK"]),
-        ("series", ["SimpleITK"]),
+        ("series", ["pydicom", "PIL.Image"]),
         ("x.ome.tif", ["tifffile"]),
         ("x.PNG", ["PIL.Image"]),
     ],
