@@ -205,8 +205,10 @@ def _sorted_out(counts: Mapping[int, int]) -> ColourTable:
         frequent = [other for other in main if count <= _RARE * counts[other]]
         if _is_blurred(colour, frequent):
             blurred.add(colour)
-        elif len(main) <= _MANY_COLOURS:
+        else:
             main.append(colour)
+        if len(main) > _MANY_COLOURS:
+            return ColourTable(counts, tuple(sorted(main)), frozenset())
     return ColourTable(counts, tuple(sorted(main)), frozenset(blurred))
 
 

@@ -19,6 +19,7 @@ from autoseg.data.raster import (
     PICTURE_ENDINGS,
     UPRIGHT,
     check_size,
+    palette_remarks,
     turned,
     turned_remark,
     unreadable,
@@ -37,6 +38,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type, of PNG (third edition), table 8
 _PNG_COLOURED = (2, 3, 6)
 _PNG_TEXT = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_LOSSLESS_JPEG = 3
 _UNCOMMON_JPEG = (3, 5, 6, 7, 11, 13, 14, 15)  # processes of ITU-T T.81, table B.1
 _ONE_BY_ONE = threading.Lock()
 
@@ -98,7 +100,7 @@ def _read(path: Path, *, labels: bool) -> Image:
         chunks = _png_chunks(content, path) if content.startswith(_PNG_SIGNATURE) else {}
         with _said() as said:
             picture = Picture.open(io.BytesIO(content))
-        remarks = _oddities(picture, path, chunks, labels=labels)
+        remarks = _oddities(picture, path, chunks, labels=labels, lossless=_jpeg_frame(content)[0] == _LOSSLESS_JPEG)
         orientation = UPRIGHT
         if picture.format != "PNG" or any(name in chunks for name in _PNG_TEXT):
             with _said(said):
@@ -116,6 +118,8 @@ def _read(path: Path, *, labels: bool) -> Image:
         ) from None
     except Exception as error:  # Pillow lets struct, zlib, index and its own errors through
         raise unreadable(path, _reason(error, content)) from None
+    if labels and picture.mode in ("P", "PA"):
+        remarks += palette_remarks(array, np.asarray(picture.getpalette("RGB"), np.uint8).reshape(-1, 3))
     array = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
     array = array[:, None]
     if len(array) in (2, 4):
@@ -135,7 +139,9 @@ def _read(path: Path, *, labels: bool) -> Image:
     return Image(turned(array, orientation), Geometry.plane(), remarks)
 
 
-def _oddities(picture: Picture.Image, path: Path, chunks: dict[bytes, bytes], *, labels: bool) -> tuple[Remark, ...]:
+def _oddities(
+    picture: Picture.Image, path: Path, chunks: dict[bytes, bytes], *, labels: bool, lossless: bool
+) -> tuple[Remark, ...]:
     """Remarks by the header.
 
     Raises:
@@ -168,7 +174,7 @@ def _oddities(picture: Picture.Image, path: Path, chunks: dict[bytes, bytes], *,
                 remedy="write the photo that is meant as a file of its own",
             ),
         )
-    if labels and picture.format in _LOSSY:
+    if labels and picture.format in _LOSSY and not lossless:
         remarks += (LOSSY_LABELS,)
     depth, colours = (chunks[b"IHDR"][8], chunks[b"IHDR"][9]) if chunks else (8, 2)
     if labels and colours == 0 and depth in (2, 4):

@@ -57,6 +57,27 @@ def turned_remark(orientation: int) -> Remark:
     )
 
 
+def palette_remarks(indices: np.ndarray, palette: np.ndarray) -> tuple[Remark, ...]:
+    """The remark on labels that are indices of a palette, unless its colours are grey of the same value.
+
+    Args:
+        indices: of any shape.
+        palette: (N, 3) colours of eight bits.
+    """
+    present = [int(index) for index in np.unique(indices) if index < len(palette)]
+    if all((palette[index] == index).all() for index in present):
+        return ()
+    shown = ", ".join("{} #{:02x}{:02x}{:02x}".format(index, *palette[index]) for index in present[:8])
+    return (
+        Remark(
+            "palette-indices",
+            "the labels have a palette, whose indices were taken for label values",
+            got=shown + (", ..." if len(present) > 8 else ""),
+            remedy="if the same colour has another index in other files, give the colours values by --label-colours",
+        ),
+    )
+
+
 def without_alpha(
     array: np.ndarray, channel: int, path: Path, *, labels: bool
 ) -> tuple[np.ndarray, tuple[Remark, ...]]:

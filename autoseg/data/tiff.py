@@ -10,7 +10,7 @@ import numpy as np
 from autoseg.data.image import Geometry, Image, Remark
 from autoseg.data.raster import LOSSY_LABELS, UPRIGHT, turned, turned_remark, unreadable, without_alpha
 from autoseg.data.tiff_log import damage, tifffile_lines
-from autoseg.data.tiff_samples import is_sampled_by_page, meant_values
+from autoseg.data.tiff_samples import check_samples, is_sampled_by_page, meant_values
 from autoseg.data.tiff_segments import check_segments
 from autoseg.data.tiff_spacing import spacing_of
 from autoseg.errors import ImageError
@@ -105,6 +105,7 @@ def _image(tiff: tifffile.TiffFile, path: Path, lines: list[str], *, labels: boo
     series, remarks = _main_series(tiff, path)
     _raise_damage(lines, path)
     page = series.keyframe
+    check_samples(page, path)
     remarks += check_segments(series, path, tiff.filehandle.size)
     axes = series.axes
     array, pages = _order_axes(series.asarray(maxworkers=1), axes, path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoseg.data.image import Remark
-from autoseg.data.raster import unreadable
+from autoseg.data.raster import palette_remarks, unreadable
 from autoseg.errors import ImageError
 
 if TYPE_CHECKING:
@@ -28,10 +28,43 @@ def is_sampled_by_page(series: tifffile.TiffPageSeries) -> bool:
     return series.kind == "shaped" and series.axes == "SYX" and int(series.keyframe.photometric) != _RGB
 
 
+def check_samples(page: tifffile.TiffPage, path: Path) -> None:
+    """Looks at what samples are before they are decoded.
+
+    Raises:
+        ImageError: complex numbers, or a colour space that is not supported.
+    """
+    if page.dtype is not None and page.dtype.kind == "c":
+        raise ImageError(
+            "the TIFF holds complex numbers",
+            where=path,
+            got=page.dtype,
+            expected="real numbers",
+            remedy="write the magnitude, or real and imaginary part as two channels",
+        )
+    meaning = _meaning(page)
+    inks = page.tags.valueof(_INK_SET_TAG, _INKS_OF_CMYK)
+    supported = {
+        _YCBCR: int(page.compression) in _JPEG and page.samplesperpixel == 3,
+        _CMYK: inks == _INKS_OF_CMYK and page.dtype == np.uint8 and page.samplesperpixel == 4,
+    }
+    if supported.get(meaning, meaning in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK)):
+        return
+    inks_there = f"inks (CMYK or others), {page.samplesperpixel} of {page.bitspersample} bits"
+    names = {_CMYK: inks_there, _YCBCR: "YCbCr"} | _OTHERS
+    raise ImageError(
+        "the TIFF has a colour space that is not read",
+        where=path,
+        got=names.get(meaning, f"photometric interpretation {meaning}"),
+        expected="grey, RGB, a palette, CMYK of 8 bits, or YCbCr compressed as JPEG",
+        remedy="convert it to RGB or grey",
+    )
+
+
 def meant_values(
     array: np.ndarray, page: tifffile.TiffPage, path: Path, *, labels: bool, display_tables: bool
 ) -> tuple[np.ndarray, tuple[Remark, ...]]:
-    """Samples as they are meant by the page's photometric interpretation.
+    """Samples as they are meant by the page's photometric interpretation, which `check_samples` has seen.
 
     Args:
         array: (C, Z, Y, X) as tifffile gives it.
@@ -44,38 +77,21 @@ def meant_values(
         (C, Z, Y, X) of whole or floating-point numbers.
 
     Raises:
-        ImageError: complex numbers, or a colour space that is not supported.
+        ImageError: a palette that does not fit, or numbers that have no inverse.
     """
-    if array.dtype.kind == "c":
-        raise ImageError(
-            "the TIFF holds complex numbers",
-            where=path,
-            got=array.dtype,
-            expected="real numbers",
-            remedy="write the magnitude, or real and imaginary part as two channels",
-        )
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
-    meaning = int(page.photometric) if page.photometric is not None else _BLACK_IS_ZERO
-    if meaning in (_BLACK_IS_ZERO, _RGB, _MASK):
-        return array, ()
+    meaning = _meaning(page)
     if meaning == _WHITE_IS_ZERO:
         return _white_is_zero(array, page, path, labels=labels)
     if meaning == _PALETTE:
         return _palette(array, page, path, labels=labels, display_tables=display_tables)
-    if meaning == _YCBCR and int(page.compression) in _JPEG and len(array) >= 3:
-        return array, ()
-    inks = page.tags.valueof(_INK_SET_TAG, _INKS_OF_CMYK)
-    if meaning == _CMYK and inks == _INKS_OF_CMYK and array.dtype == np.uint8 and len(array) == 4:
-        return _cmyk_to_rgb(array), ()
-    names = {_CMYK: f"inks (CMYK) of {array.dtype}, {len(array)} of them", _YCBCR: "YCbCr"} | _OTHERS
-    raise ImageError(
-        "the TIFF has a colour space that is not read",
-        where=path,
-        got=names.get(meaning, f"photometric interpretation {meaning}"),
-        expected="grey, RGB, a palette, CMYK of 8 bits, or YCbCr compressed as JPEG",
-        remedy="convert it to RGB or grey",
-    )
+    return (_cmyk_to_rgb(array) if meaning == _CMYK else array), ()
+
+
+def _meaning(page: tifffile.TiffPage) -> int:
+    """The photometric interpretation; black is zero where nothing is said."""
+    return int(page.photometric) if page.photometric is not None else _BLACK_IS_ZERO
 
 
 def _white_is_zero(
@@ -111,8 +127,11 @@ def _white_is_zero(
 def _palette(
     array: np.ndarray, page: tifffile.TiffPage, path: Path, *, labels: bool, display_tables: bool
 ) -> tuple[np.ndarray, tuple[Remark, ...]]:
+    table = page.colormap
     if labels:
-        return array, ()
+        if table is None or table.ndim != 2 or len(table) != 3:
+            return array, ()
+        return array, palette_remarks(array, np.asarray(table >> 8, np.uint8).T)
     if display_tables:
         return array, (
             Remark(
@@ -121,7 +140,6 @@ def _palette(
                 remedy="convert the image to RGB in ImageJ, if the colours are meant",
             ),
         )
-    table = page.colormap
     if table is None or table.ndim != 2 or len(table) != 3 or len(array) != 1 or array.dtype.kind != "u":
         raise unreadable(path, "a palette that does not fit the pixels")
     if array.size and array.max() >= table.shape[1]:
