@@ -18,6 +18,10 @@ from autoseg.log import counted
 _COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
 _LISTED = 12  # colours that an error lists
 _MANY_COLOURS = 64  # of which no mask consists
+_PHOTO_COLOURS = 2**16  # of which no mask consists, whatever compression has made of it
+_SCATTERED = 0.2  # of all pixels: where more have colours of their own, there are no classes
+_EQUAL = 12.0  # distance in RGB of colours that rounding sets apart, where there are more than those of a mask
+_FEW = 1e-3  # of all pixels, below which a colour is no class where there are more colours than those of a mask
 _NEAR = 48.0  # distance in RGB at which a rare colour is taken for a blurred one
 _BETWEEN = 24.0  # distance from the line between two colours at which a rare one is taken for a mixture of both
 _RARE = 0.1  # of the pixels of the colours that a blurred one comes from
@@ -29,8 +33,9 @@ class ColourTable:
 
     Attributes:
         counts: pixels by colour (0xrrggbb).
-        main: colours that are classes in all likelihood, sorted.
-        blurred: colours that are rare and near one of those, or between two of them, as JPEG and smooth edges have.
+        main: colours that are classes in all likelihood, sorted; empty for what is no mask.
+        blurred: colours that are rare and near one of those or between two of them, or very rare among very many, as
+            smooth edges and JPEG make them.
     """
 
     counts: Mapping[int, int]
@@ -156,17 +161,19 @@ def listed_colours(table: ColourTable) -> str:
         pixels = sum(table.counts[colour] for colour in table.blurred)
         share = pixels / sum(table.counts.values())
         text += (
-            f"; {len(table.blurred)} of them, {_pixels(pixels)} ({share:.2%}), are rare and near or between others, "
-            "as smooth edges and JPEG make them"
+            f"; {len(table.blurred)} of them, {_pixels(pixels)} ({share:.2%}), are rare and most likely made by "
+            "smooth edges or JPEG"
         )
     return text
 
 
 def proposed_values(table: ColourTable) -> str:
     """What to do: the option that gives each colour a value, black or else the most frequent one 0."""
-    if len(table.main) > _MANY_COLOURS:
+    if not table.main:
         return "these are more colours than a mask has: is it the image? Else write the labels as one grey channel"
-    background = 0 if 0 in table.main else max(table.main, key=lambda colour: (table.counts[colour], -colour))
+    background, distance = _nearest(0, list(table.main))
+    if distance > _NEAR:  # no black
+        background = max(table.main, key=lambda colour: (table.counts[colour], -colour))
     ordered = [background, *(colour for colour in table.main if colour != background)]
     option = ",".join(f"{_text(colour)}={value}" for value, colour in enumerate(ordered))
     nearest = " --nearest-colours (the others then count as the nearest of these)" if table.blurred else ""
@@ -199,31 +206,49 @@ def _unpacked(colours: np.ndarray) -> np.ndarray:
 
 def _sorted_out(counts: Mapping[int, int]) -> ColourTable:
     """Main and blurred colours; the most frequent come first and are not blurred."""
-    main: list[int] = []
+    pixels: dict[int, int] = {}  # of each main colour with those that are near it
     blurred: set[int] = set()
+    total, scattered = sum(counts.values()), 0
+    nothing = ColourTable(counts, (), frozenset())
+    if len(counts) > _PHOTO_COLOURS:
+        return nothing
+    equal, few = (_EQUAL, _FEW * total) if len(counts) > _MANY_COLOURS else (0.0, 0.0)
     for colour, count in counts.items():
-        frequent = [other for other in main if count <= _RARE * counts[other]]
-        if _is_blurred(colour, frequent):
+        frequent = [other for other, size in pixels.items() if count <= _RARE * size]
+        nearest, distance = _nearest(colour, list(pixels))
+        if distance <= equal or (nearest in frequent and distance <= _NEAR):
+            pixels[nearest] += count
+            blurred.add(colour)
+        elif _is_between(colour, frequent):
+            blurred.add(colour)
+        elif count < few:
+            scattered += count
             blurred.add(colour)
         else:
-            main.append(colour)
-        if len(main) > _MANY_COLOURS:
-            return ColourTable(counts, tuple(sorted(main)), frozenset())
-    return ColourTable(counts, tuple(sorted(main)), frozenset(blurred))
+            pixels[colour] = count
+        if len(pixels) > _MANY_COLOURS or scattered > _SCATTERED * total:
+            return nothing
+    return ColourTable(counts, tuple(sorted(pixels)), frozenset(blurred))
 
 
-def _is_blurred(colour: int, frequent: list[int]) -> bool:
-    if not frequent:
+def _nearest(colour: int, others: list[int]) -> tuple[int, float]:
+    """The nearest of other colours and its distance in RGB, which is infinite where there is none."""
+    if not others:
+        return colour, float("inf")
+    distances = np.linalg.norm(_unpacked(np.asarray(others)) - _unpacked(np.asarray([colour])), axis=1)
+    return others[int(distances.argmin())], float(distances.min())
+
+
+def _is_between(colour: int, others: list[int]) -> bool:
+    """Whether a colour lies near the line between two others."""
+    if len(others) < 2:
         return False
-    point, others = _unpacked(np.asarray([colour]))[0], _unpacked(np.asarray(frequent))
-    if np.linalg.norm(others - point, axis=1).min() <= _NEAR:
-        return True
-    starts, ends = np.repeat(others, len(others), axis=0), np.tile(others, (len(others), 1))
-    lines = ends - starts
-    length = (lines**2).sum(axis=1)
-    part = ((point - starts) * lines).sum(axis=1) / np.maximum(length, 1)
-    beside = np.linalg.norm(point - starts - part[:, None] * lines, axis=1)
-    return bool(((beside <= _BETWEEN) & (part > 0) & (part < 1) & (length > 0)).any())
+    point, ends = _unpacked(np.asarray([colour]))[0], _unpacked(np.asarray(others))
+    first, second = np.triu_indices(len(ends), k=1)
+    lines = ends[second] - ends[first]
+    part = ((point - ends[first]) * lines).sum(axis=1) / (lines**2).sum(axis=1)
+    beside = np.linalg.norm(point - ends[first] - part[:, None] * lines, axis=1)
+    return bool(((beside <= _BETWEEN) & (part > 0) & (part < 1)).any())
 
 
 def _counts(counts: Mapping[int, int]) -> str:
