@@ -272,6 +272,8 @@ def load_file(path: str | Path) -> None:
     """Runs a Python file of the user's so that its `@register` lines take effect."""
     path = Path(path).resolve()
     spec = importlib.util.spec_from_file_location(f"autoseg_plugin_{path.stem}", path)
+    if not path.exists():
+        raise PluginError("the plug-in file does not exist", where=path, remedy="check the path given to --plugin")
     if not path.is_file() or spec is None or spec.loader is None:
         raise PluginError("is not a Python file", where=path, remedy="give --plugin the path of a .py file")
     module = importlib.util.module_from_spec(spec)

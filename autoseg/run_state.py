@@ -102,6 +102,11 @@ class RunState:
             folds={(name, fold): fold_state(folder) for name in names for fold, folder in run.folds(name).items()},
         )
 
+    @property
+    def is_run(self) -> bool:
+        """Whether the folder is one: more is there than a dataset.json, which data sets have too."""
+        return self.fingerprinted or self.planned or self.summarised or bool(self.folds)
+
     def fold(self, configuration: str, fold: str) -> FoldState:
         """The state of one fold; that of a fold without a folder has nothing done."""
         return self.folds.get((configuration, fold), FoldState())

@@ -49,6 +49,8 @@ def list_names(kind: Annotated[str, typer.Argument(metavar="KIND", help=_help())
 
 def _show_plugins(kind: str) -> None:
     lines = describe(kind)
+    if not lines:
+        typer.echo(f"there is no {kind} yet: a package or a file of --plugin adds one", err=True)
     wide = max((len(name) for name in lines), default=0)
     for name, line in sorted(lines.items()):
         typer.echo(f"{name:<{wide}}  {line}".rstrip())

@@ -46,7 +46,7 @@ def parse_labels(description: Mapping[str, Any], where: object) -> LabelScheme:
 
     Raises:
         DatasetError: no labels, values that are no whole numbers, two names for one value, or a region order that
-            does not name a value for every region.
+            does not name a value of the regions for every region.
     """
     colours = parse_colours(description)
     table = description.get("labels")
@@ -159,6 +159,15 @@ def _region_order(
             got=f'"regions_class_order": {order}',
             expected=f"one label value for each of {', '.join(regions)}",
             remedy='add "regions_class_order", outer regions first',
+        )
+    known = sorted({value for region in regions.values() for value in region})
+    if strangers := [value for value in values if value not in known]:
+        raise DatasetError(
+            '"regions_class_order" names values that no region has',
+            where=where,
+            got=strangers,
+            expected=f"values among {known}",
+            remedy=_REMEDY,
         )
     return values
 

@@ -22,7 +22,7 @@ TRAINING = {
 SPLITS = {"--splits", "--group-by", "--stratify"}
 CONTRACT = {
     "demo": ({"--out", "--budget"}, []),
-    "check": ({"--workers"}, ["DATASET"]),
+    "check": ({"--workers", "--all"}, ["DATASET"]),
     "plan-and-train": (
         {"--out", "--configurations", "--folds", "--planner", "--memory", *SPLITS, *TRAINING},
         ["DATASET"],
@@ -287,6 +287,25 @@ def test_a_wrong_name_is_answered_with_the_nearest_right_one(
 def test_a_missing_folder_is_a_wrong_argument(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["report", str(tmp_path / "nowhere")]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_run_is_not_reported_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "dataset.json").write_text("{}", encoding="utf-8")  # data sets have one too
+    assert run(["report", str(tmp_path)]) == 2
+    assert f"{tmp_path}: is no run folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset.json"]
+
+
+def test_a_report_without_the_files_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "plan.json").write_text("[" * 5000 + "]" * 5000, encoding="utf-8")
+    assert run(["report", str(tmp_path)]) == 2
+    assert f"error: {tmp_path / 'plan.json'}: is not valid JSON" in capsys.readouterr().err
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_plug_in_file_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--plugin", str(tmp_path / "nosuch.py"), "list", "loss"]) == 2
+    assert "nosuch.py: the plug-in file does not exist" in capsys.readouterr().err
 
 
 def test_a_bug_exits_with_1(tmp_path: Path) -> None:

@@ -28,6 +28,13 @@ def test_each_plug_in_of_this_project_says_what_it_is(kind: str, capsys: pytest.
         assert capsys.readouterr().out.splitlines() == lines
 
 
+def test_a_kind_without_plug_ins_says_so_beside_an_empty_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plugins.names("hook") == []
+    assert run(["list", "hook"]) == 0
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.splitlines()[0][:18]) == ("", "there is no hook y")
+
+
 def test_a_description_is_the_docstring_of_the_imported_object() -> None:
     for name in plugins.names("normalization"):
         text = inspect.getdoc(plugins.resolve("normalization", name)) or ""

@@ -81,6 +81,7 @@ def test_one_name_for_two_values_stays_two_labels() -> None:
         ({"labels": {"background": 0, "a": [1, 2]}}, "regions need an order"),
         ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [1, 2]}, "regions need an order"),
         ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": ["x"]}, "regions need an order"),
+        ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [3]}, "names values that no region has"),
     ],
 )
 def test_wrong_label_tables(description: dict[str, Any], message: str) -> None:

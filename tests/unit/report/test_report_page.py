@@ -178,7 +178,7 @@ def test_images_that_are_gone_leave_a_note(finished_run: Run) -> None:
 def test_unreadable_file_is_a_warning(finished_run: Run) -> None:
     finished_run.fingerprint.write_text("{", encoding="utf-8")
     words = page(finished_run).words
-    assert "fingerprint.json: is not valid JSON" in words
+    assert "fingerprint.json, line 1, column 2: is not valid JSON" in words
     assert "no fingerprint yet" in words
 
 
