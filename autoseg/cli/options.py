@@ -18,6 +18,7 @@ from autoseg.cli.values import (
     parse_duration,
     parse_fold,
     parse_folds,
+    parse_label_values,
     parse_memory,
     parse_validated_folds,
 )
@@ -168,6 +169,15 @@ TrustArrays = Annotated[
     ),
 ]
 Untilt = Annotated[bool, typer.Option("--untilt", help="Resample CT slices of a tilted gantry onto an upright grid.")]
+LabelValues = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="VALUES",
+        parser=parse_label_values,
+        help="All label values, like 0,128,255, where no dataset.json names them; others are errors then.",
+    ),
+]
 LabelColours = Annotated[
     str | None,
     typer.Option(
@@ -195,6 +205,7 @@ class ImageReading:
 class LabelReading:
     """How label files are read where they leave a choice."""
 
+    labels: LabelValues = None
     label_colours: LabelColours = None
     nearest_colours: NearestColours = False
 

@@ -96,3 +96,32 @@ def parse_colours(text: str) -> dict[str, int]:
             raise typer.BadParameter(f"{colour} is named twice")
         values[colour] = int(match["value"])
     return values
+
+
+def parse_label_values(text: str) -> tuple[int, ...]:
+    """The values of labels, joined by commas: `1,2` or `0,128,255`, each once and in ascending order.
+
+    Raises:
+        typer.BadParameter: anything else, negative values among it, and background (0) alone.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    values = tuple(sorted({int(part) for part in parts if re.fullmatch(r"\d{1,9}", part)}))
+    if not all(re.fullmatch(r"\d{1,9}", part) for part in parts) or values == (0,):
+        raise typer.BadParameter(f"{text!r} names no label values; expected whole numbers such as 1,2 or 0,128,255")
+    return values
+
+
+def parse_label_map(text: str) -> dict[int, int]:
+    """What label values are taken for: `255:1` or `128:1,255:2`, each value once.
+
+    Raises:
+        typer.BadParameter: anything else.
+    """
+    pairs = [re.fullmatch(r"\s*(-?\d{1,9})\s*:\s*(\d{1,9})\s*", part) for part in text.split(",")]
+    found = {int(pair[1]): int(pair[2]) for pair in pairs if pair is not None}
+    if len(found) < len(pairs):
+        raise typer.BadParameter(
+            f"{text!r} does not say what values are taken for; expected for example 255:1 or 128:1,255:2, "
+            "each value once"
+        )
+    return found

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from autoseg.data import raster
 from autoseg.data.case_labels import lay_labels
 from autoseg.data.compare import compare_cases
 from autoseg.data.dataset import Case, Dataset, Reading
+from autoseg.data.digest import image_digest
 from autoseg.data.files import (
     ending_of,
     fit_picture,
@@ -23,6 +23,7 @@ from autoseg.data.files import (
 )
 from autoseg.data.image import Geometry, Image
 from autoseg.data.image_problems import problems_of_image, problems_of_remarks
+from autoseg.data.label_values import count_values
 from autoseg.data.orientation import orientation_code
 from autoseg.data.placement import LARGEST_OFFSET, same_spacing, turned_to
 from autoseg.data.problem import CheckedCase, Problem, Severity, format_problem, shape_text
@@ -45,16 +46,28 @@ def read_and_check(case: Case, dataset: Dataset) -> CheckedCase:
         image = fit_picture(image, case, len(dataset.channels))
         problems += _check_channels(case, image, dataset)
         problems += problems_of_image(image, case.images, dataset.channels)
-    labels = None
+    labels: np.ndarray | None = None
+    counts: dict[int, int] = {}
     if case.label is not None:
         labels = _read_labels(case, case.label, image, problems)
         if labels is not None:
-            problems += _check_values(case.label, labels, dataset)
+            counts = count_values(labels)
+            problems += _check_values(case, case.label, counts, dataset)
     if image is None:
-        return CheckedCase(case, None, labels, tuple(problems))
+        return CheckedCase(case, None, labels, tuple(problems), values=counts)
     geometry = image.geometry
     return CheckedCase(
-        case, image, labels, tuple(problems), _digest(image), image.shape, geometry.spacing, geometry.dimension
+        case,
+        image,
+        labels,
+        tuple(problems),
+        digest=image_digest(image),
+        shape=image.shape,
+        spacing=geometry.spacing,
+        dimension=geometry.dimension,
+        orientation=orientation_code(geometry),
+        values=counts,
+        patient=image.identity.get("PatientID"),
     )
 
 
@@ -184,41 +197,58 @@ def _read_labels(case: Case, path: Path, image: Image | None, problems: list[Pro
         return labels.array[0] if labels.shape == image.shape else None
 
 
-def _check_values(path: Path, labels: np.ndarray, dataset: Dataset) -> list[Problem]:
+def _check_values(case: Case, path: Path, counts: Mapping[int, int], dataset: Dataset) -> list[Problem]:
+    """Values that the data set does not have, negative ones by themselves, or no foreground."""
     scheme = dataset.labels
     allowed = set(scheme.values) | ({scheme.ignore} if scheme.ignore is not None else set())
-    present = {int(value) for value in np.unique(labels)}
-    if strangers := sorted(present - allowed):
-        return [
+    negative = [value for value in counts if value < 0 and value not in allowed]
+    others = [value for value in counts if value >= 0 and value not in allowed]
+    add = "to --labels" if case.reading.labels else "in dataset.json"
+    problems = []
+    if negative:
+        problems.append(
+            Problem(
+                code="negative-labels",
+                severity="error",
+                what="the labels have negative values",
+                file=str(path),
+                got=_with_voxels(negative, counts),
+                expected="0 for background and whole numbers above it",
+                remedy="correct the labels; for voxels without annotation take another value and name it "
+                '"ignore" in dataset.json',
+            )
+        )
+    if others:
+        problems.append(
             Problem(
                 code="label-values",
                 severity="error",
                 what="the labels have values that the data set does not name",
                 file=str(path),
-                got=", ".join(str(value) for value in strangers[:10]) + (", ..." if len(strangers) > 10 else ""),
+                got=_with_voxels(others, counts),
                 expected=", ".join(str(value) for value in sorted(allowed)),
-                remedy="correct the labels, or name the value in dataset.json",
+                remedy=f"correct the labels, or name the value {add}",
             )
-        ]
-    if not present & {value for values in scheme.foreground.values() for value in values}:
-        return [
+        )
+    if not problems and not counts.keys() & {value for values in scheme.foreground.values() for value in values}:
+        problems.append(
             Problem(
                 code="empty-label",
                 severity="warning",
                 what="the labels hold no foreground",
                 file=str(path),
-                got=f"only {', '.join(str(value) for value in sorted(present))}",
+                got=f"only {', '.join(str(value) for value in sorted(counts))}",
                 expected="at least one labelled structure",
                 remedy="fine if nothing is to be seen in this image; else add the labels",
             )
-        ]
-    return []
+        )
+    return problems
 
 
-def _digest(image: Image) -> str:
-    digest = hashlib.sha256(f"{image.array.dtype.str}{image.array.shape}".encode(), usedforsecurity=False)
-    digest.update(np.ascontiguousarray(image.array).data)
-    return digest.hexdigest()
+def _with_voxels(values: Sequence[int], counts: Mapping[int, int]) -> str:
+    """Values with their numbers of voxels, ten at most."""
+    shown = [f"{value} ({counted(counts[value], 'voxel')})" for value in values[:10]]
+    return ", ".join(shown) + (", ..." if len(values) > 10 else "")
 
 
 def _numbers(values: Iterable[float]) -> str:

@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from autoseg.data.dataset import Dataset
-from autoseg.data.problem import CheckedCase, Problem, shape_text
+from autoseg.data.label_values import stray_values, uses_of_values
+from autoseg.data.leakage import leaks
+from autoseg.data.problem import CheckedCase, Problem, examples, shape_text
 from autoseg.log import counted
 
 FEW_CASES = 5  # fewer make cross-validation with nnU-Net's five folds impossible
@@ -16,7 +18,9 @@ def compare_cases(dataset: Dataset, checked: Iterable[CheckedCase]) -> list[Prob
     """What is wrong with the data set as a whole, from the summaries of its training cases.
 
     Finds images without label, labels without image, listed files that are missing, missing channels, too few cases,
-    mixed dimensionality, and images with the same content under two names.
+    mixed dimensionality and orientation, label values that hardly occur where nobody described the labels, cases that
+    look as if they were of one patient, and images with the same content under two names. What was assumed of the data
+    set is told too.
     """
     cases = sorted(checked, key=lambda item: item.case.id)
     return [
@@ -24,7 +28,10 @@ def compare_cases(dataset: Dataset, checked: Iterable[CheckedCase]) -> list[Prob
         *_missing_channels(dataset),
         *_too_few(dataset),
         *_mixed_dimensions(dataset, cases),
-        *_duplicates(cases),
+        *_mixed_orientations(dataset, cases),
+        *_stray_values(dataset, cases),
+        *leaks(dataset, cases),
+        *_assumptions(dataset),
     ]
 
 
@@ -59,8 +66,8 @@ def _missing_channels(dataset: Dataset) -> list[Problem]:
         Problem(
             code="missing-channel",
             severity="error",
-            what=f"case {case} lacks a channel",
-            file=str(folders.get(case, dataset.folder)),
+            what="the case lacks a channel",
+            file=str(folders.get(case, dataset.folder) / names[0]),
             got=f"{len(dataset.channels) - len(names)} of {counted(len(dataset.channels), 'channel')}",
             expected=", ".join(names),
             remedy="add the file, or remove the case",
@@ -110,21 +117,55 @@ def _mixed_dimensions(dataset: Dataset, cases: Sequence[CheckedCase]) -> list[Pr
     ]
 
 
-def _duplicates(cases: Sequence[CheckedCase]) -> list[Problem]:
-    groups: dict[str, list[CheckedCase]] = defaultdict(list)
+def _mixed_orientations(dataset: Dataset, cases: Sequence[CheckedCase]) -> list[Problem]:
+    groups: dict[str, list[str]] = defaultdict(list)
     for item in cases:
-        if item.digest is not None:
-            groups[item.digest].append(item)
+        if item.orientation is not None:
+            groups[item.orientation].append(item.case.id)
+    if len(groups) < 2:
+        return []
+    ordered = sorted(groups, key=lambda code: (-len(groups[code]), code))
     return [
         Problem(
-            code="duplicate-images",
+            code="mixed-orientations",
             severity="warning",
-            what="images of several cases have the same content, which leaks from training to validation",
-            file=str(items[0].case.images[0]),
-            got=", ".join(item.case.id for item in items),
-            expected="every image once",
-            remedy="remove all but one of them",
+            what="the arrays of the images run in different directions through the patient",
+            file=str(dataset.folder),
+            got="; ".join(f"{code} in {counted(len(groups[code]), 'case')} ({examples(groups[code])})"
+                          for code in ordered),
+            expected=f"{ordered[0]} in all: sides of the patient to which the axes z, y, x run",
+            remedy="look whether the headers are right; images are turned by them to the commonest directions",
         )
-        for items in groups.values()
-        if len(items) > 1
+    ]  # fmt: skip
+
+
+def _stray_values(dataset: Dataset, cases: Sequence[CheckedCase]) -> list[Problem]:
+    """Values of labels that nobody described which hardly occur: each is a class all the same."""
+    if dataset.layout != "plain" or any(case.reading.labels for case in dataset.training):
+        return []
+    labelled = {item.case.id: item for item in cases if item.values}
+    uses = uses_of_values({case: item.values for case, item in labelled.items()})
+    problems = []
+    for value, use in stray_values(uses, len(labelled)).items():
+        if value < 0:
+            continue  # an error of its file
+        usual = examples([str(other) for other in uses if other > 0 and other != value])
+        problems.append(
+            Problem(
+                code="stray-values",
+                severity="warning",
+                what="few voxels or one case alone have a label value that becomes a class",
+                file=str(labelled[use.cases[0]].case.label),
+                got=f"{value}: {counted(use.voxels, 'voxel')} ({use.share:.2g} of the labelled ones) in "
+                f"{len(use.cases)} of {counted(len(labelled), 'case')} ({examples(use.cases)})",
+                expected=f"a value like the others ({usual})" if usual else None,
+                remedy="correct the labels, or name the values that are classes: --labels, or a dataset.json",
+            )
+        )
+    return problems
+
+
+def _assumptions(dataset: Dataset) -> list[Problem]:
+    return [
+        Problem(code="assumption", severity="note", what=text, file=str(dataset.folder)) for text in dataset.warnings
     ]

@@ -19,6 +19,8 @@ class Reading(Record):
         trust_arrays: lay labels on images by their array indices where the headers place them differently; else that
             is an error.
         untilt: resample the sheared stacks of a tilted gantry; else they are refused.
+        labels: all values in the label files of a data set that does not describe them, 0 or not; empty takes those
+            that are found. Others are errors then.
         label_colours: colour "#rrggbb" -> label value, for masks that are pictures; empty takes equal channels alone.
         nearest_colours: let colours that are not among them count as the nearest one; else they are an error.
     """
@@ -26,6 +28,7 @@ class Reading(Record):
     series: str | None = None
     trust_arrays: bool = False
     untilt: bool = False
+    labels: tuple[int, ...] = ()
     label_colours: dict[str, int] = {}
     nearest_colours: bool = False
 

@@ -15,7 +15,8 @@ from autoseg.processes import unordered
 
 def image_digest(image: Image) -> str:
     """A digest of an image's voxels (C, Z, Y, X): equal for equal shapes and values, whatever their type or place."""
-    array = np.ascontiguousarray(image.array, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(image.array, dtype=np.float32)
     digest = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
     digest.update(array.data)
     return digest.hexdigest()

@@ -50,14 +50,15 @@ def discover(folder: str | Path, *, labelled: bool = True, reading: Reading | No
         labelled: what an image without a label is: if True something to report, else a training case like the others.
             A folder may then have images alone, in `images/` or `imagesTr/` or directly in it; "x_0000" and "x_0001"
             are channels of a case "x" if at least two cases have the same ones.
-        reading: how files are read; colours that dataset.json gives to labels stand where this names none.
+        reading: how files are read; colours that dataset.json gives to labels stand where this names none. Its label
+            values are those of a data set that does not describe its labels.
 
     Nothing is decided about errors: images without label, labels without image and missing files are kept in the
     record for `check.compare_cases` to report. Only where labels are not described are label files read.
 
     Raises:
-        DatasetError: no such folder, no layout recognised, a dataset.json that contradicts itself, or label pictures
-            whose colours have no value.
+        DatasetError: no such folder, no layout recognised, a dataset.json that contradicts itself, label pictures whose
+            colours have no value, or label values given for a data set that describes its own.
         ConfigurationError: a dataset.json that is no JSON.
     """
     folder = Path(folder).resolve()
@@ -106,10 +107,16 @@ def find_cases(
 def _discover(folder: Path, labelled: bool, reading: Reading) -> Dataset:
     if (folder / "dataset.json").is_file():
         description = read_mapping(folder / "dataset.json")
-        if isinstance(description.get("training"), list) and description["training"]:
-            return _from_decathlon(folder, description, labelled)
-        if "channel_names" in description or "modality" in description or "dataset" in description:
-            return _from_nnunet(folder, description, labelled)
+        listed = isinstance(description.get("training"), list) and description["training"]
+        described = listed or any(field in description for field in ("channel_names", "modality", "dataset"))
+        if described and reading.labels:
+            raise DatasetError(
+                "the data set describes its labels itself",
+                where=folder / "dataset.json",
+                remedy="leave --labels out, or correct dataset.json",
+            )
+        if described:
+            return (_from_decathlon if listed else _from_nnunet)(folder, description, labelled)
     images = _first_folder(folder, _IMAGE_FOLDERS)
     labels = _first_folder(folder, _LABEL_FOLDERS)
     if images is not None and (labels is not None or not labelled):
@@ -265,17 +272,18 @@ def _undescribed(
             expected="images/x.ext and labels/x.ext",
             remedy="give images and labels the same names",
         )
-    values = label_values([labels[case] for case in paired], reading)
-    warnings = [f"labels are not described; found values {_shortened(sorted(values))}"] if paired else []
+    given = reading.labels
+    values = set(given) or label_values([labels[case] for case in paired], reading)
+    warnings = [f"labels are not described; found values {_shortened(sorted(values))}"] if paired and not given else []
     if len(values) > _MANY_VALUES:
         warnings.append(f"{len(values)} label values: one value per object? Classes are needed, not instances")
-    if 255 in values and len(values - {0, 255}) > 0:
+    if 255 in values and len(values - {0, 255}) > 0 and not given:
         warnings.append('value 255 is taken as a class; if it means "not annotated", say so in a dataset.json')
     said = _Description(
         name=folder.name,
         layout="plain",
         channels=channel_names([images[case] for case in (paired or images)]),
-        labels=discovered_labels(values),
+        labels=discovered_labels({value for value in values if value >= 0}),  # check tells of negative ones
         ending=common_ending(path for files in images.values() for path in files),
         warnings=tuple(warnings),
     )

@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from autoseg.errors import ConfigurationError, DatasetError
@@ -18,14 +19,44 @@ _IDENTIFIER_COLUMNS = ("case", "id", "identifier")
 _LIKELY = (
     r"^(sub-[^_]+)_",  # BIDS
     r"(?i)((?:patient|subject|subj|patid|pat|pid|sub)[-_ ]?\d+)(?!\d)",
-    r"^(\D*\d+)[-_.]",
-    r"^(\D*\d+\D+\d+)[-_.]",
-    r"^(.*\d)[A-Za-z]$",
 )
+"""Patterns of identifiers that name the patient."""
+
+_NUMBERED = (
+    *("slice", "sl", "frame", "fr", "phase", "echo", "view", "volume", "stack", "patch", "tile", "crop", "roi"),
+    *("session", "ses", "visit", "scan", "study", "series", "timepoint", "time", "tp", "day", "week", "month", "year"),
+)
+"""Words that number what there is of a patient."""
+
+_NAMED = (
+    *("pre", "post", "preop", "postop", "before", "after", "baseline", "followup", "follow-up", "bl", "fu"),
+    *("left", "right", "l", "r", "ed", "es", "systole", "diastole", "inspiration", "expiration", "insp", "exp"),
+    *("ct", "cta", "mr", "mri", "pet", "t1", "t1c", "t1ce", "t2", "flair", "dwi", "adc", "arterial", "venous"),
+)
+"""Words that tell one image of a patient from another."""
+
+_BEHIND_NUMBER = (r"^(\D*\d+)[-_.]", r"^(\D*\d+\D+\d+)[-_.]", r"^(.*\d)[A-Za-z]$")
 """Patterns of identifiers in which something stands behind a patient's number, the likelier first."""
 
 _MOST_SCANS = 12
-"""Cases of one patient; larger groups are sites or years rather than patients."""
+"""Cases of one patient that are not numbered as his; larger groups are sites or years rather than patients."""
+
+
+@dataclass(frozen=True)
+class LikelyGroups:
+    """Cases that look as if several were of one patient.
+
+    Attributes:
+        pattern: of `group_cases`, that puts them together.
+        patients: how many there would be.
+        shared: how many of them would have several cases.
+        example: the cases of one.
+    """
+
+    pattern: str
+    patients: int
+    shared: int
+    example: tuple[str, ...]
 
 
 def group_cases(identifiers: Iterable[str], group_by: str) -> dict[str, str]:
@@ -61,26 +92,38 @@ def group_cases(identifiers: Iterable[str], group_by: str) -> dict[str, str]:
     return {case: groups[case] for case in cases}
 
 
-def suspicious_groups(identifiers: Sequence[str]) -> str | None:
-    """A note for the user where identifiers look as if several cases came from one patient, else None.
-
-    It names the option and the pattern that would keep them together.
-    """
-    for pattern in _LIKELY:
+def likely_groups(identifiers: Sequence[str]) -> LikelyGroups | None:
+    """What identifiers say of several cases that came from one patient; None where they say nothing of the kind."""
+    words = [
+        (_words_pattern(identifiers, _NUMBERED, r"[-_. ]?\d+"), None),
+        (_words_pattern(identifiers, _NAMED), _MOST_SCANS),
+    ]
+    patterns = [
+        *((pattern, _MOST_SCANS) for pattern in _LIKELY),
+        *((pattern, most) for pattern, most in words if pattern is not None),
+        *((pattern, _MOST_SCANS) for pattern in _BEHIND_NUMBER),
+    ]
+    for pattern, most in patterns:
         matches = [re.search(pattern, name) for name in identifiers]
         groups = Counter(match[1] for match in matches if match is not None)
         if sum(groups.values()) < len(identifiers) or len(groups) < 2:
             continue
         group, largest = groups.most_common(1)[0]
-        if 2 <= largest <= _MOST_SCANS:
-            several = sorted(match.string for match in matches if match is not None and match[1] == group)
+        if largest >= 2 and (most is None or largest <= most):
+            example = sorted(match.string for match in matches if match is not None and match[1] == group)
             shared = sum(count > 1 for count in groups.values())
-            return (
-                f"identifiers look as if {shared} of {len(groups)} patients had several cases ({', '.join(several[:3])}"
-                f"{', ...' if largest > 3 else ''}); if so, keep each patient's cases on one side of the splits with "
-                f"--group-by '{pattern}'"
-            )
+            return LikelyGroups(pattern, len(groups), shared, tuple(example))
     return None
+
+
+def _words_pattern(identifiers: Iterable[str], words: Iterable[str], number: str = r"[-_. ]?\d*") -> str | None:
+    """A pattern of what stands before any of the words that occur; None if none does. It fits every identifier."""
+    found = sorted(
+        word
+        for word in words
+        if any(re.search(rf"(?i).[-_. ]+{word}{number}(?![A-Za-z\d])", name) for name in identifiers)
+    )
+    return rf"(?i)^(.+?)(?:[-_. ]+(?:{'|'.join(found)}){number}(?![A-Za-z\d]).*)?$" if found else None
 
 
 def _from_pattern(cases: Sequence[str], pattern: str) -> dict[str, str]:

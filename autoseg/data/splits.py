@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from autoseg.data.grouping import group_cases, suspicious_groups
+from autoseg.data.grouping import group_cases
 from autoseg.data.stratify import deal, deal_stratified
 from autoseg.documents import read_json
 from autoseg.errors import ConfigurationError, DatasetError
@@ -25,7 +25,6 @@ __all__ = [
     "load_splits",
     "make_splits",
     "save_splits",
-    "suspicious_groups",
     "validate_splits",
 ]
 

@@ -26,10 +26,12 @@ class Scan:
     Attributes:
         problems: errors and warnings, of the cases in the order of their identifiers, then of the whole.
         fingerprint: None if there are errors.
+        checked: the cases without their arrays.
     """
 
     problems: tuple[Problem, ...]
     fingerprint: Fingerprint | None
+    checked: tuple[CheckedCase, ...] = ()
 
 
 def scan(dataset: Dataset, *, workers: int | None = None) -> Scan:
@@ -65,8 +67,9 @@ def scan(dataset: Dataset, *, workers: int | None = None) -> Scan:
     if not any(problem.severity == "error" for problem in problems) and pool.is_empty:
         problems.append(_no_foreground(dataset))
     if any(problem.severity == "error" for problem in problems):
-        return Scan(tuple(problems), None)
-    return Scan(tuple(problems), _fingerprint(dataset, measured, pool, dimension=checked[0].dimension or 3))
+        return Scan(tuple(problems), None, tuple(checked))
+    fingerprint = _fingerprint(dataset, measured, pool, dimension=checked[0].dimension or 3)
+    return Scan(tuple(problems), fingerprint, tuple(checked))
 
 
 def _fingerprint(dataset: Dataset, measured: list[Measurement], pool: Pool, *, dimension: int) -> Fingerprint:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from autoseg import plugins
-from autoseg.data.check import Problem, format_problem
 from autoseg.data.dataset import Dataset, Reading
 from autoseg.data.discovery import discover
 from autoseg.data.labels import LabelScheme
-from autoseg.data.splits import SplitRule, check_rule, load_splits, make_splits, save_splits, suspicious_groups
+from autoseg.data.leakage import PATIENTS, seen_test_images
+from autoseg.data.problem import Problem, format_problems
+from autoseg.data.splits import SplitRule, check_rule, load_splits, make_splits, save_splits
 from autoseg.errors import ConfigurationError, DatasetError, WorkspaceError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.fingerprint.scan import Scan, scan
@@ -33,7 +36,9 @@ def check(dataset: Path, *, workers: int | None = None, reading: Reading | None 
         workers: processes; None chooses.
         reading: how files are read where they leave a choice.
     """
-    return scan(discover(dataset, reading=reading), workers=count_workers(workers)).problems
+    data, count = discover(dataset, reading=reading), count_workers(workers)
+    result = scan(data, workers=count)
+    return *result.problems, *seen_test_images(data, result.checked, workers=count)
 
 
 def fingerprint_dataset(
@@ -63,7 +68,8 @@ def fingerprint_dataset(
         check_rule(data.identifiers, rule)  # before the images are read
     fingerprint = without_errors(
         scan(data, workers=count_workers(workers)), "the data set has", where=dataset,
-        remedy="mend them and run the command again; `autoseg check` shows this list without starting",
+        remedy="mend them and run the command again; `autoseg check --all` shows each without starting",
+        settled=PATIENTS if rule is not None and (rule.file or rule.group_by) else frozenset(),
     )  # fmt: skip
     data.save(run.dataset)
     fingerprint.save(run.fingerprint)
@@ -73,22 +79,26 @@ def fingerprint_dataset(
     return fingerprint
 
 
-def without_errors(result: Scan, subject: str, *, where: Path, remedy: str) -> Fingerprint:
+def without_errors(
+    result: Scan, subject: str, *, where: Path, remedy: str, settled: Collection[str] = ()
+) -> Fingerprint:
     """The fingerprint of a scan that found no error; what else it found is logged.
 
     Args:
         subject: how the message begins, as in "the data set has".
         where, remedy: of the message.
+        settled: codes of problems that need not be told.
 
     Raises:
         DatasetError: it found errors; all of them are in the message.
     """
     errors = [problem for problem in result.problems if problem.severity == "error"]
-    for problem in result.problems:
-        if problem.severity != "error":
-            logger.warning("%s", format_problem(problem))
+    for line in format_problems(
+        [one for one in result.problems if one.severity != "error" and one.code not in settled]
+    ):
+        logger.log(logging.INFO if line.startswith("note:") else logging.WARNING, "%s", line)
     if errors or result.fingerprint is None:
-        lines = "\n".join(format_problem(problem) for problem in errors)
+        lines = "\n".join(format_problems(errors))
         raise DatasetError(f"{subject} {counted(len(errors), 'error')}:\n{lines}", where=where, remedy=remedy)
     return result.fingerprint
 
@@ -99,8 +109,6 @@ def _split(run: Run, data: Dataset, fingerprint: Fingerprint, rule: SplitRule | 
         return
     rule = rule or SplitRule()
     save_splits(run.splits, make_splits(data.identifiers, rule, fingerprint.classes))
-    if rule.file is None and rule.group_by is None and (text := suspicious_groups(data.identifiers)):
-        logger.warning("%s", text)
 
 
 def check_splits(run: Run, rule: SplitRule | None) -> None:

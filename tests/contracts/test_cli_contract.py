@@ -22,7 +22,7 @@ TRAINING = {
 SPLITS = {"--splits", "--group-by", "--stratify"}
 CONTRACT = {
     "demo": ({"--out", "--budget"}, []),
-    "check": ({"--workers", "--all"}, ["DATASET"]),
+    "check": ({"--workers", "--all", "--labels"}, ["DATASET"]),
     "plan-and-train": (
         {"--out", "--configurations", "--folds", "--planner", "--memory", *SPLITS, *TRAINING},
         ["DATASET"],

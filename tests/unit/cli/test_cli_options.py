@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import typer
 
-from autoseg.cli.values import parse_duration, parse_fold, parse_folds, parse_memory, parse_validated_folds
+from autoseg.cli.values import (
+    parse_duration,
+    parse_fold,
+    parse_folds,
+    parse_label_map,
+    parse_label_values,
+    parse_memory,
+    parse_validated_folds,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +57,18 @@ def test_one_fold_is_a_number_or_all_data() -> None:
     for text in ("", "0,1", "-1", "none"):
         with pytest.raises(typer.BadParameter, match="is no fold"):
             parse_fold(text)
+
+
+def test_label_values_are_read_and_refused() -> None:
+    assert [parse_label_values(text) for text in ("1,2", "255, 0,128,128", "7")] == [(1, 2), (0, 128, 255), (7,)]
+    for text in ("", "0", "-1", "1,,2", "a", "1.5", "1-3", "1:2"):
+        with pytest.raises(typer.BadParameter, match="0,128,255"):
+            parse_label_values(text)
+
+
+def test_maps_of_label_values_are_read_and_refused() -> None:
+    assert parse_label_map("255:1") == {255: 1}
+    assert parse_label_map("128:1, 255:2,-1:0") == {128: 1, 255: 2, -1: 0}
+    for text in ("", "255", "255:1,", "255:1,255:2", "1:a", "1:-2", "1=2"):
+        with pytest.raises(typer.BadParameter, match="255:1 or 128:1,255:2"):
+            parse_label_map(text)

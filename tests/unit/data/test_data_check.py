@@ -186,7 +186,10 @@ def test_unexpected_label_values(tmp_path: Path) -> None:
     image, label = save(tmp_path / "i.nii.gz", scan()), save(tmp_path / "l.nii.gz", mask(0, 1, 3, 9))
     problem = only(check(tmp_path, image, label=label))
     assert (problem.code, problem.severity) == ("label-values", "error")
-    assert "values that the data set does not name; got 3, 9; expected 0, 1, 2, 7" in format_problem(problem)
+    assert (
+        "values that the data set does not name; got 3 (30 voxels), 9 (30 voxels); expected 0, 1, 2, 7"
+        in format_problem(problem)
+    )
 
 
 def test_label_values_that_are_not_whole(tmp_path: Path) -> None:
@@ -273,7 +276,9 @@ def test_missing_channel_is_reported_once(tmp_path: Path) -> None:
     assert all(item.problems == () for item in checked)
     (problem,) = compare_cases(dataset, checked)
     assert (problem.code, problem.severity) == ("missing-channel", "error")
-    assert "case c3 lacks a channel; got 1 of 2 channels; expected c3_0001.nrrd" in format_problem(problem)
+    assert "c3_0001.nrrd: the case lacks a channel; got 1 of 2 channels; expected c3_0001.nrrd" in format_problem(
+        problem
+    )
 
 
 def test_mixed_dimensions(tmp_path: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
-from autoseg.data.grouping import group_cases, suspicious_groups
+from autoseg.data.grouping import group_cases, likely_groups
 from autoseg.errors import ConfigurationError, DatasetError
 
 IDS = ["patient1_a", "patient1_b", "patient12_a"]
@@ -75,14 +74,19 @@ def test_wrong_tables(tmp_path: Path) -> None:
         (["patient001_frame01", "patient001_frame12", "patient002_frame01", "patient002_frame12"], 2),
         (["study1_017_a", "study1_017_b", "study1_018_a"] + [f"study1_{n:03d}_a" for n in range(20, 40)], 22),
         (["knee07L", "knee07R", "knee08L"], 2),
+        (["case_a_pre", "case_a_post", "case_b_pre", "case_b_post", "case_c_pre"], 3),
+        (["case_a_pre", "case_a_post", "case_b", "case_c"], 3),
+        ([f"{patient}_slice_{n:03d}" for patient in (12, 13, 40) for n in range(30)], 3),
+        (["anna slice 1", "anna slice 2", "berta slice 1"], 2),
+        (["P-ABC.visit2", "P-ABC.visit10", "P-XYZ.visit2"], 2),
     ],
 )
 def test_identifiers_with_several_cases_a_patient_are_noticed(identifiers: list[str], groups: int) -> None:
-    note = suspicious_groups(identifiers)
-    assert note is not None
-    pattern = re.search("--group-by '(.+)'", note)
-    assert pattern is not None
-    assert len(set(group_cases(identifiers, pattern[1]).values())) == groups
+    found = likely_groups(identifiers)
+    assert found is not None
+    assert len(set(group_cases(identifiers, found.pattern).values())) == groups == found.patients
+    assert len(found.example) > 1
+    assert len(set(group_cases(found.example, found.pattern).values())) == 1
 
 
 @pytest.mark.parametrize(
@@ -93,9 +97,15 @@ def test_identifiers_with_several_cases_a_patient_are_noticed(identifiers: list[
         [f"s{n:04d}" for n in range(20)],
         [f"site{site}_{n:03d}" for site in (1, 2) for n in range(40)],
         [f"patient{n}_a" for n in range(20)],
+        [f"img_{n:04d}" for n in range(20)],
+        [f"slice_{n:03d}" for n in range(20)],
+        [f"scan{n}" for n in range(20)],
+        [f"brain_{n:03d}_t1" for n in range(20)],
+        ["06SR5RBREL16DQ6M8LWS", "0RZDK210BSMWAA6467LU", "1D7CUD1955YZPGK8XHJX"],
+        ["00ae65c1c663", "077f026f4ab0", "0b0d577159f0"],
         ["a", "b", "c"],
         [],
     ],
 )
 def test_ordinary_identifiers_are_not(identifiers: list[str]) -> None:
-    assert suspicious_groups(identifiers) is None
+    assert likely_groups(identifiers) is None

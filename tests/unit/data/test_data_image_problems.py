@@ -28,14 +28,14 @@ def test_a_sound_image_has_none() -> None:
 
 @pytest.mark.parametrize(("scale", "dtype"), [(1e300, "float64"), (1e30, "float32"), (1e17, "float32")])
 def test_intensities_that_single_precision_cannot_hold_or_square(scale: float, dtype: str) -> None:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         assert not np.isfinite(noise(scale).astype(np.float32).std()), "statistics of these overflow"
     assert found(noise(), noise(scale, dtype)) == [("huge-intensities", "error", "a_0001.nii.gz")]
 
 
-def test_intensities_that_it_can(scale: float = 1e15) -> None:
-    assert np.isfinite(noise(scale).astype(np.float32).std())
-    assert found(noise(scale)) == []
+def test_intensities_that_it_can() -> None:
+    assert np.isfinite(noise(1e15).astype(np.float32).std())
+    assert found(noise(1e15)) == []
 
 
 def test_values_that_are_not_finite_and_constant_channels() -> None:

@@ -27,7 +27,8 @@ def schemes(draw: st.DrawFn) -> LabelScheme:
         return LabelScheme(names={"background": 0, **{f"label {value}": value for value in values}}, ignore=ignore)
     members = st.lists(st.sampled_from(values), min_size=1, unique=True).map(tuple)
     regions = draw(st.dictionaries(st.sampled_from("abcd"), members, min_size=1))
-    order = draw(st.tuples(*[st.sampled_from(values)] * len(regions)))
+    labelled = sorted({value for region in regions.values() for value in region})
+    order = draw(st.tuples(*[st.sampled_from(labelled)] * len(regions)))
     return LabelScheme(names={"background": 0}, regions=regions, region_order=order, ignore=ignore)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from autoseg import plugins
+from autoseg.data.leakage import PATIENTS
 from autoseg.errors import ConfigurationError, PlanError, WorkspaceError
 from autoseg.fingerprint.record import Fingerprint
 from autoseg.fingerprint.scan import scan
@@ -158,7 +159,7 @@ def measure_images(run: Run, collected: Collected, workers: int | None = None) -
     """
     fingerprint = without_errors(
         scan(collected.dataset, workers=count_workers(workers)), "the images have", where=collected.dataset.folder,
-        remedy="mend or remove them and run the command again",
+        remedy="mend or remove them and run the command again", settled=PATIENTS,
     )  # fmt: skip
     collected.dataset.save(run.dataset)
     fingerprint.save(run.fingerprint)
