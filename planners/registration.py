@@ -46,8 +46,8 @@ def plan(fingerprint: Fingerprint, labels: LabelScheme, context: PlanContext) ->
     """One configuration on all of the image, on the median spacing or a coarser one that memory and time allow.
 
     It is `2d` for planes, `3d_fullres` for volumes, and `3d_lowres` where the median spacing needs too much. The
-    spacing is the median along each axis, the grid holds the largest case. Where every case has labels they take part
-    in the training. Axes stay in the order of the files.
+    spacing is the median along each axis, the grid holds the largest case. Where every case has labels of all classes
+    they take part in the training. Axes stay in the order of the files.
 
     Raises:
         PlanError: there is no case, or a spacing is not positive.
@@ -68,7 +68,7 @@ def plan(fingerprint: Fingerprint, labels: LabelScheme, context: PlanContext) ->
         spacing = tuple(max(value, finest * _COARSER) for value in spacing)
     shape, stages = _grid(size, spacing, features, stride)
     coarser = any(one > other for one, other in zip(spacing, full[-dimension:], strict=True))
-    foreground = len(labels.values) - 1 if all(case.class_voxels for case in fingerprint.cases) else 0
+    foreground = len(labels.values) - 1 if _labelled(fingerprint) else 0
     learned = LearnedPlan(
         shape=shape,
         spacing=spacing,
@@ -101,6 +101,12 @@ def plan(fingerprint: Fingerprint, labels: LabelScheme, context: PlanContext) ->
         else (),
     )
     return respect_sides(decided, fingerprint.left_right_axis)
+
+
+def _labelled(fingerprint: Fingerprint) -> bool:
+    """Whether all cases have labels in which the same classes were looked for."""
+    looked_for = {frozenset(case.class_voxels) for case in fingerprint.cases}
+    return all(looked_for) and len(looked_for) == 1
 
 
 def _configuration(learned: LearnedPlan, fingerprint: Fingerprint, median: tuple[float, ...]) -> ConfigurationPlan:

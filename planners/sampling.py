@@ -21,7 +21,7 @@ def equal_classes() -> SamplerPlan:
 
 
 def rare_classes_first(fingerprint: Fingerprint) -> SamplerPlan:
-    """Like `equal_classes`, but a class that few cases have is drawn more often where it occurs.
+    """Like `equal_classes`, but a class that few of the cases that it was looked for in have is drawn more often there.
 
     Over a short training a rare class would otherwise be met a few times only. Its weight is the inverse of its
     share of the cases relative to `RARE_BELOW`, at most `MAX_WEIGHT`. Without a rare class no weights are written.
@@ -30,7 +30,8 @@ def rare_classes_first(fingerprint: Fingerprint) -> SamplerPlan:
     cases = fingerprint.cases
     weights: dict[str, float] = {}
     for name in sorted({name for case in cases for name in case.class_voxels}):
-        share = sum(case.class_voxels.get(name, 0) > 0 for case in cases) / len(cases)
+        voxels = [case.class_voxels[name] for case in cases if name in case.class_voxels]
+        share = sum(count > 0 for count in voxels) / len(voxels)
         weights[name] = min(MAX_WEIGHT, RARE_BELOW / share) if 0 < share < RARE_BELOW else 1.0
     if max(weights.values(), default=1.0) == 1.0:
         return equal_classes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +230,8 @@ def _check_values(case: Case, path: Path, counts: Mapping[int, int], dataset: Da
                 remedy=f"correct the labels, or name the value {add}",
             )
         )
+    if problem := _not_looked_for(case, path, counts.keys(), dataset):
+        problems.append(problem)
     if not problems and not counts.keys() & {value for values in scheme.foreground.values() for value in values}:
         problems.append(
             Problem(
@@ -249,6 +251,26 @@ def _with_voxels(values: Sequence[int], counts: Mapping[int, int]) -> str:
     """Values with their numbers of voxels, ten at most."""
     shown = [f"{value} ({counted(counts[value], 'voxel')})" for value in values[:10]]
     return ", ".join(shown) + (", ..." if len(values) > 10 else "")
+
+
+def _not_looked_for(case: Case, path: Path, present: Collection[int], dataset: Dataset) -> Problem | None:
+    """Labels of classes that the case's row of the table of annotated classes does not name."""
+    if case.annotated is None:
+        return None
+    foreground = dataset.labels.foreground
+    named = {value for name in case.annotated for value in foreground[name]}
+    others = [name for name, values in foreground.items() if (set(values) - named).intersection(present)]
+    if not others:
+        return None
+    return Problem(
+        code="label-not-annotated",
+        severity="error",
+        what=f"case {case.id} has labels of classes that were not looked for in it",
+        file=str(path),
+        got=", ".join(others),
+        expected=f"no more than {', '.join(case.annotated)}, as the table of annotated classes says",
+        remedy="name these classes in the case's row if they are labelled wherever they are, else remove their labels",
+    )
 
 
 def _numbers(values: Iterable[float]) -> str:

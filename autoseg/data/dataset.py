@@ -40,12 +40,20 @@ class Case(Record):
         images: one file per channel, or a single file (or DICOM folder) that holds all channels.
         label: a file, or a folder of a file per structure.
         reading: how the files are read.
+        annotated: names of the foreground classes, or regions, that were looked for; None for all of them. Where the
+            label has none of these there may be any other.
     """
 
     id: str
     images: tuple[Path, ...]
     label: Path | None = None
     reading: Reading = Reading()
+    annotated: tuple[str, ...] | None = None
+
+    @property
+    def is_fully_labelled(self) -> bool:
+        """Whether there is a label in which every class was looked for."""
+        return self.label is not None and self.annotated is None
 
 
 class Dataset(Record):

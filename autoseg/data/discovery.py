@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autoseg.data.annotation_table import FIELD, annotated_as
 from autoseg.data.dataset import Case, Dataset, Reading, read_as
 from autoseg.data.description import discovered_labels, parse_channels, parse_colours, parse_labels
 from autoseg.data.dicom.arrangement import arrangement
@@ -202,6 +203,7 @@ def _described(
         labels=parse_labels(description, folder / "dataset.json") if label_names else discovered_labels(set()),
         ending=ending,
         colours=parse_colours(description),
+        annotated=description.get(FIELD),
     )
     return _assemble(folder, said, _Files(images, labels, test, (*ignored, *test.ignored)), labelled)
 
@@ -292,7 +294,7 @@ def _undescribed(
 
 @dataclass(frozen=True)
 class _Description:
-    """What a data set says of itself, or what its files show."""
+    """What a data set says of itself, or what its files show; `annotated` is the field of dataset.json."""
 
     name: str
     layout: str
@@ -301,6 +303,7 @@ class _Description:
     ending: str
     warnings: tuple[str, ...] = ()
     colours: Mapping[str, int] = field(default_factory=dict)
+    annotated: Any = None
 
 
 @dataclass(frozen=True)
@@ -352,7 +355,7 @@ def _assemble(folder: Path, said: _Description, files: _Files, labelled: bool) -
         missing_files=tuple(sorted(missing)),
         missing_channels=missing_channels(training, len(said.channels)),
     )
-    return read_as(dataset, Reading(label_colours=dict(said.colours)))
+    return annotated_as(read_as(dataset, Reading(label_colours=dict(said.colours))), said.annotated)
 
 
 def _cases(images: Mapping[str, tuple[Path, ...]], labels: Mapping[str, Path]) -> tuple[Case, ...]:

@@ -68,23 +68,31 @@ def _anisotropy(measured: Sequence[Measurement]) -> Iterator[str]:
 
 
 def _classes(measured: Sequence[Measurement]) -> Iterator[str]:
-    for name in measured[0].fingerprint.class_voxels:
-        voxels = np.array([item.fingerprint.class_voxels.get(name, 0) for item in measured])
+    for name in _names(measured):
+        looked_for = [item for item in measured if name in item.fingerprint.class_voxels]
+        voxels = np.array([item.fingerprint.class_voxels[name] for item in looked_for])
         present = voxels > 0
         if not present.any():
             yield f"class {name} appears in no case: it cannot be learned"
             continue
         if np.mean(~present) > _MISSING:
-            yield f"class {name} is missing in {np.count_nonzero(~present)} of {counted(len(measured), 'case')}"
-        sizes = np.array([np.prod(item.fingerprint.shape) for item in measured])
+            yield f"class {name} is missing in {np.count_nonzero(~present)} of {counted(len(looked_for), 'case')}"
+        sizes = np.array([np.prod(item.fingerprint.shape) for item in looked_for])
         share = np.median(voxels[present] / sizes[present])
         if share < _RARE:
             yield f"class {name} is rare: {share:.3%} of the voxels of a typical image that has it"
 
 
+def _names(measured: Sequence[Measurement]) -> list[str]:
+    """The classes that were looked for in any case."""
+    return list(dict.fromkeys(name for item in measured for name in item.fingerprint.class_voxels))
+
+
 def _imbalance(measured: Sequence[Measurement]) -> Iterator[str]:
-    names = list(measured[0].fingerprint.class_voxels)
-    totals = {name: sum(item.fingerprint.class_voxels.get(name, 0) for item in measured) for name in names}
+    totals: dict[str, float] = {}
+    for name in _names(measured):
+        voxels = [item.fingerprint.class_voxels[name] for item in measured if name in item.fingerprint.class_voxels]
+        totals[name] = sum(voxels) * len(measured) / len(voxels)  # as if it had been looked for in every case
     totals = {name: total for name, total in totals.items() if total}
     if len(totals) < 2:
         return

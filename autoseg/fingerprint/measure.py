@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -49,10 +50,19 @@ def check_and_measure(case: Case, dataset: Dataset, draws: int) -> tuple[Checked
     unread = case.label is not None and checked.labels is None
     if not checked.usable or checked.image is None or unread:
         return checked.summary(), None
-    return checked.summary(), measure(case.id, checked.image, checked.labels, dataset.labels, draws)
+    measured = measure(case.id, checked.image, checked.labels, dataset.labels, draws=draws, annotated=case.annotated)
+    return checked.summary(), measured
 
 
-def measure(identifier: str, image: Image, labels: np.ndarray | None, scheme: LabelScheme, draws: int) -> Measurement:
+def measure(
+    identifier: str,
+    image: Image,
+    labels: np.ndarray | None,
+    scheme: LabelScheme,
+    draws: int,
+    *,
+    annotated: Sequence[str] | None = None,
+) -> Measurement:
     """Measures an image (C, Z, Y, X) with labels (Z, Y, X) in file values.
 
     Without labels the intensities are those of the whole non-zero region, and no class is listed.
@@ -66,6 +76,7 @@ def measure(identifier: str, image: Image, labels: np.ndarray | None, scheme: La
         labels: (Z, Y, X) in file values; None where the case has none.
         scheme: which values make a class or region.
         draws: foreground voxels to draw per channel for the pooled statistics.
+        annotated: classes that were looked for, the only ones that are listed; None for all.
     """
     nonzero = nonzero_mask(image.array)
     box = bounding_box(nonzero)
@@ -76,7 +87,11 @@ def measure(identifier: str, image: Image, labels: np.ndarray | None, scheme: La
     voxels: dict[str, int] = {}
     if labels is not None:
         counts = dict(zip(*np.unique(labels[foreground], return_counts=True), strict=True))
-        voxels = {name: int(sum(counts.get(v, 0) for v in values)) for name, values in scheme.foreground.items()}
+        voxels = {
+            name: int(sum(counts.get(v, 0) for v in values))
+            for name, values in scheme.foreground.items()
+            if annotated is None or name in annotated
+        }
     return Measurement(
         fingerprint=CaseFingerprint(
             id=identifier,

@@ -17,8 +17,8 @@ class CaseFingerprint(Record):
         crop_box: (start, stop) per axis of the non-zero region.
         relative_size: voxels inside the crop box over all voxels.
         intensities: statistics per channel over the case's foreground; None where it has no foreground.
-        class_voxels: foreground name -> voxels; empty for a case without labels.
-        class_volumes: foreground name -> mm3 (mm2 in 2D).
+        class_voxels: foreground name -> voxels, of the classes that were looked for; empty for a case without labels.
+        class_volumes: foreground name -> mm3 (mm2 in 2D), of the same.
         left_right_axis: axis that runs along the patient's left-right direction; None where no axis lies within
             45 degrees of it.
         orientation: in which the case is stored (`autoseg.data.orientation.orientation_code`).

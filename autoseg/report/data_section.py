@@ -49,6 +49,7 @@ def _facts(fingerprint: Fingerprint) -> tuple[tuple[str, str], ...]:
         spacing = "not given: a pixel counts as 1 mm"
     return (
         ("cases", str(len(cases))),
+        *_annotated(fingerprint),
         ("dimension", f"{fingerprint.dimension}D"),
         ("channels", ", ".join(fingerprint.channels)),
         ("axes", ", ".join(AXES[axis] for axis in axes)),
@@ -56,6 +57,16 @@ def _facts(fingerprint: Fingerprint) -> tuple[tuple[str, str], ...]:
         ("median spacing", spacing),
         ("kept by the crop to non-zero", f"{fingerprint.median_relative_size:.0%} of the voxels (median)"),
     )
+
+
+def _annotated(fingerprint: Fingerprint) -> tuple[tuple[str, str], ...]:
+    """In how many cases each class was looked for, unless all were looked for in all."""
+    counts = {
+        name: sum(name in case.class_voxels for case in fingerprint.cases) for name in _classes(fingerprint.cases)
+    }
+    if not counts or min(counts.values()) == len(fingerprint.cases):
+        return ()
+    return (("annotated", ", ".join(f"{label_name(name)} in {count}" for name, count in counts.items()) + " cases"),)
 
 
 def _alike(values: np.ndarray) -> bool:
@@ -126,14 +137,16 @@ def _frequencies(fingerprint: Fingerprint) -> Markup | None:
     names = _classes(fingerprint.cases)
     if not names:
         return None
-    total = sum(int(np.prod(case.shape_after_crop)) for case in fingerprint.cases)
-    shares = [100 * sum(case.class_voxels.get(name, 0) for case in fingerprint.cases) / total for name in names]
-    present = [sum(case.class_voxels.get(name, 0) > 0 for case in fingerprint.cases) for name in names]
+    looked_for = [[case for case in fingerprint.cases if name in case.class_voxels] for name in names]
+    totals = [sum(int(np.prod(case.shape_after_crop)) for case in cases) for cases in looked_for]
+    voxels = [[case.class_voxels[name] for case in cases] for name, cases in zip(names, looked_for, strict=True)]
+    shares = [100 * sum(counts) / total for counts, total in zip(voxels, totals, strict=True)]
+    present = [f"{sum(count > 0 for count in counts)} of {len(counts)}" for counts in voxels]
     figure = new_figure(5.4, 0.95 + 0.36 * len(names) ** 0.95)
     axes = plain_axes(figure.subplots(), "Share of all voxels [%], and cases where the class is present")
     axes.barh(range(len(names)), shares, height=0.6, color=[_colour(i, len(names)) for i in range(len(names))])
     for row, (share, count) in enumerate(zip(shares, present, strict=True)):
-        text = f"{share:.2g} %, in {count} of {len(fingerprint.cases)}"
+        text = f"{share:.2g} %, in {count}"
         axes.annotate(
             text, (share, row), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8.5, color=INK
         )

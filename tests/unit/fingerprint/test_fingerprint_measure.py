@@ -105,3 +105,10 @@ def test_fractions_are_no_whole_numbers():
     result = measure("case", image.with_array(image.array + np.float32(0.5)), labels, SCHEME, draws=10)
 
     assert result.whole_numbers == (False, False)
+
+
+def test_classes_that_were_not_looked_for_are_not_listed():
+    image, labels = block_case()
+    found = measure("case", image, labels, SCHEME, draws=10, annotated=("liver", "absent")).fingerprint
+    assert found.class_voxels == {"liver": 11, "absent": 0}
+    assert set(found.class_volumes) == {"liver", "absent"}

@@ -53,8 +53,10 @@ def test_labels_take_part_where_every_case_has_them(fingerprint: Make, labels: L
     data = fingerprint(SHAPES, present=BOTH)
     first, *others = data.cases
     partly = data.with_(cases=(first.with_(class_voxels={}), *others))
-    without = only(plan(partly, labels, PlanContext())).options
-    assert (without["supervision"], without["labels"]) == ("none", 0)
+    some = dict([*first.class_voxels.items()][:1])
+    for lacking in (partly, data.with_(cases=(first.with_(class_voxels=some), *others))):
+        without = only(plan(lacking, labels, PlanContext())).options
+        assert (without["supervision"], without["labels"]) == ("none", 0)
 
 
 def test_little_memory_and_little_time_make_the_grid_coarser(fingerprint: Make, labels: LabelScheme) -> None:

@@ -166,3 +166,12 @@ def test_the_largest_images_are_planned_in_a_moment(fingerprint: Make, labels: L
     for make in (default.plan, resenc.plan_resenc_xl):
         make(data, labels, PlanContext())
     assert perf_counter() - start < 5  # some 0.1 s; nnU-Net takes minutes
+
+
+def test_a_class_is_rare_where_few_of_the_cases_that_were_looked_at_for_it_have_it(fingerprint: Make) -> None:
+    data = fingerprint([(64, 64, 64)] * 20, present={"common": range(20), "other": range(20)})
+    few = [case.with_(class_voxels={"common": 100}) for case in data.cases[4:]]
+    assert rare_classes_first(data.with_(cases=(*data.cases[:4], *few))) == equal_classes()
+    absent = [case.with_(class_voxels={"common": 100, "other": 0}) for case in data.cases[1:4]]
+    rare = rare_classes_first(data.with_(cases=(data.cases[0], *absent, *few)))
+    assert rare.class_weights == {"common": 1.0, "other": 2.0}

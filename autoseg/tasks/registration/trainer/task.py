@@ -144,9 +144,10 @@ class RegistrationTask:
 
 
 def is_labelled(context: FoldContext) -> bool:
-    """Whether every case of the data set has a label and some foreground is named."""
+    """Whether every case of the data set has a label with all classes, and some foreground is named."""
     cases = context.dataset.training
-    return bool(context.plan.labels.foreground) and all(case.label is not None for case in cases)
+    complete = all(case.label is not None and case.annotated is None for case in cases)
+    return bool(context.plan.labels.foreground) and complete
 
 
 def correlation(batch: PairBatch, flow: Tensor | None) -> Tensor:

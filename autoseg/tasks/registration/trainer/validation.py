@@ -59,8 +59,9 @@ def validate_pairs(
         ending: of label files.
 
     Returns:
-        The label files where both cases have labels; and rows of scores: Dice and HD95 of each label before (with the
-        images' middles on each other) beside those after, and what the deformation does to space (`DEFORMATION`).
+        The label files where both cases have labels with all classes; and rows of scores: Dice and HD95 of each label
+        before (with the images' middles on each other) beside those after, and what the deformation does to space
+        (`DEFORMATION`).
     """
     folder = fold.validation
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ def validate_pairs(
         displacement, linear = _parts(result)
         whole = as_displacement(result.transform, displacement.grid)
         scores[fixed] = {DEFORMATION: _deformation(displacement, result, seconds)}
-        if cases[fixed].label is not None and cases[moving].label is not None:
+        if cases[fixed].is_fully_labelled and cases[moving].is_fully_labelled:
             reference = read_case_labels(cases[fixed], target, scheme)
             own = read_case_labels(cases[moving], source, scheme)
             files[fixed] = folder / f"{fixed}{ending}"
@@ -162,7 +163,7 @@ def mean_dice(
         result = model.register(target, source)
         displacement, _ = _parts(result)
         folded.append(deformation(displacement.field, displacement.grid).nonpositive_percent)
-        if cases[fixed].label is None or cases[moving].label is None:
+        if not (cases[fixed].is_fully_labelled and cases[moving].is_fully_labelled):
             continue
         reference = read_case_labels(cases[fixed], target, scheme)
         own = read_case_labels(cases[moving], source, scheme)
