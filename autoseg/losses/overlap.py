@@ -59,11 +59,12 @@ def soft_dice(
         batch: True sums over the batch before the ratio (one pseudo-volume); False scores each sample.
 
     Returns:
-        A scalar in [0, 1]; a class that is empty in reference and prediction counts as 1.
+        A scalar in [0, 1]; a class that is empty in reference and prediction counts as 1, one that was not looked for
+        does not count.
     """
     overlap, predicted, reference = class_sums(probabilities, members, target, batch=batch)
     ratios = (2 * overlap + SMOOTH) / (predicted + reference + SMOOTH).clamp_min(1e-8)
-    return ratios.mean() if batch else target.mean(ratios)
+    return target.mean_over_classes(ratios)
 
 
 def class_sums(

@@ -31,4 +31,4 @@ def tversky(logits: Float[Tensor, "batch output *space"], target: Target, *, bat
     overlap, predicted, reference = class_sums(*foreground(logits, target), target, batch=batch_dice)
     errors = FALSE * (predicted - overlap) + MISSED * (reference - overlap)
     ratios = (overlap + SMOOTH) / (overlap + errors + SMOOTH)
-    return -(ratios.mean() if batch_dice else target.mean(ratios))
+    return -target.mean_over_classes(ratios)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from autoseg import plugins
 from autoseg.losses.deep_supervision import deep_supervision
+from autoseg.losses.marginal import marginal
 from autoseg.losses.target import Target
 
 PARTS = (slice(0, 2), slice(2, 3))
@@ -53,19 +54,21 @@ def shared(loss: Callable[..., Tensor], logits: list[Tensor], target: Callable[.
     return losses
 
 
+@pytest.mark.parametrize("annotated", [None, torch.tensor([[True, False], [True, True], [False, True]])])
 @pytest.mark.parametrize("ignore", [None, 3])
 @pytest.mark.parametrize("regions", [(), REGIONS])
 @pytest.mark.parametrize("batch_dice", [True, False])
 @pytest.mark.parametrize("name", NAMES)
 def test_each_process_has_the_loss_of_the_whole_batch(
-    name: str, batch_dice: bool, regions: tuple, ignore: int | None
+    name: str, batch_dice: bool, regions: tuple, ignore: int | None, annotated: Tensor | None
 ) -> None:
     single = plugins.resolve("loss", name)
-    loss = deep_supervision(lambda logits, target: single(logits, target, batch_dice=batch_dice), STRIDES)
+    loss = deep_supervision(marginal(lambda logits, target: single(logits, target, batch_dice=batch_dice)), STRIDES)
     logits, labels = batch(2 if regions else 3, ignore)
 
     def target(part: slice, across: Callable[[Tensor], Tensor] | None = None) -> Target:
-        return Target.from_labels(labels[part], ignore=ignore, regions=regions, across=across)
+        looked_for = None if annotated is None else annotated[part]
+        return Target.from_labels(labels[part], ignore=ignore, regions=regions, across=across, annotated=looked_for)
 
     whole = [level.clone().requires_grad_() for level in logits]
     expected = loss(whole, target(slice(None)))
