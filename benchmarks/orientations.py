@@ -15,6 +15,7 @@ import sys
 import tempfile
 from itertools import permutations, product
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -35,6 +36,12 @@ def stored_as(image: nib.Nifti1Image, code: str) -> nib.Nifti1Image:
     return turned
 
 
+def load(path: Path) -> nib.Nifti1Image:
+    """A NIfTI image, or another that nibabel reads, as one."""
+    image: Any = nib.load(path)
+    return image if isinstance(image, nib.Nifti1Image) else nib.Nifti1Image(image.dataobj, image.affine)
+
+
 def write_all(image: nib.Nifti1Image, folder: Path) -> None:
     """Writes the image in all orientations, as `<code>.nii.gz` and `nrrd_<code>.nrrd`."""
     nib.save(stored_as(image, "LPS"), folder / "first.nii.gz")
@@ -50,7 +57,7 @@ def main() -> int:
     parser.add_argument("run", type=Path, help="trained run")
     parser.add_argument("image", type=Path, help="volume to predict")
     arguments = parser.parse_args()
-    image = nib.load(arguments.image)
+    image = load(arguments.image)
     with tempfile.TemporaryDirectory() as name:
         images, out = Path(name) / "images", Path(name) / "out"
         images.mkdir()
@@ -66,7 +73,7 @@ def compare(images: Path, out: Path) -> int:
     reference: np.ndarray | None = None
     equal, affines, places = 0, 0, 0
     for code in CODES:
-        given, found = nib.load(images / f"{code}.nii.gz"), nib.load(out / f"{code}.nii.gz")
+        given, found = load(images / f"{code}.nii.gz"), load(out / f"{code}.nii.gz")
         labels = np.asarray(stored_as(found, "LPS").dataobj)
         reference = labels if reference is None else reference
         equal += np.array_equal(labels, reference)

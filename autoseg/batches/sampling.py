@@ -41,6 +41,36 @@ class PatchStore(Protocol):
 
 
 @dataclass(frozen=True)
+class AnnotatedStore:
+    """A store whose locations are those of classes that were looked for, so that no sampler is led to others.
+
+    Attributes:
+        store: the preprocessed cases.
+        annotated: case -> foreground names that were looked for; a case that is not named has all.
+    """
+
+    store: PatchStore
+    annotated: Mapping[str, Sequence[str]]
+
+    def shape(self, case: str) -> tuple[int, ...]:
+        """(C, Z, Y, X) of the case's image."""
+        return self.store.shape(case)
+
+    def locations(self, case: str) -> Mapping[str, Integer[np.ndarray, "_ 3"]]:
+        """Foreground name -> (N, 3) integer voxels of it, (z, y, x), and "annotated" where the store has it."""
+        locations, names = self.store.locations(case), self.annotated.get(case)
+        if names is None:
+            return locations
+        return {name: voxels for name, voxels in locations.items() if name in names or name == ANNOTATED}
+
+    def read_box(
+        self, case: str, start: Sequence[int], size: Sequence[int]
+    ) -> tuple[Float32[np.ndarray, " channel *size"], Int16[np.ndarray, "*size"]]:
+        """Image float32 (C, *size) and labels int16 (*size), as the store has them."""
+        return self.store.read_box(case, start, size)
+
+
+@dataclass(frozen=True)
 class Draw:
     """The place of one sample.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from autoseg.batches.augment.on_device import Division, divide
 from autoseg.batches.augment.policy import Policy, build_policy
 from autoseg.batches.augment.transform import Sample
 from autoseg.batches.raw import RawBatch, Read, raw_batch
-from autoseg.batches.sampling import Draw, PatchStore, Sampler, SamplingRules
+from autoseg.batches.sampling import AnnotatedStore, Draw, PatchStore, Sampler, SamplingRules
 from autoseg.data.labels import LabelScheme
 from autoseg.plan.record import ConfigurationPlan
 from autoseg.plugins import resolve
@@ -188,6 +188,7 @@ def training_source(
     *,
     seed: int,
     previous: PreviousLabels | None = None,
+    annotated: Mapping[str, Sequence[str]] | None = None,
 ) -> Source:
     """The source of augmented training batches, as the plan says; a cascade's second stage needs `previous`.
 
@@ -198,10 +199,12 @@ def training_source(
         labels: which classes or regions patches are drawn around, and whether voxels are ignored.
         seed: with the step and the sample it decides all random numbers.
         previous: labels of the first network of a cascade; None outside cascades.
+        annotated: case -> classes that were looked for, where not all were; patches are drawn around no others.
     """
     policy = build_policy(configuration.augmentation)
     masked = tuple(channel for channel, masked in enumerate(configuration.use_mask_for_norm) if masked)
-    source = _source(store, cases, configuration, labels, policy=policy, seed=seed, previous=previous)
+    sampler = _sampler(store, cases, configuration, labels, policy, annotated)
+    source = _source(store, sampler, configuration, policy=policy, seed=seed, previous=previous)
     return replace(source, masked_channels=masked, stream=TRAINING)
 
 
@@ -213,6 +216,7 @@ def validation_source(
     *,
     seed: int,
     previous: PreviousLabels | None = None,
+    annotated: Mapping[str, Sequence[str]] | None = None,
 ) -> Source:
     """The source of validation batches: places are drawn by the same rules, nothing is augmented.
 
@@ -223,29 +227,31 @@ def validation_source(
         labels: which classes or regions patches are drawn around, and whether voxels are ignored.
         seed: with the step and the sample it decides all random numbers.
         previous: labels of the first network of a cascade; None outside cascades.
+        annotated: case -> classes that were looked for, where not all were; patches are drawn around no others.
     """
-    return _source(store, cases, configuration, labels, policy=Policy(), seed=seed, previous=previous)
+    sampler = _sampler(store, cases, configuration, labels, Policy(), annotated)
+    return _source(store, sampler, configuration, policy=Policy(), seed=seed, previous=previous)
 
 
 def _source(
     store: PatchStore,
-    cases: Sequence[str],
+    sampler: Sampler,
     configuration: ConfigurationPlan,
-    labels: LabelScheme,
     *,
     policy: Policy,
     seed: int,
     previous: PreviousLabels | None,
 ) -> Source:
-    """A source of the stream of validation, with the plan's patches and places.
+    """A source of the stream of validation, with the plan's patches.
 
     Args:
-        store, cases, configuration, labels, seed, previous: as of `training_source`.
+        store, configuration, seed, previous: as of `training_source`.
+        sampler: draws the places.
         policy: what is done to a patch.
     """
     return Source(
         store=store,
-        sampler=_sampler(store, cases, configuration, labels, policy),
+        sampler=sampler,
         policy=policy,
         patch_size=configuration.patch_size,
         batch_size=configuration.batch_size,
@@ -256,7 +262,12 @@ def _source(
 
 
 def _sampler(
-    store: PatchStore, cases: Sequence[str], configuration: ConfigurationPlan, labels: LabelScheme, policy: Policy
+    store: PatchStore,
+    cases: Sequence[str],
+    configuration: ConfigurationPlan,
+    labels: LabelScheme,
+    policy: Policy,
+    annotated: Mapping[str, Sequence[str]] | None,
 ) -> Sampler:
     """Draws the places of patches, by the plan's rules.
 
@@ -266,6 +277,7 @@ def _sampler(
         configuration: with the patch and the name of the sampler.
         labels: an ignore label confines patches to what is annotated.
         policy: whose window a place must leave room for.
+        annotated: case -> classes that were looked for, where not all were.
     """
     patch_size = configuration.patch_size
     rules = SamplingRules(
@@ -277,7 +289,8 @@ def _sampler(
         class_weights=configuration.sampler.class_weights,
         annotated_only=labels.ignore is not None,
     )
-    sampler: Sampler = resolve("sampler", configuration.sampler.name)(store, rules)
+    seen = AnnotatedStore(store, annotated) if annotated else store
+    sampler: Sampler = resolve("sampler", configuration.sampler.name)(seen, rules)
     return sampler
 
 

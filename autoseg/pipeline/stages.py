@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from autoseg import plugins
+from autoseg.data.annotation_table import never_looked_for
 from autoseg.data.dataset import Dataset, Reading
 from autoseg.data.discovery import discover
 from autoseg.data.labels import LabelScheme
@@ -108,7 +109,15 @@ def _split(run: Run, data: Dataset, fingerprint: Fingerprint, rule: SplitRule | 
     if len(data.training) < 2 or (run.splits.exists() and rule in (None, SplitRule())):
         return
     rule = rule or SplitRule()
-    save_splits(run.splits, make_splits(data.identifiers, rule, fingerprint.classes))
+    splits = make_splits(data.identifiers, rule, fingerprint.classes)
+    save_splits(run.splits, splits)
+    for number, split in enumerate(splits):
+        missing = never_looked_for([case for case in data.training if case.id in split.train], data.labels)
+        if missing:
+            logger.warning(
+                "no training case of fold %d is annotated for %s: it cannot be trained; --stratify or --splits makes "
+                "other folds", number, ", ".join(missing),
+            )  # fmt: skip
 
 
 def check_splits(run: Run, rule: SplitRule | None) -> None:

@@ -300,3 +300,15 @@ def test_a_batch_goes_to_a_device_in_a_layout() -> None:
     assert placed.image.is_contiguous(memory_format=torch.channels_last_3d)
     assert torch.equal(placed.image, batch.image)
     assert (placed.cases, placed.starts, placed.step) == (batch.cases, batch.starts, batch.step)
+
+
+def test_batches_are_drawn_around_classes_that_were_looked_for(small_store):
+    made = [
+        make(small_store, ("a", "b", "c"), configuration(), SCHEME, seed=0, annotated={"a": (name,)})
+        for make in (training_source, validation_source)
+        for name in SCHEME.foreground
+    ]
+    for one, name in zip(made, [*SCHEME.foreground] * 2, strict=True):
+        drawn = [draw for step in range(60) for draw in one.draws(step) if draw.forced is not None]
+        assert {draw.forced for draw in drawn if draw.case == "a"} <= {name}
+        assert {draw.forced for draw in drawn if draw.case != "a"} == set(SCHEME.foreground)

@@ -8,7 +8,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autoseg.batches.sampling import AdaptiveSampler, ClassBalancedSampler, HardLocationSampler, SamplingRules
+from autoseg.batches.sampling import (
+    AdaptiveSampler,
+    AnnotatedStore,
+    ClassBalancedSampler,
+    HardLocationSampler,
+    SamplingRules,
+)
 from autoseg.errors import ConfigurationError
 
 # image shape, patch, window; then first, last, mean and standard deviation of the centre of a free sample
@@ -29,7 +35,11 @@ FORCED = {
     "large": {(19, 28, 19): 0.252, (19, 30, 33): 0.248, (19, 49, 34): 0.499},
     "plane": {(2, 32, 32): 0.254, (10, 32, 33): 0.251, (11, 49, 34): 0.495},
 }
-VOXELS = {"first": np.array([[2, 3, 4], [10, 30, 33]]), "second": np.array([[11, 49, 34]]), "absent": np.empty((0, 3))}
+VOXELS = {
+    "first": np.array([[2, 3, 4], [10, 30, 33]]),
+    "second": np.array([[11, 49, 34]]),
+    "absent": np.empty((0, 3), int),
+}
 
 
 class PlacesOnly:
@@ -154,3 +164,19 @@ def test_wrong_hard_locations_are_refused(small_store):
         sampler.update({"cas_1": np.zeros((1, 3), int)})
     with pytest.raises(ConfigurationError, match=r"expected: \(N, 3\)"):
         sampler.update({"case_1": np.zeros((4, 2), int)})
+
+
+@pytest.mark.parametrize("kind", [ClassBalancedSampler, HardLocationSampler])
+def test_no_patch_is_forced_on_a_class_that_was_not_looked_for(kind):
+    store = AnnotatedStore(PlacesOnly((100, 120, 90), VOXELS), {"a": ("second", "absent"), "b": ("absent",)})
+    sampler = kind(store, rules(cases=("a", "b", "c")))
+    drawn = draws(sampler, index=2)
+    forced = {case: {draw.forced for draw in drawn if draw.case == case} for case in "abc"}
+    assert forced == {"a": {"second"}, "b": {None}, "c": {"first", "second"}}
+
+
+def test_annotated_voxels_are_drawn_in_every_case():
+    """Voxels that are not ignored are no class."""
+    store = AnnotatedStore(PlacesOnly((30, 50, 40), {**VOXELS, "annotated": np.array([[9, 9, 9]])}), {"a": ("absent",)})
+    sampler = ClassBalancedSampler(store, rules(annotated_only=True))
+    assert {draw.centre for draw in draws(sampler, index=2, count=50)} == {(9, 9, 9)}

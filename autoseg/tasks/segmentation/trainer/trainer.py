@@ -17,9 +17,12 @@ from torch import Tensor, nn
 from autoseg.batches.loading import Batches
 from autoseg.batches.sampling import AdaptiveSampler
 from autoseg.batches.source import Batch, Source, training_source, validation_source
+from autoseg.data.annotation_table import annotated_of_cases, never_looked_for
+from autoseg.errors import DatasetError
 from autoseg.inference.predictor import Predictor
 from autoseg.inference.tiling import count_tiles
 from autoseg.losses.deep_supervision import deep_supervision
+from autoseg.losses.marginal import marginal
 from autoseg.losses.target import Target
 from autoseg.losses.weighted import weighted_losses
 from autoseg.networks.build import build_network
@@ -52,7 +55,11 @@ class SegmentationTask:
         self._regions = tuple(scheme.training_foreground.values()) if scheme.regions else ()
         self._classes = tuple(scheme.training_foreground.values())
         usual = "dice-binary-cross-entropy" if scheme.regions else "dice-cross-entropy"
+        self._annotated = annotated_of_cases(context.dataset.training)
         self._loss = weighted_losses(context.config.losses or {usual: 1.0}, batch_dice=configuration.batch_dice)
+        if self._annotated:
+            _refuse_unlearnable(context)
+            self._loss = marginal(self._loss)
         self._losses = deep_supervision(self._loss, configuration.strides)
         self._store = Store(context.store_folder)
         self._previous = previous_labels(context)
@@ -83,8 +90,9 @@ class SegmentationTask:
         logits = logits[0] if isinstance(logits, list) else logits
         target = self._target(batch)
         predicted, reference = self._masks(logits, target)
-        if target.mask is not None:
-            predicted, reference = predicted & target.mask, reference & target.mask
+        counted = _counted(target)
+        if counted is not None:
+            predicted, reference = predicted & counted, reference & counted
         axes = [0, *range(2, predicted.ndim)]
         true = (predicted & reference).sum(axes)
         counts = torch.stack([true, predicted.sum(axes) - true, reference.sum(axes) - true])
@@ -122,7 +130,9 @@ class SegmentationTask:
     def _sources(self) -> dict[int, Source]:
         context = self.context
         split, configuration, labels = context.split, context.configuration, context.plan.labels
-        more: dict[str, Any] = {"seed": context.config.seed, "previous": self._previous}
+        more: dict[str, Any] = {
+            "seed": context.config.seed, "previous": self._previous, "annotated": self._annotated,
+        }  # fmt: skip
         plain = validation_source(self._store, split.train, configuration, labels, **more)
         return {
             TRAINING: training_source(self._store, split.train, configuration, labels, **more),
@@ -131,7 +141,13 @@ class SegmentationTask:
         }
 
     def _target(self, batch: Batch) -> Target:
-        return Target.from_labels(batch.target, ignore=self._ignore, regions=self._regions, across=self._across)
+        annotated = None
+        if self._annotated:  # also for a batch of complete cases: processes that share one do the same
+            rows = [[name in self._annotated.get(case, self.labels) for name in self.labels] for case in batch.cases]
+            annotated = torch.tensor(rows).to(batch.target.device, non_blocking=True)
+        return Target.from_labels(
+            batch.target, ignore=self._ignore, regions=self._regions, across=self._across, annotated=annotated
+        )
 
     def _masks(self, logits: Tensor, target: Target) -> tuple[Tensor, Tensor]:
         """Prediction and reference of each label or region, (B, labels, *spatial) bool."""
@@ -152,9 +168,9 @@ class SegmentationTask:
                 logits = logits[0] if isinstance(logits, list) else logits
                 target = self._target(batch)
                 predicted, reference = self._masks(logits.cpu(), target)
-                wrong = (predicted != reference).any(1)
-                if target.mask is not None:
-                    wrong &= target.mask[:, 0]
+                counted = _counted(target)
+                wrong = predicted != reference if counted is None else (predicted != reference) & counted
+                wrong = wrong.any(1)
                 errors: list[tuple[str, np.ndarray]] = []
                 for index, case, start, sample in zip(self._samples, batch.cases, batch.starts, wrong, strict=True):
                     voxels = np.argwhere(sample.numpy().reshape((1,) * (3 - sample.ndim) + tuple(sample.shape)))
@@ -167,6 +183,32 @@ class SegmentationTask:
                         by_case.setdefault(case, []).append(voxels)
         network.train()
         return {case: np.concatenate(parts) for case, parts in by_case.items()}
+
+
+def _counted(target: Target) -> Tensor | None:
+    """Which voxels (B, 1, *spatial), (B, labels, 1, ...) or both count in scores, bool; None for all."""
+    annotated = target.annotated
+    if annotated is None:
+        return target.mask
+    columns = annotated.view(*annotated.shape, *(1,) * (target.labels.ndim - 2))
+    return columns if target.mask is None else columns & target.mask
+
+
+def _refuse_unlearnable(context: FoldContext) -> None:
+    """Refuses a fold none of whose training cases was looked at for some class: nothing would tell it from others.
+
+    Raises:
+        DatasetError: such a class, or several.
+    """
+    cases = [case for case in context.dataset.training if case.id in context.split.train]
+    if missing := never_looked_for(cases, context.plan.labels):
+        raise DatasetError(
+            f"no training case of fold {context.fold} is annotated for some classes",
+            where=context.run.splits,
+            got=", ".join(missing),
+            expected="every class looked for in a training case of every fold",
+            remedy="balance the folds by --stratify, give others by --splits, or annotate more cases",
+        )
 
 
 class SegmentationTrainer:
