@@ -47,13 +47,27 @@ def show(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, 
 
 def show_scores(scores: Scores, title: str = "scores") -> None:
     """Prints the means of scores, one row per label and one for their mean."""
-    show(title, ("label", *SCORES.values()), score_rows(scores))
+    counted = _partly_counted(scores)
+    show(title, ("label", *SCORES.values(), *(["cases"] if counted else [])), score_rows(scores))
 
 
 def score_rows(scores: Scores) -> list[list[str]]:
-    """Rows of the score table as text; a number that does not exist is a dash."""
+    """Rows of the score table as text; a number that does not exist is a dash.
+
+    Where a label was not looked for in every case, the last column is the number of cases in which each was.
+    """
     labels = {**scores.mean, "foreground mean": scores.foreground_mean}
-    return [[name, *(_number(values.get(metric)) for metric in SCORES)] for name, values in labels.items()]
+    counted = _partly_counted(scores)
+    cases = {name: [str(counted.get(name, len(scores.cases)))] if counted else [] for name in labels}
+    return [
+        [name, *(_number(values.get(metric)) for metric in SCORES), *cases[name]] for name, values in labels.items()
+    ]
+
+
+def _partly_counted(scores: Scores) -> dict[str, int]:
+    """Label -> cases in which it was looked for; empty where that is all of them for every label."""
+    counted = scores.counted
+    return counted if any(count < len(scores.cases) for count in counted.values()) else {}
 
 
 def show_results(run: Run) -> None:
@@ -86,11 +100,17 @@ def result_rows(models: Sequence[ModelRow]) -> tuple[list[str], list[list[str]]]
             model.name + (" (best)" if model.chosen else ""),
             *(_digits(model.dice.get(label)) for label in (*labels, FOREGROUND)),
             *(_digits(model.folds.get(fold, {}).get(FOREGROUND)) for fold in folds),
-            str(model.cases),
+            _cases(model, labels),
         ]
         for model in models
     ]
     return headings, rows
+
+
+def _cases(model: ModelRow, labels: Sequence[str]) -> str:
+    """How many were validated, and how many of them count for the labels that have a column."""
+    parts = [f"{label} {model.counted[label]}" for label in labels if label in model.counted]
+    return f"{model.cases} ({', '.join(parts)})" if parts else str(model.cases)
 
 
 def show_uncertainty(path: Path) -> None:

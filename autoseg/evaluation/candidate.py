@@ -73,8 +73,10 @@ class Candidate:
             part = summarise({case: rows for case, rows in self.scores.items() if self.fold_of[case] == fold})
             folds[fold] = {FOREGROUND: part.foreground_dice, **part.dice}
         pooled = self.pooled
+        partly = any(count < len(self.scores) for count in pooled.counted.values())
         return ModelScores(
             cases=len(self.scores),
+            counted=pooled.counted if partly else {},
             mean=pooled.mean,
             foreground_mean=pooled.foreground_mean,
             median=pooled.median,

@@ -19,6 +19,7 @@ class ModelRow:
         dice: label -> mean over the cases, with the foreground mean under `FOREGROUND`; None where none exists.
         folds: fold -> the same over the fold's cases; runs of earlier versions have the foreground mean alone.
         cases: how many were validated.
+        counted: label -> how many of them it was looked for in; empty where that is all of them for every label.
     """
 
     name: str
@@ -27,6 +28,7 @@ class ModelRow:
     dice: dict[str, float | None]
     folds: dict[str, dict[str, float | None]]
     cases: int
+    counted: dict[str, int]
 
 
 def model_rows(summary: Summary) -> tuple[ModelRow, ...]:
@@ -39,6 +41,7 @@ def model_rows(summary: Summary) -> tuple[ModelRow, ...]:
             dice=scores.dice | {FOREGROUND: scores.foreground_dice},
             folds=scores.folds,
             cases=scores.cases,
+            counted=scores.counted,
         )
         for names, scores in summary.models.items()
     )

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from autoseg.data.annotation_table import Annotated
 from autoseg.data.files import read_labels
 from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageError
 from autoseg.evaluation.matching import check_geometry, match
-from autoseg.evaluation.scheme import read_scheme, scheme_of_values
+from autoseg.evaluation.scheme import read_looked_for, read_scheme, scheme_of_values
 from autoseg.evaluation.scores import ScoreRows, Scores, summarise
 from autoseg.log import counted
 from autoseg.metrics.score import score_labels
@@ -51,7 +52,8 @@ def evaluate(
     Args:
         predictions, references: a folder each, or lists of files.
         spec: what the label values mean: a dataset.json (Medical Segmentation Decathlon, nnU-Net or a run's) or a
-            scheme. Without it every non-zero value found in any file is a label, named by its value.
+            scheme. Without it every non-zero value found in any file is a label, named by its value. Where a
+            dataset.json says which classes were looked for in a case, the others are not scored there.
         out: JSON file to write the result to; `Scores.load` reads it.
         workers: processes for large data; one for each available core by default.
         metrics: names from `metrics.table.METRICS`; all of them by default.
@@ -69,8 +71,8 @@ def evaluate(
     pairs = match(predictions, references)
     _name_the_unmatched(pairs.missing, "reference", "prediction")
     _name_the_unmatched(pairs.extra, "prediction", "reference")
-    labels = spec if isinstance(spec, LabelScheme) or spec is None else read_scheme(spec)
-    cases, errors = _scored(pairs.pairs, labels, metrics, tolerance_mm, workers)
+    labels, annotated = _meaning(spec)
+    cases, errors = _scored(pairs.pairs, labels, metrics, tolerance_mm, workers, annotated)
     scores = summarise(cases, errors=errors, missing_predictions=pairs.missing, extra_predictions=pairs.extra)
     if out is not None:
         scores.save(out)
@@ -84,6 +86,7 @@ def evaluate_files(
     metrics: Iterable[str] | None = None,
     tolerance_mm: float = TOLERANCE_MM,
     workers: int | None = None,
+    annotated: Mapping[str, Collection[str]] | None = None,
 ) -> Scores:
     """Scores pairs of files (case -> prediction, reference) that hold file values of one scheme.
 
@@ -95,6 +98,7 @@ def evaluate_files(
         metrics: names; None takes all.
         tolerance_mm: of the surface Dice.
         workers: processes; None takes one per usable core.
+        annotated: case -> classes that were looked for, where not all were: others have no row of scores there.
 
     Returns:
         The scores of all pairs, with the message of each that cannot be compared. No pairs give no scores.
@@ -103,8 +107,16 @@ def evaluate_files(
         ErrorGroup: not a single pair can be compared.
     """
     chosen = [metric.name for metric in select(metrics)]
-    cases, errors = _scored(pairs, labels, chosen, tolerance_mm, workers)
+    cases, errors = _scored(pairs, labels, chosen, tolerance_mm, workers, annotated or {})
     return summarise(cases, errors=errors)
+
+
+def _meaning(spec: str | Path | LabelScheme | None) -> tuple[LabelScheme | None, Annotated]:
+    """The labels, and case -> classes that were looked for, where not all were."""
+    if spec is None or isinstance(spec, LabelScheme):
+        return spec, {}
+    labels = read_scheme(spec)
+    return labels, read_looked_for(spec, labels)
 
 
 def _scored(
@@ -113,10 +125,11 @@ def _scored(
     metrics: Iterable[str],
     tolerance_mm: float,
     workers: int | None,
+    annotated: Mapping[str, Collection[str]],
 ) -> tuple[dict[str, ScoreRows], dict[str, str]]:
     """Scores of the cases that can be compared, and the messages of the others; one at least can be."""
     names = tuple(metrics)
-    jobs = {case: _PairJob(*pair, labels, names, tolerance_mm) for case, pair in pairs.items()}
+    jobs = {case: _PairJob(*pair, labels, names, tolerance_mm, annotated.get(case)) for case, pair in pairs.items()}
     scores: dict[str, ScoreRows] = {}
     errors: dict[str, AutosegError] = {}
     count = usable_cores() if workers is None else workers
@@ -142,6 +155,7 @@ class _PairJob:
     labels: LabelScheme | None
     metrics: tuple[str, ...]
     tolerance_mm: float
+    annotated: Collection[str] | None
 
 
 def _score(item: tuple[str, _PairJob]) -> tuple[str, ScoreRows | AutosegError]:
@@ -151,10 +165,15 @@ def _score(item: tuple[str, _PairJob]) -> tuple[str, ScoreRows | AutosegError]:
         check_geometry(prediction, reference, job.prediction)
         labels = job.labels or scheme_of_values(prediction.array, reference.array)
         absent = {} if job.labels else {_ABSENT: (len(labels.values),)}
+        looked_for = {
+            name: values
+            for name, values in labels.training_foreground.items()
+            if job.annotated is None or name in job.annotated
+        }
         scores = score_labels(
             _encode(prediction, labels, job.prediction),
             _encode(reference, labels, job.reference),
-            {**labels.training_foreground, **absent},
+            {**looked_for, **absent},
             reference.geometry.spacing,
             dimension=reference.geometry.dimension,
             ignore=labels.training_ignore,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,11 @@ _PATIENCE = 0.5
 
 
 def decide_postprocessing(
-    pairs: Mapping[str, tuple[Path, Path]], labels: LabelScheme, *, workers: int | None = None
+    pairs: Mapping[str, tuple[Path, Path]],
+    labels: LabelScheme,
+    *,
+    workers: int | None = None,
+    annotated: Mapping[str, Collection[str]] | None = None,
 ) -> Decision:
     """Decides from files of predictions and references; see `postprocessing.choose.choose_from_graphs`.
 
@@ -25,6 +29,7 @@ def decide_postprocessing(
         pairs: case -> prediction's and reference's file, with the scheme's file values. None give no steps.
         labels: what is scored.
         workers: processes; None takes one per usable core.
+        annotated: case -> labels that were looked for, where not all were; the others do not count there.
 
     Raises:
         ImageError: a file cannot be read, or the two of a case have different shapes.
@@ -33,7 +38,9 @@ def decide_postprocessing(
     jobs = [_PostprocessingJob(case, *pair, labels) for case, pair in pairs.items()]
     count = usable_cores() if workers is None else workers
     graphs = dict(unordered(_graph, jobs, "post-processing", workers=count, patience=_PATIENCE))
-    return choose_from_graphs([graphs[case] for case in sorted(graphs)], labels.training_foreground)
+    cases = sorted(graphs)
+    looked_for = [annotated.get(case) for case in cases] if annotated else None
+    return choose_from_graphs([graphs[case] for case in cases], labels.training_foreground, looked_for)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
+from autoseg.data.annotation_table import annotated_of_cases
 from autoseg.data.dataset import Dataset
 from autoseg.errors import WorkspaceError
 from autoseg.evaluation.candidate import Candidate, best_of, comparable, validated_configuration
@@ -146,7 +147,7 @@ def _decide(best: Candidate, dataset: Dataset, plan: Plan, workers: int) -> Deci
     """Post-processing of one candidate."""
     references = {case.id: case.label for case in dataset.training}
     pairs = {case: (best.prediction(case), _reference_of(references, case)) for case in best.cases}
-    return decide_postprocessing(pairs, plan.labels, workers=workers)
+    return decide_postprocessing(pairs, plan.labels, workers=workers, annotated=annotated_of_cases(dataset.training))
 
 
 def _reference_of(references: Mapping[str, Path | None], case: str) -> Path:

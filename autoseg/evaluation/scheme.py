@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from autoseg.data.annotation_table import FIELD, Annotated, annotated_of_cases, read_annotated
+from autoseg.data.dataset import Dataset
 from autoseg.data.description import discovered_labels, parse_labels
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import ImageError
@@ -25,6 +27,28 @@ def read_scheme(path: str | Path) -> LabelScheme:
     if isinstance(labels, dict) and isinstance(labels.get("names"), dict):  # a record's form
         return LabelScheme.from_mapping(labels, where=f"{path}: labels")
     return parse_labels(description, path)
+
+
+def read_looked_for(path: str | Path, labels: LabelScheme) -> Annotated:
+    """Which classes were looked for in each case, as a dataset.json (or annotated.csv beside it) or a run's says.
+
+    Args:
+        path: the file that names the labels.
+        labels: its labels.
+
+    Returns:
+        Case -> classes, without the cases in which all were looked for; empty where nothing is said.
+
+    Raises:
+        ConfigurationError, DatasetError: the file cannot be read, or the table has errors.
+    """
+    description = read_mapping(path)
+    names = description.get("labels")
+    if isinstance(names, dict) and isinstance(names.get("names"), dict):  # a record's form
+        return annotated_of_cases(Dataset.load(path).training) if "training" in description else {}
+    if Path(path).name != "dataset.json":
+        return {}
+    return read_annotated(Path(path).parent, description.get(FIELD), labels, None)
 
 
 def scheme_of_values(*labels: np.ndarray) -> LabelScheme:

@@ -32,7 +32,8 @@ class Scores(Record):
     others. Without cases all statistics are empty.
 
     Attributes:
-        cases: identifier -> label -> metric -> value, sorted by identifier.
+        cases: identifier -> label -> metric -> value, sorted by identifier. A label that was not looked for in a case
+            has no row there.
         mean, median, std: label -> metric -> value (std with n - 1; None for fewer than two values).
         foreground_mean: metric -> mean of the labels' means.
         undefined: label -> metric -> number of cases without a value.
@@ -57,6 +58,11 @@ class Scores(Record):
     def foreground_dice(self) -> float | None:
         """Mean foreground Dice; None if no label of any case has one."""
         return self.foreground_mean.get("dice")
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """Cases that have a row of each label: where it was looked for."""
+        return {label: sum(label in rows for rows in self.cases.values()) for label in self.mean}
 
     @property
     def dice(self) -> dict[str, float | None]:

@@ -18,6 +18,7 @@ class ModelScores(Record):
 
     Attributes:
         cases: how many were validated.
+        counted: label -> how many of them it was looked for in; empty where that is all of them for every label.
         mean, median, std: label -> metric -> value.
         foreground_mean: metric -> mean of the labels' means.
         undefined: label -> metric -> number of cases without a value.
@@ -29,6 +30,7 @@ class ModelScores(Record):
     model_config = ConfigDict(extra="ignore")
 
     cases: int = 0
+    counted: dict[str, int] = {}
     mean: dict[str, dict[str, float | None]] = {}
     foreground_mean: dict[str, float | None] = {}
     median: dict[str, dict[str, float | None]] = {}
@@ -63,8 +65,9 @@ class ModelScores(Record):
 
     @model_serializer(mode="wrap")
     def _write(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The fields, without the parts of an ensemble where it is none."""
-        return {name: value for name, value in serialize(self).items() if value or name != "configurations"}
+        """The fields, without the parts of an ensemble where it is none, and counts that say nothing new."""
+        optional = ("configurations", "counted")
+        return {name: value for name, value in serialize(self).items() if value or name not in optional}
 
 
 class Summary(Record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from autoseg.data.annotation_table import annotated_of_cases
 from autoseg.data.dataset import Dataset
 from autoseg.errors import ErrorGroup, ImageError
 from autoseg.evaluation.evaluate import evaluate_files
@@ -24,6 +25,8 @@ def score_validation(
 ) -> Scores:
     """Compares predictions with the data set's labels and writes the folder's validation/summary.json.
 
+    A case counts for the classes that were looked for in it.
+
     Args:
         folder: of a fold or an ensemble.
         predictions: identifier -> label file.
@@ -39,7 +42,9 @@ def score_validation(
         for case in dataset.training
         if case.id in predictions and case.label is not None
     }
-    scores = evaluate_files(pairs, dataset.labels, workers=usable_cores() if workers is None else workers)
+    annotated = annotated_of_cases(dataset.training)
+    count = usable_cores() if workers is None else workers
+    scores = evaluate_files(pairs, dataset.labels, workers=count, annotated=annotated)
     if scores.errors:
         raise ErrorGroup(
             f"{title}: validation cases cannot be scored",

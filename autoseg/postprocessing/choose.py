@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -66,20 +66,32 @@ def choose(
     return choose_from_graphs(graphs, foreground)
 
 
-def choose_from_graphs(graphs: Sequence[ComponentGraph], foreground: Mapping[str, Sequence[int]]) -> Decision:
+def choose_from_graphs(
+    graphs: Sequence[ComponentGraph],
+    foreground: Mapping[str, Sequence[int]],
+    annotated: Sequence[Collection[str] | None] | None = None,
+) -> Decision:
     """Tries to keep only the largest component of all foreground together, then that of each label by itself.
 
     A step is kept if the mean Dice over labels rises and that of no label falls. For plain labels this is nnU-Net's
     rule (Isensee et al. 2021, Nature Methods 18, "empirical parameters"). For overlapping regions it is stricter:
     nnU-Net looks only at the region itself, although removing part of it may harm another. With a single label both
     steps are one. No cases give no steps.
+
+    Args:
+        graphs: one per case.
+        foreground: name -> training values of each label or region.
+        annotated: the labels that were looked for in each case, None for all of them: in a case the others have no
+            Dice. None where every label was looked for everywhere.
     """
+    looked_for = [None] * len(graphs) if annotated is None else annotated
+    counted = {name: np.array([names is None or name in names for names in looked_for], bool) for name in foreground}
     current, steps, trials = union(graphs), [], []
-    before = score = _mean_dice(current, foreground)
+    before = score = _mean_dice(current, foreground, counted)
     candidates = [ALL_FOREGROUND, *(foreground if len(foreground) > 1 else ())]
     for target in candidates:
         tried = current.keep_largest(_target_values(target, foreground))
-        after = _mean_dice(tried, foreground)
+        after = _mean_dice(tried, foreground, counted)
         accepted = _better(score, after)
         trials.append(Trial(step=f"{_LARGEST}:{target}", accepted=accepted, before=score, after=after))
         if accepted:
@@ -107,8 +119,11 @@ def _target_values(target: str, foreground: Mapping[str, Sequence[int]]) -> tupl
     return tuple(foreground[target])
 
 
-def _mean_dice(graph: ComponentGraph, foreground: Mapping[str, Sequence[int]]) -> MeanDice:
-    labels = {name: _mean(dice[~np.isnan(dice)]) for name, dice in graph.dice_of(foreground).items()}
+def _mean_dice(
+    graph: ComponentGraph, foreground: Mapping[str, Sequence[int]], counted: Mapping[str, np.ndarray]
+) -> MeanDice:
+    dice_of = graph.dice_of(foreground)
+    labels = {name: _mean(dice[~np.isnan(dice) & counted[name]]) for name, dice in dice_of.items()}
     return MeanDice(foreground=_mean([value for value in labels.values() if value is not None]), labels=labels)
 
 

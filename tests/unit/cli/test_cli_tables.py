@@ -11,7 +11,7 @@ import pytest
 
 from autoseg.cli import tables
 from autoseg.evaluation.crossvalidation import model_rows
-from autoseg.evaluation.scores import Scores
+from autoseg.evaluation.scores import Scores, summarise
 from autoseg.evaluation.summary import Summary
 from autoseg.evaluation.uncertainty import summarise_uncertainty
 from autoseg.inference.estimate import CaseEstimate, LabelEstimate, write_estimates
@@ -83,6 +83,15 @@ def test_runs_with_one_fold_or_many_classes_have_narrow_tables() -> None:
     many = {"mean": {str(i): {"dice": 0.5} for i in range(30)}, "foreground_mean": {"dice": 0.5}, "cases": 3}
     assert result_rows({"configurations": {"2d": many}})[0] == ["", "foreground", "cases"]
     assert result_rows({"configurations": {}}) == (["", "foreground", "cases"], [])
+
+
+def test_cases_are_counted_by_class_where_not_every_class_was_looked_for() -> None:
+    one = {**scores(0.9, 0.7, 0.8, 0.8), "counted": {"organ [left]": 40, "lesion": 12}}
+    assert result_rows({"configurations": {"2d": one}})[1][0][-1] == "40 (organ [left] 40, lesion 12)"
+    both, first = {"a": {"dice": 0.5}, "b": {"dice": 1.0}}, {"a": {"dice": 0.7}}
+    rows = tables.score_rows(summarise({"x": both, "y": first}))
+    assert [row[-1] for row in rows] == ["2", "1", "2"]
+    assert [len(row) for row in tables.score_rows(summarise({"x": both, "y": both}))] == [5, 5, 5]
 
 
 def test_a_score_that_does_not_exist_is_a_dash() -> None:

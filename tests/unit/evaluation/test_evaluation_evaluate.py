@@ -6,10 +6,12 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from autoseg.data.dataset import Case, Dataset
 from autoseg.data.files import read_labels, write_labels
 from autoseg.data.image import Geometry, Image
 from autoseg.data.labels import LabelScheme
@@ -270,3 +272,37 @@ def test_every_error_is_of_the_tree(folders: tuple[Path, Path]) -> None:
     with pytest.raises(AutosegError) as caught:
         evaluate(*folders, spec=scheme)
     assert "expected" in str(caught.value)
+
+
+def test_a_case_counts_for_the_classes_that_were_looked_for(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    spec = tmp_path / "dataset.json"
+    description: dict[str, Any] = {"labels": {"background": 0, "outer": 1, "inner": 2}}
+    spec.write_text(json.dumps(description), encoding="utf-8")
+    whole = evaluate(*folders, spec=spec)
+    table = {"case_0": ["outer"], "case_2": ["inner"], "of_another_folder": ["outer"]}
+    spec.write_text(json.dumps({**description, "annotated": table}), encoding="utf-8")
+    result = evaluate(*folders, spec=spec)
+    names = ["outer"], ["outer", "inner"], ["inner"], ["outer", "inner"]
+    assert [list(rows) for rows in result.cases.values()] == list(names)
+    assert all(rows[name] == whole.cases[case][name] for case, rows in result.cases.items() for name in rows)
+    dice = [whole.cases[f"case_{number}"]["outer"]["dice"] for number in (0, 1, 3)]
+    assert result.mean["outer"]["dice"] == pytest.approx(np.mean(dice))
+    assert result.counted == {"outer": 3, "inner": 3}
+    spec.write_text(json.dumps({**description, "annotated": {"case_0": ["heart"]}}), encoding="utf-8")
+    with pytest.raises(DatasetError, match="no class 'heart'"):
+        evaluate(*folders, spec=spec)
+
+
+def test_a_table_beside_dataset_json_and_that_of_a_run(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    spec = tmp_path / "dataset.json"
+    spec.write_text(json.dumps({"labels": {"background": 0, "outer": 1, "inner": 2}}), encoding="utf-8")
+    (tmp_path / "annotated.csv").write_text("case,classes\ncase_1,outer\n", encoding="utf-8")
+    counted = evaluate(*folders, spec=spec).counted
+    scheme = LabelScheme(names={"background": 0, "outer": 1, "inner": 2})
+    cases = [Case(id="case_1", images=(tmp_path / "x.nii.gz",), annotated=("outer",))]
+    run = Dataset(
+        name="d", folder=tmp_path, layout="plain", channels=("m",), labels=scheme, file_ending=".nii.gz",
+        label_ending=".nii.gz", training=tuple(cases),
+    )  # fmt: skip
+    run.save(tmp_path / "run" / "dataset.json")
+    assert counted == evaluate(*folders, spec=tmp_path / "run" / "dataset.json").counted == {"outer": 4, "inner": 3}

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from autoseg.postprocessing.apply import apply
-from autoseg.postprocessing.choose import Decision, choose
+from autoseg.postprocessing.choose import Decision, choose, choose_from_graphs
 from autoseg.postprocessing.components import keep_largest
+from autoseg.postprocessing.graph import component_graph
 
 Case = tuple[np.ndarray, np.ndarray]
 ALL, FIRST, SECOND = (f"largest-component:{name}" for name in ("all-foreground", "first", "second"))
@@ -176,3 +177,17 @@ def test_a_decision_survives_its_file(tmp_path: Path) -> None:
     decision = choose([_case(a=(1, 2), b=(2, 3))], FOREGROUND)
     decision.save(tmp_path / "postprocessing.json")
     assert Decision.load(tmp_path / "postprocessing.json") == decision
+
+
+def test_labels_that_were_not_looked_for_do_not_count() -> None:
+    """Case 1 shows an island of each label; the first is false, and of the second nothing is known there."""
+    cases = [_case(), _case(a=(1, 2)), _case(b=(2, 3))]
+    for _, reference in cases[1:]:
+        reference[reference == 2] = 0  # not looked for
+    graphs = [component_graph(*case) for case in cases]
+    decision = choose_from_graphs(graphs, FOREGROUND, [None, ("first",), ("first",)])
+    assert decision.before.labels["second"] == pytest.approx(_mean_dice(cases[:1], (2,)))
+    assert decision.after.labels["second"] == decision.before.labels["second"]
+    assert decision.steps == (ALL,)
+    naive = choose_from_graphs(graphs, FOREGROUND)
+    assert naive.before.labels["second"] == pytest.approx(_mean_dice(cases[:1], (2,)) / 3)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from autoseg import provenance
+from autoseg.data.annotation_table import annotated_of_cases
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.discovery import discover
 from autoseg.data.splits import Split, SplitRule, load_splits, make_splits, save_splits
@@ -57,6 +58,11 @@ def compare(dataset: Path, out: Path, request: ComparisonRequest) -> MethodCompa
     _open(out, data, divided, request.resume)
     count = usable_cores() if request.workers is None else max(1, request.workers)
     work = _Work(out, data, divided, names, request.seed, count, request.plugin_files)
+    if annotated_of_cases(data.training):
+        logger.warning(
+            "not every class was looked for in every case: methods are scored on what was, but all except %s learn "
+            "what was not looked for as background", OWN,
+        )  # fmt: skip
     results, ran = {}, {}
     for number, method in enumerate(methods, start=1):
         logger.info("method %d of %d: %s", number, len(methods), method.name)
@@ -200,7 +206,8 @@ def _scores(work: _Work, name: str, folds: Sequence[MethodFold]) -> Scores:
         if case.id not in failed and case.label is not None
     }
     try:
-        scores = evaluate_files(pairs, work.dataset.labels, workers=work.workers)
+        annotated = annotated_of_cases(work.dataset.training)
+        scores = evaluate_files(pairs, work.dataset.labels, workers=work.workers, annotated=annotated)
     except ErrorGroup as group:
         unscored = dict(zip(sorted(pairs), group.errors, strict=True))
         scores = Scores(cases={}, errors={case: str(error) for case, error in unscored.items()})
