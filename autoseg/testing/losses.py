@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import torch
 from torch import Tensor
 
 from autoseg.errors import ConfigurationError
+from autoseg.losses.marginal import merged
 from autoseg.losses.target import Target
 from autoseg.testing.samples import DIMENSIONS, label_map, random_images
 from autoseg.testing.subject import ContractBroken, Subject
@@ -24,6 +26,7 @@ def check_loss(subject: Subject) -> None:
     - Its gradient is finite, and zero at voxels that are ignored.
     - Logits that are right cost less than wrong ones.
     - It is finite for logits of half precision, for labels of background alone, and where all voxels are ignored.
+    - Where a class was not looked for in a sample (`losses.marginal`), it is finite, and with a finite gradient.
 
     It may be for plain labels (logits of background and each label), for regions, or for both; what it is not for it
     refuses, plain labels by a `ConfigurationError`.
@@ -46,6 +49,7 @@ def check_loss(subject: Subject) -> None:
             subject.promise(bool(torch.isfinite(value)), f"a finite loss in {dimension}D", value)
             _check_values(subject, target, batch_dice)
             _check_gradient(subject, target, batch_dice)
+            _check_partly_annotated(subject, target, batch_dice)
     subject.promise(served, "a loss of plain labels or of regions", "both are refused")
 
 
@@ -108,3 +112,13 @@ def _check_gradient(subject: Subject, target: Target, batch_dice: bool) -> None:
     if target.mask is not None:
         ignored = gradient.where(~target.mask, 0).abs().max()
         subject.promise(float(ignored) == 0, "no gradient at ignored voxels", f"up to {float(ignored):.3g}")
+
+
+def _check_partly_annotated(subject: Subject, target: Target, batch_dice: bool) -> None:
+    logits = random_images(_shape(target)).requires_grad_()
+    looked_for = torch.tensor([[True, False], [True, True]])
+    channels, merged_target = merged(logits, replace(target, annotated=looked_for))
+    value = _value(subject, channels, merged_target, batch_dice)
+    subject.promise(bool(torch.isfinite(value)), "a finite loss where a class was not looked for", value)
+    (gradient,) = torch.autograd.grad(value, logits)
+    subject.promise(bool(torch.isfinite(gradient).all()), "a finite gradient where a class was not looked for")
