@@ -100,7 +100,7 @@ def compared(name: str, image: Image, reference: Path | None, moment: int | None
 
 
 def turned_reference(reference: Path, image: Image, moment: int | None) -> tuple[np.ndarray | None, float, int]:
-    """The reference on the axes of an image: values (C, Z, Y, X), distance of corners in mm, number of empty moments."""
+    """The reference on an image's axes: values (C, Z, Y, X), distance of corners in mm, number of empty moments."""
     import nibabel
     from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 

@@ -53,6 +53,7 @@ def write_all(image: nib.Nifti1Image, folder: Path) -> None:
 
 
 def main() -> int:
+    """Prints the comparison; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="trained run")
     parser.add_argument("image", type=Path, help="volume to predict")
