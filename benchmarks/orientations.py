@@ -5,7 +5,7 @@
 RUN is a trained run, IMAGE a volume that nibabel reads. The image is stored with its axes in every order and direction,
 as NIfTI by nibabel and as NRRD by SimpleITK, and all are predicted. Brought back to one orientation by nibabel and
 SimpleITK, the segmentations must be equal voxel for voxel; affines of NIfTI to the last bit, origin, spacing and
-direction of NRRD to 1e-6. Exit code 1 if one is not.
+direction of NRRD to 1e-6 of their size. Exit code 1 if one is not.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ def compare(images: Path, out: Path) -> int:
         labels = sitk.GetArrayFromImage(sitk.DICOMOrient(found_itk, "LPS")).T
         equal += np.array_equal(labels, reference)
         places += all(
-            np.allclose(getattr(given_itk, get)(), getattr(found_itk, get)(), rtol=0, atol=1e-6)
+            np.allclose(getattr(given_itk, get)(), getattr(found_itk, get)(), rtol=1e-6, atol=1e-6)
             for get in ("GetOrigin", "GetSpacing", "GetDirection")
         )
     assert reference is not None
     print(f"labelled voxels: {int(np.count_nonzero(reference))} of {reference.size}")
     print(f"equal segmentations: {equal} of {2 * len(CODES)}")
     print(f"NIfTI affines equal to the last bit: {affines} of {len(CODES)}")
-    print(f"NRRD places equal within 1e-6: {places} of {len(CODES)}")
+    print(f"NRRD places equal within 1e-6 (relative, as NIfTI holds single precision): {places} of {len(CODES)}")
     return int((equal, affines, places) != (2 * len(CODES), len(CODES), len(CODES)))
 
 
