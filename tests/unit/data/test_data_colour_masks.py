@@ -34,7 +34,7 @@ def write_mask(path: Path, classes: np.ndarray = CLASSES, palette: np.ndarray = 
 
 def drawn(path: Path, *, smooth: bool) -> np.ndarray:
     """A mask of two discs and their classes; with smooth edges as drawing programs make them."""
-    size, finer = 64, 8
+    size, finer = 128, 4
     picture = Picture.new("RGB", (size * finer, size * finer))
     draw = ImageDraw.Draw(picture)
     draw.ellipse((40, 40, 240, 240), fill=(255, 0, 0))

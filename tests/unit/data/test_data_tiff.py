@@ -210,6 +210,10 @@ def test_the_full_resolution_of_a_pyramid(tmp_path: Path) -> None:
             writer.write(large, tile=(16, 16), subifds=nested)
             writer.write(large[::2, ::2], tile=(16, 16), subfiletype=1)
         assert np.array_equal(read_image(tmp_path / name).array, large[None, None])
+    with tifffile.TiffWriter(tmp_path / "z.tif") as writer:
+        writer.write(large, metadata=None)
+        writer.write(large[:20, :30], subfiletype=1, metadata=None)
+    assert np.array_equal(read_image(tmp_path / "z.tif").array, large[None, None]), "a thumbnail beside it"
 
 
 def test_a_slide_among_the_pictures_of_its_scanner(tmp_path: Path) -> None:
@@ -333,9 +337,9 @@ def test_sizes_are_looked_at_before_memory_is_taken(
 ) -> None:
     """A header that promises more than its bytes can hold, however well they are compressed."""
     array = np.zeros((512, 512), np.uint8)
-    tifffile.imwrite(tmp_path / "x.tif", array, compression=compression, rowsperstrip=512)
+    tifffile.imwrite(tmp_path / "x.tif", array, compression=compression, rowsperstrip=512, metadata=None)
+    replace_tag(tmp_path / "x.tif", 278, 65535 * 512)  # rows of the strip, then of the image
     replace_tag(tmp_path / "x.tif", 257, 65535 * 512)
-    replace_tag(tmp_path / "x.tif", 278, 65535 * 512)
     monkeypatch.setattr(raster, "_machine_memory", lambda: 2**50)
     with pytest.raises(ImageError, match="where the header promises"):
         read_image(tmp_path / "x.tif")
