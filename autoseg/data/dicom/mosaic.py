@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 from autoseg.data.dicom.attributes import Attributes
@@ -49,14 +50,15 @@ def read_mosaic(top: Attributes) -> Mosaic | None:
 
 def _entries(content: bytes) -> tuple[int | None, tuple[float, float, float] | None]:
     """NumberOfImagesInMosaic and SliceNormalVector."""
-    from nibabel.nicom import csareader
-
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that its readers of whole DICOM files are experimental
+        from nibabel.nicom import csareader
     try:
         entries = csareader.read(content)
         count, normal = csareader.get_n_mosaic(entries), csareader.get_slice_normal(entries)
     except Exception:
         return None, None
     if normal is None or not all(math.isfinite(part) for part in normal) or not any(normal):
-        return count, None
+        return None, None
     x, y, z = (float(part) for part in normal)
-    return count, (x, y, z)
+    return None if count is None else int(count), (x, y, z)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.data.dicom.frames import PLANAR_MODALITIES, DicomFrame
-from autoseg.data.dicom.volumes import SAME_DEPTH, SamePixels, Volume, repeated
+from autoseg.data.dicom.volumes import SamePixels, Volume, in_one_place, repeated
 from autoseg.data.image import Geometry, Remark, Vector
 from autoseg.errors import ImageError
 from autoseg.log import counted
@@ -138,7 +138,15 @@ def _without_copies(volume: Volume, same_pixels: SamePixels, where: Path) -> tup
     """One frame per place; equal ones are dropped."""
     dropped: list[DicomFrame] = []
     for group in repeated(sorted(volume.frames, key=lambda frame: (frame.instance, frame.number))):
-        if not _in_one_place(group) or not same_pixels(group):
+        if not in_one_place(group):
+            raise ImageError(
+                "DICOM slices lie beside each other in one plane",
+                where=where,
+                got=f"{_point_text(group[0])} and {_point_text(group[1])} mm ({group[0].name}, {group[1].name})",
+                expected="slices above each other",
+                remedy="check orientation and positions, or give each stack a folder of its own",
+            )
+        if not same_pixels(group):
             raise ImageError(
                 "DICOM slices lie in one place and differ",
                 where=where,
@@ -156,11 +164,6 @@ def _without_copies(volume: Volume, same_pixels: SamePixels, where: Path) -> tup
         got=f"{counted(len(dropped), 'copy')} ({dropped[0].name})",
     )
     return [frame for frame in volume.frames if id(frame) not in lost], [remark]
-
-
-def _in_one_place(group: Sequence[DicomFrame]) -> bool:
-    positions = np.array([frame.position for frame in group])
-    return bool(np.linalg.norm(positions - positions[0], axis=1).max() < max(SAME_DEPTH, 0.1))
 
 
 def _thickness(frame: DicomFrame) -> tuple[float, list[Remark]]:

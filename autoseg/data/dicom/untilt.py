@@ -52,8 +52,13 @@ def _moved(plane: np.ndarray, shift: np.ndarray, shape: tuple[int, int], outside
         moved = np.full((*plane.shape[:axis], size, *plane.shape[axis + 1 :]), np.nan, plane.dtype)
         before = np.concatenate([plane, plane.take([-1], axis)], axis)
         after = np.concatenate([plane.take([0], axis), plane], axis)
-        blended = before * (1 - part) + after * part if part > 1e-6 else plane
-        # the outermost samples of an interpolated line have one neighbour only, and stand for less than a voxel
+        blended = plane
+        if part > 1e-6:
+            blended = before * (1 - part) + after * part
+            # the outermost samples have one neighbour only: they count where they lie within its voxel
+            outer = [slice(None)] * 3
+            outer[axis] = slice(0, 1) if part > 0.5 else slice(-1, None)
+            blended[tuple(outer)] = np.nan
         length = min(blended.shape[axis], size - whole)
         target = [slice(None)] * 3
         target[axis] = slice(whole, whole + length)

@@ -22,6 +22,7 @@ from autoseg.log import counted
 LARGEST = "largest"
 SAME_DEPTH = 0.01  # mm; slices nearer than that lie in one place
 
+_SAME_POSITION = 0.1  # mm
 _SAME_DIRECTION = 1e-3
 _SAME_SPACING = 1e-4  # relative
 _TIMES = ("acquired", "content")
@@ -221,6 +222,12 @@ def repeated(frames: Sequence[DicomFrame]) -> list[list[DicomFrame]]:
     return [group for group in groups if len(group) > 1]
 
 
+def in_one_place(frames: Sequence[DicomFrame]) -> bool:
+    """Whether frames of one depth lie on each other, and not beside each other."""
+    positions = np.array([frame.position for frame in frames])
+    return bool(np.linalg.norm(positions - positions[0], axis=1).max() < _SAME_POSITION)
+
+
 def _parts(volume: Volume, name: str) -> list[Volume]:
     """The volume's frames by their text of a trait."""
     parts: dict[str, list[DicomFrame]] = {}
@@ -249,6 +256,8 @@ def _by_instance(volume: Volume) -> list[Volume]:
     repeats = repeated(volume.frames)
     count = len(repeats[0])
     if None in depths or any(len(group) != count for group in repeats) or count * len(repeats) != len(depths):
+        return []
+    if not all(in_one_place(group) for group in repeats):
         return []
     ordered = [sorted(group, key=lambda frame: frame.instance) for group in repeats]
     turns = list(zip(*ordered, strict=True))
