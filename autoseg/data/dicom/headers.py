@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -120,6 +121,8 @@ def library() -> Any:
 
     # What matters of its warnings (missing bytes, frames, odd values) is checked here and raised or remarked.
     warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
+    for name in ("pydicom", "openjpeg"):  # what they log is raised too; without a handler it would be printed
+        logging.getLogger(name).addHandler(logging.NullHandler())
     return pydicom
 
 

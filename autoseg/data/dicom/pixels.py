@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoseg.data import itk
 from autoseg.data.dicom.attributes import Attributes
+from autoseg.data.dicom.decoders import as_rgb, decoder_of, decompressed
 from autoseg.data.dicom.frames import DicomFrame
 from autoseg.data.dicom.headers import DicomHeader, damaged, library, read_with_pixels
 from autoseg.data.dicom.streams import check_stream
@@ -20,8 +20,6 @@ from autoseg.errors import ImageError
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
-
-EXTRA = "autoseg-framework[dicom]"
 
 _FLOATS = {"FloatPixelData": "<f4", "DoubleFloatPixelData": "<f8"}
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -93,7 +91,7 @@ def _decoded(header: DicomHeader, numbers: Sequence[int]) -> Iterator[tuple[int,
         raise top.unreadable("HighBit", f"{high} with {stored} bits stored in a compressed image")
     streams = _streams(dataset, header)
     for number in numbers:
-        yield number, _decompressed(dataset, header, streams[number])
+        yield number, decompressed(dataset, header, streams[number])
 
 
 def _bits(top: Attributes) -> tuple[int, int, int]:
@@ -128,18 +126,10 @@ def _size(header: DicomHeader) -> tuple[int, int]:
 
 
 def _array(dataset: FileDataset, header: DicomHeader, *, index: int, **options: Any) -> np.ndarray:
-    array, found = _decoder(header).as_array(
+    array, found = decoder_of(header).as_array(
         dataset, index=index, raw=False, **{**library().pixels.utils.as_pixel_options(dataset), **options}
     )
-    return _checked(array, found, header)
-
-
-def _checked(array: np.ndarray, found: dict[str, Any], header: DicomHeader) -> np.ndarray:
-    """The array, whose colours must be RGB."""
-    photometric = str(found.get("photometric_interpretation", ""))
-    if array.ndim == 3 and photometric != "RGB":
-        raise header.attributes.unreadable("PhotometricInterpretation", f"{photometric}, which is not turned to RGB")
-    return array
+    return as_rgb(array, found, header)
 
 
 def _from_high_bits(array: np.ndarray, shift: int, stored: int) -> np.ndarray:
@@ -167,7 +157,7 @@ def _streams(dataset: FileDataset, header: DicomHeader) -> list[bytes]:
     """The compressed stream of each frame, whose size has been checked."""
     from pydicom.encaps import generate_frames
 
-    _decoder(header)
+    decoder_of(header)
     offsets = None
     if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
         offsets = dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
@@ -181,70 +171,3 @@ def _streams(dataset: FileDataset, header: DicomHeader) -> list[bytes]:
     for stream in streams:
         check_stream(stream, header.transfer_syntax, (rows, columns), header.stored.where)
     return streams
-
-
-def _decompressed(dataset: FileDataset, header: DicomHeader, stream: bytes) -> np.ndarray:
-    """The pixels of one compressed frame."""
-    from pydicom.encaps import encapsulate
-
-    decoder = _decoder(header)
-    options = {**library().pixels.utils.as_pixel_options(dataset), "number_of_frames": 1, "pixel_keyword": "PixelData"}
-    if decoder.is_available:
-        array, found = decoder.as_array(encapsulate([stream]), index=0, raw=False, **options)
-        return _checked(array, found, header)
-    try:
-        return _by_itk(dataset, header, stream)
-    except RuntimeError:
-        raise _no_decoder(header) from None
-
-
-def _decoder(header: DicomHeader) -> Any:
-    """The decoder of pydicom, which may lack its plug-ins."""
-    try:
-        return library().pixels.get_decoder(header.transfer_syntax)
-    except NotImplementedError:
-        raise _no_decoder(header) from None
-
-
-def _by_itk(dataset: FileDataset, header: DicomHeader, stream: bytes) -> np.ndarray:
-    """The pixels of a grey frame by ITK's decoders, from an object that holds nothing else."""
-    from pydicom.encaps import encapsulate
-
-    top = header.attributes
-    if (top.whole("SamplesPerPixel") or 1) != 1:
-        raise RuntimeError("ITK turns colours on its own")
-    array = itk.decode_dicom(_bare(dataset, header.transfer_syntax, encapsulate([stream])))
-    signed = bool(top.whole("PixelRepresentation"))
-    return array.astype(np.dtype(f"{'i' if signed else 'u'}{(top.whole('BitsAllocated') or 16) // 8}"))
-
-
-def _bare(dataset: FileDataset, syntax: str, pixels: bytes) -> bytes:
-    """A DICOM file with one frame's pixels and what is needed to decode them: without rescaling, palette and place."""
-    import io
-
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import UID, SecondaryCaptureImageStorage, generate_uid
-
-    bare, meta = Dataset(), FileMetaDataset()
-    meta.MediaStorageSOPClassUID = bare.SOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = UID(syntax)
-    bare.file_meta, bare.Modality = meta, "OT"
-    for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
-        setattr(bare, keyword, dataset[keyword].value)
-    bare.SamplesPerPixel, bare.PhotometricInterpretation = 1, "MONOCHROME2"
-    bare.PixelData = pixels
-    bare["PixelData"].VR = "OB"
-    stream = io.BytesIO()
-    bare.save_as(stream, enforce_file_format=True)
-    return stream.getvalue()
-
-
-def _no_decoder(header: DicomHeader) -> ImageError:
-    uid = library().uid.UID(header.transfer_syntax)
-    return ImageError(
-        "the pixels are compressed in a way that no installed library decodes",
-        where=header.stored.where,
-        got=str(uid.name),
-        remedy=f"pip install '{EXTRA}', or decompress the files (dcmdjpeg, gdcmconv --raw)",
-    )
