@@ -96,10 +96,8 @@ def _check_lossless(header: DicomHeader, stream: bytes, array: np.ndarray) -> No
         return
     import imagecodecs
 
-    try:  # the first shares no code with the others, but does not know restarts
-        other = imagecodecs.jpeg8_decode(stream) if _RESTARTS in stream else imagecodecs.ljpeg_decode(stream)
-    except Exception:
-        return  # a kind that it does not know
+    # the second shares no code with the others, but does not know restarts
+    other = imagecodecs.jpeg8_decode(stream) if _RESTARTS in stream else imagecodecs.ljpeg_decode(stream)
     bits = header.attributes.whole("BitsStored") or 16
     mask = (1 << bits) - 1
     if other.shape != array.shape or not np.array_equal(other.astype(np.int64) & mask, array.astype(np.int64) & mask):
