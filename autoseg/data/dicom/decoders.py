@@ -98,9 +98,11 @@ def _check_lossless(header: DicomHeader, stream: bytes, array: np.ndarray) -> No
 
     # the second shares no code with the others, but does not know restarts
     other = imagecodecs.jpeg8_decode(stream) if _RESTARTS in stream else imagecodecs.ljpeg_decode(stream)
-    bits = header.attributes.whole("BitsStored") or 16
-    mask = (1 << bits) - 1
-    if other.shape != array.shape or not np.array_equal(other.astype(np.int64) & mask, array.astype(np.int64) & mask):
+    values, others = array.astype(np.int64), other.astype(np.int64)
+    if array.dtype.kind == "i":  # streams have no sign; values of less bits than the stream's may be extended or not
+        mask = (1 << (header.attributes.whole("BitsStored") or 16)) - 1
+        values, others = values & mask, others & mask
+    if not np.array_equal(values, others):
         raise damaged(header.stored.where, "two decoders read different values from the lossless JPEG")
 
 
