@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from autoseg.data.annotation_table import Annotated
+from autoseg.data.description import discovered_labels
 from autoseg.data.files import read_labels
-from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageError
 from autoseg.evaluation.matching import check_geometry, match
+from autoseg.evaluation.odd_values import OddValue, Overlap, describe_odd_values, odd_values
 from autoseg.evaluation.scheme import read_looked_for, read_scheme, scheme_of_values
 from autoseg.evaluation.scores import ScoreRows, Scores, summarise
+from autoseg.evaluation.value_map import ValueMap, mapped_values, only_values
 from autoseg.log import counted
+from autoseg.metrics.confusion import comparable, confusion
 from autoseg.metrics.score import score_labels
 from autoseg.metrics.surface import TOLERANCE_MM
 from autoseg.metrics.table import select
@@ -34,16 +38,20 @@ _ABSENT = ""
 FilePair = tuple[Path, Path]
 """A prediction's file and its reference's."""
 
+LabelsGiven = str | Path | LabelScheme | Sequence[int]
+"""What says which label values are scored: a dataset.json, a scheme, or the values themselves."""
+
 
 def evaluate(
     predictions: str | Path | Iterable[str | Path],
     references: str | Path | Iterable[str | Path],
     *,
-    spec: str | Path | LabelScheme | None = None,
+    spec: LabelsGiven | None = None,
     out: str | Path | None = None,
     workers: int | None = None,
     metrics: Iterable[str] | None = None,
     tolerance_mm: float = TOLERANCE_MM,
+    value_map: ValueMap | Mapping[int, int] | None = None,
 ) -> Scores:
     """Compares predictions with references of the same file name (whatever their endings).
 
@@ -51,29 +59,40 @@ def evaluate(
 
     Args:
         predictions, references: a folder each, or lists of files.
-        spec: what the label values mean: a dataset.json (Medical Segmentation Decathlon, nnU-Net or a run's) or a
-            scheme. Without it every non-zero value found in any file is a label, named by its value. Where a
-            dataset.json says which classes were looked for in a case, the others are not scored there.
+        spec: what the label values mean: a dataset.json (Medical Segmentation Decathlon, nnU-Net or a run's), a
+            scheme, or the values that are labels (`[1, 2]`), beside which all others are background. Without it every
+            non-zero value is a label, named by itself, unless it hardly occurs (`odd_values.odd_values` has the rule);
+            the result says which were left out. Where a dataset.json says which classes were looked for in a case, the
+            others are not scored there.
         out: JSON file to write the result to; `Scores.load` reads it.
         workers: processes for large data; one for each available core by default.
         metrics: names from `metrics.table.METRICS`; all of them by default.
         tolerance_mm: tolerance of the normalised surface distance.
+        value_map: what values are taken for; a plain mapping is that of the references.
 
     Returns:
-        The scores of all pairs, with the message of each that cannot be compared, and the files without a partner.
+        The scores of all pairs, with the message of each that cannot be compared, the files without a partner, and
+        the values that are on one side alone or not scored.
 
     Raises:
         ConfigurationError: no pair of files has a common name, two files of one folder have the same, or `spec` or a
             metric is wrong.
         ErrorGroup: not a single pair can be compared.
     """
-    metrics = [metric.name for metric in select(metrics)]
+    chosen = tuple(metric.name for metric in select(metrics))
     pairs = match(predictions, references)
     _name_the_unmatched(pairs.missing, "reference", "prediction")
     _name_the_unmatched(pairs.extra, "prediction", "reference")
     labels, annotated = _meaning(spec)
-    cases, errors = _scored(pairs.pairs, labels, metrics, tolerance_mm, workers, annotated)
-    scores = summarise(cases, errors=errors, missing_predictions=pairs.missing, extra_predictions=pairs.extra)
+    mapped = value_map if isinstance(value_map, ValueMap) else ValueMap(references=dict(value_map or {}))
+    listed = spec is not None and not isinstance(spec, (str, Path, LabelScheme))
+    rules = _Rules(labels, chosen, tolerance_mm, annotated, mapped, others="background" if listed else "error")
+    cases, errors, odd = _scored(pairs.pairs, rules, workers)
+    for text in describe_odd_values(odd):
+        logger.warning("warning: %s", text)
+    scores = summarise(
+        cases, errors=errors, missing_predictions=pairs.missing, extra_predictions=pairs.extra, odd_values=odd
+    )
     if out is not None:
         scores.save(out)
     return scores
@@ -106,31 +125,52 @@ def evaluate_files(
     Raises:
         ErrorGroup: not a single pair can be compared.
     """
-    chosen = [metric.name for metric in select(metrics)]
-    cases, errors = _scored(pairs, labels, chosen, tolerance_mm, workers, annotated or {})
-    return summarise(cases, errors=errors)
+    chosen = tuple(metric.name for metric in select(metrics))
+    rules = _Rules(labels, chosen, tolerance_mm, annotated or {}, compares_values=labels is None)
+    cases, errors, odd = _scored(pairs, rules, workers)
+    return summarise(cases, errors=errors, odd_values=odd)
 
 
-def _meaning(spec: str | Path | LabelScheme | None) -> tuple[LabelScheme | None, Annotated]:
+@dataclass(frozen=True)
+class _Rules:
+    """How all pairs are scored.
+
+    Attributes:
+        labels: what values mean; None finds them.
+        metrics: names.
+        tolerance_mm: of the surface Dice.
+        annotated: case -> classes that were looked for, where not all were.
+        value_map: what values are taken for before.
+        others: what values beyond the labels are: an error of their case, or background.
+        compares_values: whether the values themselves are looked at; not needed where the labels are a data set's own.
+    """
+
+    labels: LabelScheme | None
+    metrics: tuple[str, ...]
+    tolerance_mm: float
+    annotated: Mapping[str, Collection[str]]
+    value_map: ValueMap = field(default_factory=ValueMap)
+    others: Literal["error", "background"] = "error"
+    compares_values: bool = True
+
+
+def _meaning(spec: LabelsGiven | None) -> tuple[LabelScheme | None, Annotated]:
     """The labels, and case -> classes that were looked for, where not all were."""
     if spec is None or isinstance(spec, LabelScheme):
         return spec, {}
+    if not isinstance(spec, (str, Path)):
+        return discovered_labels({int(value) for value in spec}), {}
     labels = read_scheme(spec)
     return labels, read_looked_for(spec, labels)
 
 
 def _scored(
-    pairs: Mapping[str, FilePair],
-    labels: LabelScheme | None,
-    metrics: Iterable[str],
-    tolerance_mm: float,
-    workers: int | None,
-    annotated: Mapping[str, Collection[str]],
-) -> tuple[dict[str, ScoreRows], dict[str, str]]:
-    """Scores of the cases that can be compared, and the messages of the others; one at least can be."""
-    names = tuple(metrics)
-    jobs = {case: _PairJob(*pair, labels, names, tolerance_mm, annotated.get(case)) for case, pair in pairs.items()}
+    pairs: Mapping[str, FilePair], rules: _Rules, workers: int | None
+) -> tuple[dict[str, ScoreRows], dict[str, str], tuple[OddValue, ...]]:
+    """Scores of the cases that can be compared, one at least, the messages of the others, and the odd values."""
+    jobs = {case: _PairJob(*pair, rules) for case, pair in pairs.items()}
     scores: dict[str, ScoreRows] = {}
+    overlaps: dict[str, Overlap] = {}
     errors: dict[str, AutosegError] = {}
     count = usable_cores() if workers is None else workers
     for case, result in unordered(_score, jobs.items(), "evaluate", workers=count, patience=PATIENCE):
@@ -138,12 +178,13 @@ def _scored(
             errors[case] = result
             logger.error("%s cannot be evaluated: %s", case, result)
         else:
-            scores[case] = result
+            scores[case], overlaps[case] = result
     if errors and not scores:
         raise ErrorGroup("no case can be evaluated", [errors[case] for case in sorted(errors)])
-    if labels is None:
-        scores = _completed(scores)
-    return scores, {case: str(error) for case, error in errors.items()}
+    odd = odd_values(overlaps, None if rules.labels is None else rules.labels.values)
+    if rules.labels is None:
+        scores = _completed(scores, {str(one.value) for one in odd if not one.scored})
+    return scores, {case: str(error) for case, error in errors.items()}, odd
 
 
 @dataclass(frozen=True)
@@ -152,48 +193,66 @@ class _PairJob:
 
     prediction: Path
     reference: Path
-    labels: LabelScheme | None
-    metrics: tuple[str, ...]
-    tolerance_mm: float
-    annotated: Collection[str] | None
+    rules: _Rules
 
 
-def _score(item: tuple[str, _PairJob]) -> tuple[str, ScoreRows | AutosegError]:
+def _score(item: tuple[str, _PairJob]) -> tuple[str, tuple[ScoreRows, Overlap] | AutosegError]:
     case, job = item
+    rules = job.rules
     try:
         prediction, reference = read_labels(job.prediction), read_labels(job.reference)
         check_geometry(prediction, reference, job.prediction)
-        labels = job.labels or scheme_of_values(prediction.array, reference.array)
-        absent = {} if job.labels else {_ABSENT: (len(labels.values),)}
-        looked_for = {
-            name: values
-            for name, values in labels.training_foreground.items()
-            if job.annotated is None or name in job.annotated
-        }
+        values = (
+            mapped_values(prediction.array[0], rules.value_map.predictions),
+            mapped_values(reference.array[0], rules.value_map.references),
+        )
+        labels = rules.labels or scheme_of_values(*values)
+        looked_for = rules.annotated.get(case, labels.foreground)
+        overlap = _overlap(*values, labels, looked_for) if rules.compares_values else {}
+        if rules.others == "background":
+            values = only_values(values[0], labels.values), only_values(values[1], labels.values)
+        scored = {name: codes for name, codes in labels.training_foreground.items() if name in looked_for}
         scores = score_labels(
-            _encode(prediction, labels, job.prediction),
-            _encode(reference, labels, job.reference),
-            {**looked_for, **absent},
+            _encode(values[0], labels, job.prediction),
+            _encode(values[1], labels, job.reference),
+            {**scored, **({} if rules.labels else {_ABSENT: (len(labels.values),)})},
             reference.geometry.spacing,
             dimension=reference.geometry.dimension,
             ignore=labels.training_ignore,
-            metrics=job.metrics,
-            tolerance_mm=job.tolerance_mm,
+            metrics=rules.metrics,
+            tolerance_mm=rules.tolerance_mm,
         )
     except AutosegError as error:
         return case, error
-    return case, scores
+    return case, (scores, overlap)
 
 
-def _completed(scores: Mapping[str, ScoreRows]) -> dict[str, ScoreRows]:
+def _completed(scores: Mapping[str, ScoreRows], left_out: Set[str]) -> dict[str, ScoreRows]:
     """Every case with a row of each label that any of them has, in the order of the values that are their names."""
-    names = sorted({name for rows in scores.values() for name in rows} - {_ABSENT}, key=int)
+    names = sorted({name for rows in scores.values() for name in rows} - {_ABSENT} - left_out, key=int)
     return {case: {name: rows.get(name, rows[_ABSENT]) for name in names} for case, rows in scores.items()}
 
 
-def _encode(image: Image, labels: LabelScheme, path: Path) -> np.ndarray:
+def _overlap(
+    prediction: np.ndarray, reference: np.ndarray, labels: LabelScheme, looked_for: Collection[str]
+) -> Overlap:
+    """Voxels of each pair of values, without those that the reference ignores and classes that were not looked for."""
+    found = scheme_of_values(prediction, reference, negative=True)
+    values = found.values
+    code = values.index(labels.ignore) if labels.ignore in values else None
+    matrix = confusion(*comparable(found.encode(prediction), found.encode(reference), code)).matrix
+    asked = {value for name in looked_for for value in labels.foreground[name]}
+    passed = {value for own in labels.foreground.values() for value in own} - asked
+    overlap: dict[tuple[int, int], int] = {}
+    for row, column in np.argwhere(matrix).tolist():
+        pair = 0 if values[row] in passed else values[row], values[column]
+        overlap[pair] = overlap.get(pair, 0) + int(matrix[row, column])
+    return overlap
+
+
+def _encode(labels: np.ndarray, scheme: LabelScheme, path: Path) -> np.ndarray:
     try:
-        return labels.encode(image.array[0])
+        return scheme.encode(labels)
     except ConfigurationError as error:
         raise ImageError(error.subject, where=path, got=error.got, expected=error.expected) from None
 

@@ -9,11 +9,10 @@ import numpy as np
 from autoseg.data.annotation_table import FIELD, Annotated, annotated_of_cases, read_annotated
 from autoseg.data.dataset import Dataset
 from autoseg.data.description import discovered_labels, parse_labels
+from autoseg.data.label_values import count_values
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import ImageError
 from autoseg.records import read_mapping
-
-_COUNTED = 1 << 16  # up to this value counting is faster than sorting
 
 
 def read_scheme(path: str | Path) -> LabelScheme:
@@ -51,19 +50,17 @@ def read_looked_for(path: str | Path, labels: LabelScheme) -> Annotated:
     return read_annotated(Path(path).parent, description.get(FIELD), labels, None)
 
 
-def scheme_of_values(*labels: np.ndarray) -> LabelScheme:
+def scheme_of_values(*labels: np.ndarray, negative: bool = False) -> LabelScheme:
     """Every non-zero value that occurs in integer arrays as a label named by its value.
 
+    Args:
+        labels: the arrays.
+        negative: whether values below 0 are labels too.
+
     Raises:
-        ImageError: negative values.
+        ImageError: negative values that are none.
     """
-    values = set().union(*(_values(array) for array in labels))
-    if min(values, default=0) < 0:
+    values = set().union(*(count_values(array) for array in labels))
+    if min(values, default=0) < 0 and not negative:
         raise ImageError("negative label values", got=sorted(values), expected="0 and more", remedy="mend the file")
     return discovered_labels(values)
-
-
-def _values(labels: np.ndarray) -> set[int]:
-    if labels.size and labels.min() >= 0 and labels.max() < _COUNTED:
-        return set(np.flatnonzero(np.bincount(labels.ravel())).tolist())
-    return set(np.unique(labels).tolist())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
+from autoseg.evaluation.odd_values import OddValue
 from autoseg.records import Record, finite
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Scores(Record):
         errors: identifier -> message, of cases that cannot be compared; they enter no statistic.
         missing_predictions, extra_predictions: identifiers found on one side only; None where nobody looked for them,
             as with pairs that are given.
+        odd_values: label values that references or predictions have alone, and those that are not scored because they
+            hardly occur or are not among the labels asked for.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -53,6 +56,7 @@ class Scores(Record):
     errors: dict[str, str] = {}
     missing_predictions: tuple[str, ...] | None = None
     extra_predictions: tuple[str, ...] | None = None
+    odd_values: tuple[OddValue, ...] = ()
 
     @property
     def foreground_dice(self) -> float | None:
@@ -71,9 +75,11 @@ class Scores(Record):
 
     @model_serializer(mode="wrap")
     def _write(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The fields, without those about unmatched files where nobody looked for them."""
-        optional = ("missing_predictions", "extra_predictions")
-        return {name: value for name, value in serialize(self).items() if value is not None or name not in optional}
+        """The fields, without those about unmatched files where nobody looked for them, and odd values without any."""
+        written = serialize(self)
+        absent = [name for name in ("missing_predictions", "extra_predictions") if written[name] is None]
+        absent += [] if self.odd_values else ["odd_values"]
+        return {name: value for name, value in written.items() if name not in absent}
 
 
 def summarise(
@@ -82,6 +88,7 @@ def summarise(
     errors: Mapping[str, str] | None = None,
     missing_predictions: Iterable[str] | None = None,
     extra_predictions: Iterable[str] | None = None,
+    odd_values: Iterable[OddValue] = (),
 ) -> Scores:
     """Aggregates the scores of cases.
 
@@ -89,7 +96,7 @@ def summarise(
         cases: identifier -> label -> metric -> value. Cases need not have the same labels or metrics; NaN counts as a
             value that does not exist.
         errors: identifier -> message, of cases that have no scores.
-        missing_predictions, extra_predictions: as `Scores` has them.
+        missing_predictions, extra_predictions, odd_values: as `Scores` has them.
     """
     columns = _columns(cases)
     means = _of_values(np.mean, columns)
@@ -112,6 +119,7 @@ def summarise(
         errors=dict(sorted((errors or {}).items())),
         missing_predictions=None if missing_predictions is None else tuple(missing_predictions),
         extra_predictions=None if extra_predictions is None else tuple(extra_predictions),
+        odd_values=tuple(odd_values),
     )
 
 

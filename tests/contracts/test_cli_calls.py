@@ -18,6 +18,7 @@ from autoseg.data.labels import LabelScheme
 from autoseg.data.splits import SplitRule
 from autoseg.errors import AutosegError, DatasetError
 from autoseg.evaluation.scores import Scores
+from autoseg.evaluation.value_map import ValueMap
 from autoseg.pipeline.request import TrainingRequest
 from autoseg.plan.record import ConfigurationPlan, Plan
 from autoseg.training.config import OptimizerConfig, TrainingConfig
@@ -251,11 +252,24 @@ def test_evaluate_names_what_cannot_be_compared(
     evaluation.answers["evaluate"] = scores
     arguments = ["evaluate", str(tmp_path), str(tmp_path), "--out", str(tmp_path / "scores.json"), "--workers", "1"]
     assert run(arguments) == 0
-    options = {"out": tmp_path / "scores.json", "spec": None, "workers": 1}
+    options = {"out": tmp_path / "scores.json", "spec": None, "workers": 1, "value_map": ValueMap()}
     assert evaluation.noted == [("evaluate", (tmp_path, tmp_path), options)]
+    assert run([*arguments, "--labels", "2,1", "--map", "255:1", "--map-predictions", "3:0,4:2"]) == 0
+    chosen = {"spec": (1, 2), "value_map": ValueMap(references={255: 1}, predictions={3: 0, 4: 2})}
+    assert evaluation.noted[1] == ("evaluate", (tmp_path, tmp_path), options | chosen)
+    (tmp_path / "dataset.json").write_text("{}", encoding="utf-8")
+    assert run([*arguments, "--labels", "1", "--spec", str(tmp_path / "dataset.json")]) == 2
+    assert "give --labels or --spec" in capsys.readouterr().err
     evaluation.answers["evaluate"] = scores.with_(errors={"case_7": "case_7: another shape"})
     assert run(arguments) == 2
-    assert "error: case_7: another shape" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "error: case_7: another shape" in shown.err
+    assert "scored: 0 of 1 references" in shown.out
+    evaluation.answers["evaluate"] = scores.with_(missing_predictions=("a", "b"), extra_predictions=("c",))
+    assert run(arguments) == 2
+    assert "error: 2 references without a prediction: a, b" in capsys.readouterr().err
+    evaluation.answers["evaluate"] = scores.with_(missing_predictions=(), extra_predictions=("c",))
+    assert run(arguments) == 0
 
 
 def test_predict_goes_on_after_a_case_that_fails(

@@ -46,7 +46,10 @@ CONTRACT = {
         },
         ["RUN", "IMAGES..."],
     ),
-    "evaluate": ({"--out", "--spec", "--workers"}, ["PREDICTIONS", "REFERENCES"]),
+    "evaluate": (
+        {"--out", "--spec", "--labels", "--map", "--map-predictions", "--workers"},
+        ["PREDICTIONS", "REFERENCES"],
+    ),
     "raters": ({"--out", "--consensus", "--spec", "--workers"}, ["FOLDER..."]),
     "compare": (
         {
