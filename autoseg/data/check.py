@@ -200,7 +200,7 @@ def _read_labels(case: Case, path: Path, image: Image | None, problems: list[Pro
 def _check_values(case: Case, path: Path, counts: Mapping[int, int], dataset: Dataset) -> list[Problem]:
     """Values that the data set does not have, negative ones by themselves, or no foreground."""
     scheme = dataset.labels
-    allowed = set(scheme.values) | ({scheme.ignore} if scheme.ignore is not None else set())
+    allowed = set(scheme.file_values)
     negative = [value for value in counts if value < 0 and value not in allowed]
     others = [value for value in counts if value >= 0 and value not in allowed]
     add = "to --labels" if case.reading.labels else "in dataset.json"

@@ -166,6 +166,19 @@ def _stray_values(dataset: Dataset, cases: Sequence[CheckedCase]) -> list[Proble
 
 
 def _assumptions(dataset: Dataset) -> list[Problem]:
-    return [
+    found = [
         Problem(code="assumption", severity="note", what=text, file=str(dataset.folder)) for text in dataset.warnings
     ]
+    if dataset.labels.zero_is_class:
+        (name,) = [name for name, value in dataset.labels.names.items() if value == 0]
+        found.append(
+            Problem(
+                code="zero-is-class",
+                severity="note",
+                what="value 0 is a class that is scored like the others, and no voxel is background",
+                file=str(dataset.folder / "dataset.json"),
+                got=f"the name {name!r}",
+                remedy='if it is background, name it so, or say "zero_is_class": false in dataset.json',
+            )
+        )
+    return found

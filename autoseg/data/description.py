@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,14 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import DatasetError
 
 _REMEDY = "mend dataset.json"
+
+_BACKGROUND = re.compile(
+    r"background|unlabel|hintergrund|(?<![a-z])(?:bg|bkg|back|no|not|non|none|nothing|void|other|others|rest|remainder|"
+    r"empty|outside|exterior|clear|normal|healthy|negative|neg|null|nil|zero|air|unknown|undefined|unannotated|"
+    r"unsegmented|fond|fondo|sfondo|achtergrond)(?![a-z])|(?<![a-z])non(?=[a-z])|^\W*\d*$",
+    re.IGNORECASE,
+)
+"""Names of the value 0 that mean background; a name of digits alone says nothing else."""
 
 
 def parse_channels(description: Mapping[str, Any], where: object) -> tuple[str, ...]:
@@ -44,6 +53,10 @@ def parse_labels(description: Mapping[str, Any], where: object) -> LabelScheme:
     name "ignore" marks the value of voxels without annotation. With regions every foreground name is a region. For
     masks that are pictures, colours "#rrggbb" may stand for all values; they get the values of `parse_colours`.
 
+    The value 0 is background if its name says so in any of the usual words ("background", "unlabelled", "other",
+    "healthy", ...) or if it has none. With another name ("grass") it is a class like the others. `"zero_is_class"`,
+    true or false, decides where it stands in the description.
+
     Raises:
         DatasetError: no labels, values that are no whole numbers, two names for one value, or a region order that
             does not name a value of the regions for every region.
@@ -77,8 +90,12 @@ def parse_labels(description: Mapping[str, Any], where: object) -> LabelScheme:
     if (len(set(taken)) < len(taken) and not regional) or ignore_value in labelled:
         raise DatasetError("two labels have the same value", where=where, got=table, remedy=_REMEDY)
     ordered = dict(sorted(names.items(), key=lambda item: item[1]))
+    zero_is_class = not regional and bool(names) and _zero_is_class(description, background, where)
+    if zero_is_class and min(labelled | {ignore_value or 0}) < 0:
+        raise DatasetError("0 is a class, and others are negative", where=where, got=table, remedy=_REMEDY)
     return LabelScheme(
         names={background: 0, **ordered},
+        zero_is_class=zero_is_class,
         regions=foreground if regional else {},
         region_order=_region_order(description, foreground, where) if regional else (),
         ignore=ignore_value,
@@ -118,6 +135,18 @@ def _numbered(table: Mapping[str, Any], colours: Mapping[str, int]) -> dict[str,
         name: [colours[item.lower()] for item in value] if isinstance(value, list) else colours[value.lower()]
         for name, value in table.items()
     }
+
+
+def _zero_is_class(description: Mapping[str, Any], name: str, where: object) -> bool:
+    said = description.get("zero_is_class")
+    if said is None:
+        return _BACKGROUND.search(name) is None
+    if not isinstance(said, bool):
+        raise DatasetError(
+            '"zero_is_class" is neither true nor false', where=where, got=repr(said), expected="true or false",
+            remedy=_REMEDY,
+        )  # fmt: skip
+    return said
 
 
 def _name_to_values(table: Mapping[str, Any], where: object) -> dict[str, tuple[int, ...]]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from autoseg.errors import ConfigurationError
 from autoseg.records import Record
+
+NOWHERE = -1
+"""Stands among a scheme's file values for a background that no voxel has."""
 
 OUTSIDE = -1
 """Training value of voxels outside the image's non-zero region."""
@@ -23,18 +28,32 @@ class LabelScheme(Record):
         region_order: with regions, the value written for each region, later ones over earlier ones
             (nnU-Net's `regions_class_order`).
         ignore: the value of voxels without annotation, if there is one.
+        zero_is_class: whether 0 is a label like the others, so that no voxel is background. Networks have an output
+            for background all the same; where it is found, and outside the image's non-zero region, 0 is written.
     """
 
     names: dict[str, int]
     regions: dict[str, tuple[int, ...]] = {}
     region_order: tuple[int, ...] = ()
     ignore: int | None = None
+    zero_is_class: bool = False
 
     @cached_property
     def values(self) -> tuple[int, ...]:
-        """Annotated values in the files: background (0), then the others sorted; the ignore value is not among them."""
+        """Annotated values in the files: background (0), then the others sorted; the ignore value is not among them.
+
+        Where 0 is a class, background is `NOWHERE`.
+        """
         listed = {0, *self.names.values(), *(v for region in self.regions.values() for v in region)}
+        if self.zero_is_class:
+            return (NOWHERE, *sorted(listed - {self.ignore}))
         return (0, *sorted(listed - {0, self.ignore}))
+
+    @cached_property
+    def file_values(self) -> tuple[int, ...]:
+        """All values that files may have, the ignore value among them."""
+        known = self.values[1:] if self.zero_is_class else self.values
+        return known if self.ignore is None else (*known, self.ignore)
 
     @cached_property
     def foreground(self) -> dict[str, tuple[int, ...]]:
@@ -42,7 +61,7 @@ class LabelScheme(Record):
         if self.regions:
             return dict(self.regions)
         by_value = {value: name for name, value in self.names.items()}
-        return {by_value.get(value, str(value)): (value,) for value in self.values if value != 0}
+        return {by_value.get(value, str(value)): (value,) for value in self.values[1:]}
 
     @cached_property
     def training_foreground(self) -> dict[str, tuple[int, ...]]:
@@ -66,8 +85,9 @@ class LabelScheme(Record):
         Raises:
             ConfigurationError: a value that the scheme does not know.
         """
-        allowed = list(self.values) + ([] if self.ignore is None else [self.ignore])
-        codes = list(range(len(allowed)))
+        allowed = list(self.file_values)
+        first = int(self.zero_is_class)
+        codes = list(range(first, first + len(allowed)))
         if allowed == codes:
             if labels.size and (labels.min() < 0 or labels.max() >= len(allowed)):
                 self._refuse(labels, allowed)
@@ -81,9 +101,14 @@ class LabelScheme(Record):
 
     def decode(self, labels: np.ndarray) -> np.ndarray:
         """Training values 0..K -> file values (the smallest integer type that holds them)."""
-        table = np.asarray(self.values)
+        table = np.asarray([0, *self.values[1:]])
         fitting = (kind for kind in (np.uint8, np.int16, np.int32) if np.array_equal(table.astype(kind), table))
         return table.astype(next(fitting, np.int64))[labels]
+
+    @model_serializer(mode="wrap")
+    def _write(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields; whether 0 is a class only where it is."""
+        return {name: value for name, value in serialize(self).items() if value or name != "zero_is_class"}
 
     def _refuse(self, labels: np.ndarray, allowed: list[int]) -> None:
         unknown = sorted(set(np.unique(labels).tolist()) - set(allowed))

@@ -81,12 +81,13 @@ def measure(
     nonzero = nonzero_mask(image.array)
     box = bounding_box(nonzero)
     crop = as_slices(box)
-    foreground = nonzero if labels is None else labels != 0
+    foreground = nonzero if labels is None or scheme.zero_is_class else labels != 0
     inside = foreground[crop]
     intensities = [channel[crop][inside].astype(np.float32) for channel in image.array]
     voxels: dict[str, int] = {}
     if labels is not None:
-        counts = dict(zip(*np.unique(labels[foreground], return_counts=True), strict=True))
+        listed = labels if scheme.zero_is_class else labels[foreground]
+        counts = dict(zip(*np.unique(listed, return_counts=True), strict=True))
         voxels = {
             name: int(sum(counts.get(v, 0) for v in values))
             for name, values in scheme.foreground.items()

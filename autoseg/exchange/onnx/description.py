@@ -83,4 +83,5 @@ def _outputs(scheme: LabelScheme) -> list[dict[str, Any]]:
         painted = scheme.region_order or tuple(range(1, len(scheme.regions) + 1))
         return [{"name": name, "value": value} for name, value in zip(scheme.regions, painted, strict=True)]
     names = {value: name for name, value in scheme.names.items()}
-    return [{"name": names.get(value, str(value)), "value": value} for value in scheme.values]
+    outputs = [{"name": names.get(value, str(value)), "value": value} for value in scheme.values]
+    return [{"name": "background", "value": 0}, *outputs[1:]] if scheme.zero_is_class else outputs

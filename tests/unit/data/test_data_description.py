@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autoseg.data.description import discovered_labels, parse_channels, parse_labels
-from autoseg.errors import DatasetError
+from autoseg.data.labels import LabelScheme
+from autoseg.errors import ConfigurationError, DatasetError
 
 
 @pytest.mark.parametrize(
@@ -92,3 +94,43 @@ def test_wrong_label_tables(description: dict[str, Any], message: str) -> None:
 def test_discovered_labels_are_named_by_value() -> None:
     assert discovered_labels({255, 0, 7}).names == {"background": 0, "7": 7, "255": 255}
     assert discovered_labels({5}).names == {"background": 0, "5": 5}
+
+
+@pytest.mark.parametrize("name", ["grass", "Soil", "liver", "hair", "class 0", "noise"])
+def test_zero_with_a_name_of_its_own_is_a_class(name: str) -> None:
+    scheme = parse_labels({"labels": {name: 0, "tree": 3, "ignore": 7}}, "dataset.json")
+    assert scheme.zero_is_class
+    assert scheme.foreground == {name: (0,), "tree": (3,)}
+    assert scheme.training_foreground == {name: (1,), "tree": (2,)}
+    assert (scheme.outputs, scheme.training_ignore) == (3, 3)
+    labels = np.array([0, 3, 7, 0])
+    assert scheme.encode(labels).tolist() == [1, 2, 3, 1]
+    assert scheme.decode(np.array([0, 1, 2])).tolist() == [0, 0, 3], "where background is found, 0 is written"
+    with pytest.raises(ConfigurationError, match="not in the data set's labels"):
+        scheme.encode(np.array([-1]))
+    assert LabelScheme.from_mapping(scheme.model_dump(mode="json")) == scheme
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["background", "Background (air)", "bg", "unlabeled", "Unlabelled", "other", "no tumour", "non-lesion", "nonlesion",
+     "healthy tissue", "Clear Label", "none", "rest of the body", "NT/normal"],
+)  # fmt: skip
+def test_zero_with_a_name_of_background_is_background(name: str) -> None:
+    for table in ({name: 0, "tree": 1}, {"0": name, "1": "tree"}):
+        scheme = parse_labels({"labels": table}, "dataset.json")
+        assert not scheme.zero_is_class
+        assert scheme.foreground == {"tree": (1,)}
+        assert "zero_is_class" not in scheme.model_dump(mode="json")
+
+
+def test_whether_zero_is_a_class_can_be_said() -> None:
+    named = {"labels": {"grass": 0, "tree": 1}, "zero_is_class": False}
+    assert parse_labels(named, "dataset.json").foreground == {"tree": (1,)}
+    named = {"labels": {"other": 0, "tree": 1}, "zero_is_class": True}
+    assert parse_labels(named, "dataset.json").foreground == {"other": (0,), "tree": (1,)}
+    assert not parse_labels({"labels": {"tree": 1}}, "dataset.json").zero_is_class
+    with pytest.raises(DatasetError, match="neither true nor false"):
+        parse_labels({"labels": {"grass": 0, "tree": 1}, "zero_is_class": "no"}, "dataset.json")
+    with pytest.raises(DatasetError, match="others are negative"):
+        parse_labels({"labels": {"grass": 0, "tree": -1}}, "dataset.json")

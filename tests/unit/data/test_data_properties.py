@@ -106,7 +106,8 @@ def test_a_description_gives_a_scheme_or_an_error_for_the_user(table: dict[str, 
     except DatasetError:
         return
     assert len(scheme.region_order) == len(scheme.regions)
-    assert scheme.values[0] == 0
+    first = int(scheme.zero_is_class)
+    assert scheme.values[first] == 0
     assert list(scheme.training_foreground) == list(scheme.foreground)
-    every = [*scheme.values, *([] if scheme.ignore is None else [scheme.ignore])]
-    assert scheme.encode(np.asarray(every)).tolist() == list(range(len(every)))
+    every = [*scheme.values[first:], *([] if scheme.ignore is None else [scheme.ignore])]
+    assert scheme.encode(np.asarray(every)).tolist() == list(range(first, first + len(every)))

@@ -182,7 +182,7 @@ def _write(
     if kind == "soft":
         write_image(path, Image(shares(votes, scheme.training_foreground), geometry))
         return
-    values = np.array([*scheme.values, *([] if scheme.ignore is None else [scheme.ignore])])
+    values = np.array([0, *scheme.values[1:], *([] if scheme.ignore is None else [scheme.ignore])])
     fused = staple(votes, len(values)) if kind == "staple" else majority(votes, len(values))[0]
     write_labels(path, values[fused], geometry)
 
