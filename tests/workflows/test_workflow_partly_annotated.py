@@ -76,6 +76,8 @@ def test_every_stage_knows_what_was_looked_for(run: Run) -> None:
     }
     model = Summary.load(run.summary).configurations["3d_fullres"]
     assert (model.cases, model.counted) == (6, {"organ": 3, "lesion": 3, "vessel": 4})
+    chosen = json.loads(run.postprocessing.read_text(encoding="utf-8"))["before"]["labels"]
+    assert chosen == pytest.approx(model.dice)
     assert "organ in 3, lesion in 3, vessel in 4 cases" in run.report.read_text(encoding="utf-8")
 
 

@@ -198,3 +198,24 @@ def test_cases_that_several_folds_validate_are_said(tmp_path: Path, caplog: pyte
         summary = _summarise(run)
     assert "2d: cases that several folds validate: 1;" in caplog.text
     assert summary.configurations["2d"].cases == 4
+
+
+def test_models_and_post_processing_are_judged_on_what_was_looked_for(tmp_path: Path) -> None:
+    """Predictions and references of the made run have both labels in every case."""
+    run = make_run(tmp_path)
+    dataset, looked_for = Dataset.load(run.dataset), {"case0": ("organ",), "case2": ("lesion",), "case3": ("lesion",)}
+    cases = [case.with_(annotated=looked_for.get(case.id)) for case in dataset.training]
+    dataset.with_(training=cases).save(run.dataset)
+    for seed, name in enumerate(("2d", "3d")):
+        validate(run, name, "0", {case: logits_of(PLAIN, 10 * seed + int(case[-1])) for case in CASES})
+    summary = _summarise(run)
+    for model in (*summary.configurations.values(), *summary.ensembles.values()):
+        assert (model.cases, model.counted) == (4, {"organ": 2, "lesion": 3})
+    best = summary.models[summary.best.configurations]
+    decision = json.loads(run.postprocessing.read_text(encoding="utf-8"))
+    assert decision["before"]["labels"] == pytest.approx(best.dice)
+    everywhere = make_run(tmp_path / "all")
+    validate(everywhere, "2d", "0", {case: logits_of(PLAIN, int(case[-1])) for case in CASES})
+    complete = _summarise(everywhere).configurations["2d"]
+    assert complete.counted == {}
+    assert complete.dice != summary.configurations["2d"].dice
