@@ -145,9 +145,7 @@ class RegistrationTask:
 
 def is_labelled(context: FoldContext) -> bool:
     """Whether every case of the data set has a label with all classes, and some foreground is named."""
-    cases = context.dataset.training
-    complete = all(case.label is not None and case.annotated is None for case in cases)
-    return bool(context.plan.labels.foreground) and complete
+    return bool(context.plan.labels.foreground) and all(case.is_fully_labelled for case in context.dataset.training)
 
 
 def correlation(batch: PairBatch, flow: Tensor | None) -> Tensor:

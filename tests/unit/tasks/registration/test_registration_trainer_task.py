@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from registration_runs import learned, plan_of
 
+from autoseg.data.dataset import Case
 from autoseg.errors import ConfigurationError
 from autoseg.tasks.registration.learned.pair_batch import PairBatch
 from autoseg.tasks.registration.trainer import trainer as room
@@ -19,9 +21,11 @@ from autoseg.training.config import OptimizerConfig, ScheduleConfig, TrainingCon
 from autoseg.training.context import FoldContext, traits_of
 
 
-def task(label: str | None = "label.nii.gz") -> RegistrationTask:
+def task(label: str | None = "label.nii.gz", annotated: tuple[str, ...] | None = None) -> RegistrationTask:
     plan = plan_of(learned())
-    case = SimpleNamespace(id="a", label=label)
+    case = Case(
+        id="a", images=(Path("image.nii.gz"),), label=None if label is None else Path(label), annotated=annotated
+    )
     context = SimpleNamespace(
         plan=plan, configuration=plan.configurations["registration"], config=TrainingConfig(), input_channels=1,
         dataset=SimpleNamespace(training=(case,)),
@@ -66,7 +70,7 @@ def test_scores_are_dice_of_warped_labels_and_without_labels_the_correlation() -
         assert one.scores(counts)[name] == pytest.approx(expected)
     assert one.scores(torch.zeros((3, 2))) == {"shell": None, "core": None}
     bare = task(label=None)
-    assert bare.labels == (AGREEMENT,)
+    assert bare.labels == task(annotated=("shell",)).labels == (AGREEMENT,)  # what was not looked for may be there
     with torch.no_grad():
         _, summed = bare.validation(bare.network.eval(), cast(Any, batch))
     found = correlation(batch.data, torch.zeros((2, 3, 16, 16, 16))).clamp(min=0).mean()
