@@ -13,13 +13,15 @@ from autoseg.data.annotation_table import FIELD, annotated_as
 from autoseg.data.dataset import Case, Dataset, Reading, read_as
 from autoseg.data.description import discovered_labels, parse_channels, parse_colours, parse_labels
 from autoseg.data.dicom.arrangement import arrangement
-from autoseg.data.files import ending_of, stem_of, writable_ending
+from autoseg.data.files import stem_of, writable_ending
 from autoseg.data.labels import LabelScheme
 from autoseg.data.listing import (
     FileListing,
     group_channels,
     list_images,
+    listed_files,
     missing_channels,
+    sibling_channels,
     suffix_fits_channels,
     suffix_fits_labels,
     suffix_repeats,
@@ -100,7 +102,7 @@ def find_cases(
         raise DatasetError("there is no image to predict", where=where, remedy="give a folder or files with images")
     suffixed = suffix_fits_channels(images, channels)
     if suffixed and len(images) == 1 and channels > 1:
-        images = _siblings(images[0])
+        images = sibling_channels(images[0])
     cases = _cases(group_channels(images, suffixed=suffixed), {})
     return cases if reading is None else tuple(case.with_(reading=reading) for case in cases)
 
@@ -144,7 +146,7 @@ def _from_decathlon(folder: Path, description: Mapping[str, Any], labelled: bool
                 expected='{"image": "./imagesTr/x.nii.gz", "label": "./labelsTr/x.nii.gz"}',
             )
         listed = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
-        files = tuple(file for name in listed for file in _listed_files(folder, name))
+        files = tuple(file for name in listed for file in listed_files(folder / name))
         identifier = _identifier(files, listed)
         if identifier in image_lists:
             raise DatasetError("two training entries have one identifier", where=where, got=identifier)
@@ -381,23 +383,9 @@ def _test_listing(folder: Path) -> FileListing:
     return next((listing for listing in listings if listing.images), FileListing())
 
 
-def _listed_files(folder: Path, name: str) -> list[Path]:
-    """A listed image, or the channel files (x_0000.nii.gz) that nnU-Net v1 keeps in place of the listed x.nii.gz."""
-    path = folder / name
-    if path.exists():
-        return [path]
-    pattern = f"{stem_of(path)}_[0-9][0-9][0-9][0-9]{ending_of(path)}"
-    return sorted(path.parent.glob(pattern)) or [path]
-
-
 def _identifier(files: Sequence[Path], listed: Sequence[str]) -> str:
     stem = stem_of(listed[0])
     return re.sub(r"_0000$", "", stem) if len(files) > 1 or len(listed) > 1 or not files[0].exists() else stem
-
-
-def _siblings(path: Path) -> list[Path]:
-    stem, ending = stem_of(path)[:-5], ending_of(path)
-    return sorted(path.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{ending}"))
 
 
 def _shortened(values: Sequence[object]) -> str:

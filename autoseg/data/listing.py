@@ -72,6 +72,18 @@ def group_channels(images: Iterable[Path], *, suffixed: bool) -> dict[str, tuple
     return {case: tuple(path for _, path in sorted(groups[case])) for case in sorted(groups)}
 
 
+def sibling_channels(path: Path) -> list[Path]:
+    """The files of all channels (x_0000, x_0001, ...) that lie beside one of them."""
+    return sorted(path.parent.glob(f"{stem_of(path)[:-5]}_[0-9][0-9][0-9][0-9]{ending_of(path)}"))
+
+
+def listed_files(path: Path) -> list[Path]:
+    """A listed image, or the channel files (x_0000.nii.gz) that nnU-Net v1 keeps in place of the listed x.nii.gz."""
+    if path.exists():
+        return [path]
+    return sorted(path.parent.glob(f"{stem_of(path)}_[0-9][0-9][0-9][0-9]{ending_of(path)}")) or [path]
+
+
 def suffix_fits_labels(images: Iterable[Path], labels: Collection[str]) -> bool:
     """Whether images carry channel numbers: more label stems are found without the number than with it."""
     stems = [stem_of(path) for path in images]
