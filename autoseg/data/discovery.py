@@ -26,7 +26,7 @@ from autoseg.data.listing import (
     suffix_fits_labels,
     suffix_repeats,
 )
-from autoseg.data.undescribed import channel_names, common_ending, label_values
+from autoseg.data.undescribed import channel_names, common_ending, label_values, shortened, value_warnings
 from autoseg.errors import DatasetError
 from autoseg.records import read_mapping
 
@@ -35,7 +35,6 @@ _LABEL_FOLDERS = ("labels", "labelsTr", "label", "masks", "mask", "segmentations
 _TEST_FOLDERS = ("imagesTs", "imagesTest", "test/images", "test")
 _SIDE_BY_SIDE = re.compile(r"^(?P<case>.+)[_-](?P<role>image|img|labels?|mask|seg|segmentation)$", re.IGNORECASE)
 _IMAGE_ROLES = ("image", "img")
-_MANY_VALUES = 64  # more label values than this are likely one value per object
 
 _LAYOUTS = """one of
     dataset.json with a "training" list (Medical Segmentation Decathlon)
@@ -272,24 +271,20 @@ def _undescribed(
         raise DatasetError(
             "no image has a label of the same name",
             where=folder,
-            got=f"images {_shortened(list(images))}; labels {_shortened(list(labels))}",
+            got=f"images {shortened(list(images))}; labels {shortened(list(labels))}",
             expected="images/x.ext and labels/x.ext",
             remedy="give images and labels the same names",
         )
     given = reading.labels
     values = set(given) or label_values([labels[case] for case in paired], reading)
-    warnings = [f"labels are not described; found values {_shortened(sorted(values))}"] if paired and not given else []
-    if len(values) > _MANY_VALUES:
-        warnings.append(f"{len(values)} label values: one value per object? Classes are needed, not instances")
-    if 255 in values and len(values - {0, 255}) > 0 and not given:
-        warnings.append('value 255 is taken as a class; if it means "not annotated", say so in a dataset.json')
+    warnings = value_warnings(values, given=bool(given)) if paired else ()
     said = _Description(
         name=folder.name,
         layout="plain",
         channels=channel_names([images[case] for case in (paired or images)]),
         labels=discovered_labels({value for value in values if value >= 0}),  # check tells of negative ones
         ending=common_ending(path for files in images.values() for path in files),
-        warnings=tuple(warnings),
+        warnings=warnings,
     )
     return _assemble(folder, said, _Files(images, labels, test, tuple(ignored)), labelled)
 

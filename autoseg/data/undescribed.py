@@ -17,6 +17,8 @@ from autoseg.data.formats import format_of
 from autoseg.errors import DatasetError, ImageError
 from autoseg.log import counted
 
+_MANY_VALUES = 64  # more label values than this are likely one value per object
+
 
 def common_ending(paths: Iterable[Path]) -> str:
     """The most frequent ending; the alphabetically first of equals; "" for none and for DICOM folders."""
@@ -71,6 +73,22 @@ def label_values(paths: Sequence[Path], reading: Reading | None = None) -> set[i
     if reading is None or not reading.label_colours:
         _refuse_colours([path for path, one in zip(paths, every, strict=True) if one is None], len(paths))
     return set().union(*(one for one in every if one is not None))
+
+
+def value_warnings(values: set[int], *, given: bool) -> tuple[str, ...]:
+    """What is assumed of label values, in words; less where the user gave them."""
+    warnings = [] if given else [f"labels are not described; found values {shortened(sorted(values))}"]
+    if len(values) > _MANY_VALUES:
+        warnings.append(f"{len(values)} label values: one value per object? Classes are needed, not instances")
+    if 255 in values and len(values - {0, 255}) > 0 and not given:
+        warnings.append('value 255 is taken as a class; if it means "not annotated", say so in a dataset.json')
+    return tuple(warnings)
+
+
+def shortened(values: Sequence[object]) -> str:
+    """The first ten, and how many there are if these are not all."""
+    shown = ", ".join(str(value) for value in values[:10])
+    return shown if len(values) <= 10 else f"{shown}, ... ({len(values)} in all)"
 
 
 def _refuse_colours(paths: Sequence[Path], files: int) -> None:
