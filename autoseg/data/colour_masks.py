@@ -129,7 +129,7 @@ def labels_of_colours(image: Image, path: Path, colours: Mapping[str, int], *, n
     if not exact.all():
         unknown = {int(colour): int(count) for colour, count in zip(present[~exact], counts[~exact], strict=True)}
         ordered = dict(sorted(unknown.items(), key=lambda item: (-item[1], item[0])))
-        got = f"{_pixels(sum(ordered.values()))} of {len(ordered)} colours: {_counts(ordered)}"
+        got = f"{_pixels(sum(ordered.values()))} of {counted(len(ordered), 'colour')}: {_counts(ordered)}"
         if not nearest:
             raise ImageError(
                 "the label picture has colours that no label value is given for",
