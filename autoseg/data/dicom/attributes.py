@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ class Attributes:
 
     datasets: tuple[Dataset, ...]
     where: str
+    _known: dict[Tag, Any] = field(default_factory=dict, compare=False, repr=False)  # frames ask for the same again
 
     def value(self, tag: Tag) -> Any:
         """The first value that is not empty, as pydicom has it; None for none.
@@ -35,6 +36,12 @@ class Attributes:
         Raises:
             ImageError: there is one, and it cannot be read.
         """
+        if tag in self._known:
+            return self._known[tag]
+        value = self._known[tag] = self._first(tag)
+        return value
+
+    def _first(self, tag: Tag) -> Any:
         number = _number(tag)
         for dataset in self.datasets:
             if number not in dataset.keys():  # noqa: SIM118, pydicom's own `in` is several times slower
@@ -98,9 +105,11 @@ class Attributes:
         value = self.value(keyword)
         if value is None:
             return ()
-        if not _is_list(value) or not all(hasattr(item, "_dict") for item in value):
-            raise self.unreadable(keyword, "no sequence")
-        return tuple(Attributes((item,), self.where) for item in value)
+        if not isinstance(value, tuple):
+            if not _is_list(value) or not all(hasattr(item, "_dict") for item in value):
+                raise self.unreadable(keyword, "no sequence")
+            value = self._known[keyword] = tuple(Attributes((item,), self.where) for item in value)
+        return value
 
     def unreadable(self, tag: Tag, reason: object) -> ImageError:
         """The error for a value that is there and means nothing."""
