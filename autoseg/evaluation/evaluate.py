@@ -206,9 +206,10 @@ def _score(item: tuple[str, _PairJob]) -> tuple[str, tuple[ScoreRows, Overlap] |
             mapped_values(prediction.array[0], rules.value_map.predictions),
             mapped_values(reference.array[0], rules.value_map.references),
         )
-        labels = rules.labels or scheme_of_values(*values)
+        found = scheme_of_values(*values, negative=rules.labels is not None) if rules.compares_values else None
+        labels = rules.labels or found or scheme_of_values(*values)
         looked_for = rules.annotated.get(case, labels.foreground)
-        overlap = _overlap(*values, labels, looked_for) if rules.compares_values else {}
+        overlap = {} if found is None else _overlap(*values, found, labels, looked_for)
         if rules.others == "background":
             values = only_values(values[0], labels.values), only_values(values[1], labels.values)
         scored = {name: codes for name, codes in labels.training_foreground.items() if name in looked_for}
@@ -234,10 +235,20 @@ def _completed(scores: Mapping[str, ScoreRows], left_out: Set[str]) -> dict[str,
 
 
 def _overlap(
-    prediction: np.ndarray, reference: np.ndarray, labels: LabelScheme, looked_for: Collection[str]
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    found: LabelScheme,
+    labels: LabelScheme,
+    looked_for: Collection[str],
 ) -> Overlap:
-    """Voxels of each pair of values, without those that the reference ignores and classes that were not looked for."""
-    found = scheme_of_values(prediction, reference, negative=True)
+    """Voxels of each pair of values, without those that the reference ignores and classes that were not looked for.
+
+    Args:
+        prediction, reference: file values.
+        found: scheme of all that occur.
+        labels: which values are labels.
+        looked_for: their names.
+    """
     values = found.values
     code = values.index(labels.ignore) if labels.ignore in values else None
     matrix = confusion(*comparable(found.encode(prediction), found.encode(reference), code)).matrix
