@@ -15,6 +15,10 @@ Overlap = Mapping[tuple[int, int], int]
 _OF_ITS_FILE = 0.1
 """Share of a file's labelled voxels below which a value of that file alone is a stray one."""
 
+_FEW_FILES, _RARE_ALONE = 0.1, 0.01
+"""Shares of the files, and of the labelled voxels, up to which a value of one side alone is a stray one: blurred edges of
+some masks make a dozen such values."""
+
 _AGREED = 0.25
 """Dice over all voxels from which predictions and references have a value in common, so that it is a class."""
 
@@ -65,8 +69,9 @@ def odd_values(overlaps: Mapping[str, Overlap], scored: Sequence[int] | None) ->
     Args:
         overlaps: case -> its overlap.
         scored: values that are labels; None where nobody said, and those are left out that are hardly there: less than
-            a thousandth of the labelled voxels on both sides, or in one file alone of several and less than a tenth of
-            what is labelled there. A value that predictions and references agree on is never left out.
+            a thousandth of the labelled voxels on both sides; on one side alone, less than a hundredth of its labelled
+            voxels and in a tenth of its files at most, or in one file alone of several and less than a tenth of what is
+            labelled there. A value that predictions and references agree on is never left out.
 
     Returns:
         Sorted by value; empty where all values occur on both sides.
@@ -160,7 +165,12 @@ def _is_stray(
         return False
     if all(side[value].total < RARE * sum(use.total for use in side.values()) for side in sides):
         return True
-    if len(sides) > 1 or len(sides[0][value].voxels) > 1 or len(overlaps) < 2:
+    if len(sides) > 1:
+        return False
+    holders, labelled = len(sides[0][value].voxels), sum(use.total for use in sides[0].values())
+    if holders <= _FEW_FILES * len(overlaps) and sides[0][value].total < _RARE_ALONE * labelled:
+        return True
+    if holders > 1 or len(overlaps) < 2:
         return False
     ((case, voxels),) = sides[0][value].voxels.items()
     return voxels < _OF_ITS_FILE * sum(use.voxels.get(case, 0) for use in sides[0].values())
