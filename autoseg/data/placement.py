@@ -45,6 +45,7 @@ def laid_on(moving: Image, fixed: Image, *, where: Path, trust: bool = False, cr
     turn, first, offset = _relation(moving, fixed)
     turned = replace(moving, array=turn.turn(moving.array), geometry=fixed.geometry)
     shift = np.rint(first).astype(int) if crops else np.zeros(3, int)
+    shift[np.equal(turned.shape, fixed.shape)] = 0  # along an axis of the image's length nothing is cut off
     if not crops and turned.shape != fixed.shape:
         raise _other_shape(moving, fixed, where)
     beside = _largest_offset(offset, first - shift, turned.shape)
