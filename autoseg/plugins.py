@@ -166,6 +166,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "nifti": "autoseg.data.formats:NIFTI",
         "nifti-pair": "autoseg.data.formats:NIFTI_PAIR",
         "itk": "autoseg.data.formats:ITK",
+        "segmentation": "autoseg.data.formats:SEGMENTATION",
         "gipl": "autoseg.data.formats:GIPL",
         "tiff": "autoseg.data.formats:TIFF",
         "picture": "autoseg.data.formats:PICTURE",

@@ -10,6 +10,7 @@ from autoseg.data.image import Image
 from autoseg.data.labels import LabelScheme
 from autoseg.data.placement import laid_by_index, laid_on
 from autoseg.data.rounding import whole_labels
+from autoseg.data.segments import label_map
 from autoseg.errors import ImageError
 
 
@@ -25,12 +26,13 @@ def read_case_labels(case: Case, image: Image, scheme: LabelScheme | None = None
         Array (1, Z, Y, X) of integers, file values of the scheme, on the image's voxels.
 
     Raises:
-        ImageError: no label, unreadable, no whole numbers, or at another place than the image.
+        ImageError: no label, unreadable, no whole numbers, at another place than the image, or structures with names
+            for which the scheme has no values.
     """
     if case.label is None:
         raise ImageError("the case has no label", where=case.id, remedy="add the label, or leave the case out")
     labels = lay_labels(read_raw_labels(case.label, image, case.reading), case.label, image, case)
-    return whole_labels(labels, case.label)
+    return label_map(whole_labels(labels, case.label), scheme, case.label)
 
 
 def lay_labels(labels: Image, path: Path, image: Image, case: Case) -> Image:

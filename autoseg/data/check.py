@@ -24,10 +24,12 @@ from autoseg.data.files import (
 from autoseg.data.image import Geometry, Image
 from autoseg.data.image_problems import problems_of_image, problems_of_remarks
 from autoseg.data.label_values import count_values
+from autoseg.data.labels import LabelScheme
 from autoseg.data.orientation import orientation_code
 from autoseg.data.placement import LARGEST_OFFSET, same_spacing, turned_to
 from autoseg.data.problem import CheckedCase, Problem, Severity, format_problem, shape_text
 from autoseg.data.rounding import whole_labels
+from autoseg.data.segments import label_map
 from autoseg.errors import ImageError
 from autoseg.log import counted
 
@@ -49,7 +51,7 @@ def read_and_check(case: Case, dataset: Dataset) -> CheckedCase:
     labels: np.ndarray | None = None
     counts: dict[int, int] = {}
     if case.label is not None:
-        labels = _read_labels(case, case.label, image, problems)
+        labels = _read_labels(case, image, dataset.labels, problems)
         if labels is not None:
             counts = count_values(labels)
             problems += _check_values(case, case.label, counts, dataset)
@@ -167,7 +169,9 @@ def _check_channels(case: Case, image: Image, dataset: Dataset) -> list[Problem]
     ]
 
 
-def _read_labels(case: Case, path: Path, image: Image | None, problems: list[Problem]) -> np.ndarray | None:
+def _read_labels(case: Case, image: Image | None, scheme: LabelScheme, problems: list[Problem]) -> np.ndarray | None:
+    path = case.label
+    assert path is not None
     try:
         raw = read_raw_labels(path, image, case.reading)
     except ImageError as error:
@@ -178,6 +182,8 @@ def _read_labels(case: Case, path: Path, image: Image | None, problems: list[Pro
     except ImageError as error:
         problems.append(_from_error("label-not-integer", error, path))
         return None
+    if labels.segments:
+        return _named_values(labels, case, image, scheme, problems)
     problems += problems_of_remarks(labels.remarks, path)
     if image is None:
         return labels.array[0]
@@ -195,6 +201,21 @@ def _read_labels(case: Case, path: Path, image: Image | None, problems: list[Pro
         return lay_labels(labels, path, image, case).array[0]
     except ImageError:  # _compare_places has told it; the values can be looked at all the same
         return labels.array[0] if labels.shape == image.shape else None
+
+
+def _named_values(
+    labels: Image, case: Case, image: Image | None, scheme: LabelScheme, problems: list[Problem]
+) -> np.ndarray | None:
+    """The values of structures with names, which need not cover the whole image."""
+    assert case.label is not None
+    try:
+        laid = labels if image is None else lay_labels(labels, case.label, image, case)
+        valued = label_map(laid, scheme, case.label)
+    except ImageError as error:
+        problems.append(_from_error("structures", error, case.label))
+        return None
+    problems += problems_of_remarks(valued.remarks, case.label)
+    return valued.array[0]
 
 
 def _check_values(case: Case, path: Path, counts: Mapping[int, int], dataset: Dataset) -> list[Problem]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from autoseg.data.dataset import Dataset
 from autoseg.data.label_values import stray_values, uses_of_values
+from autoseg.data.labels import LabelScheme
 from autoseg.data.leakage import leaks
 from autoseg.data.problem import CheckedCase, Problem, examples, shape_text
 from autoseg.log import counted
@@ -149,20 +150,30 @@ def _stray_values(dataset: Dataset, cases: Sequence[CheckedCase]) -> list[Proble
     for value, use in stray_values(uses, len(labelled)).items():
         if value < 0:
             continue  # an error of its file
-        usual = examples([str(other) for other in uses if other > 0 and other != value])
+        meaning = _meaning(dataset.labels, value)
+        usual = examples([_meaning(dataset.labels, other) for other in uses if other > 0 and other != value])
+        named = meaning != str(value)
         problems.append(
             Problem(
                 code="stray-values",
                 severity="warning",
-                what="few voxels or one case alone have a label value that becomes a class",
+                what="few voxels or one case alone have a structure, or lie in several at once"
+                if named
+                else "few voxels or one case alone have a label value that becomes a class",
                 file=str(labelled[use.cases[0]].case.label),
-                got=f"{value}: {counted(use.voxels, 'voxel')} ({use.share:.2g} of the labelled ones) in "
+                got=f"{meaning}: {counted(use.voxels, 'voxel')} ({use.share:.2g} of the labelled ones) in "
                 f"{len(use.cases)} of {counted(len(labelled), 'case')} ({examples(use.cases)})",
-                expected=f"a value like the others ({usual})" if usual else None,
-                remedy="correct the labels, or name the values that are classes: --labels, or a dataset.json",
+                expected=f"{'structures' if named else 'a value'} like the others ({usual})" if usual else None,
+                remedy=f"correct the labels, or name the {'structures' if named else 'values'} that are classes: "
+                f"{'' if named else '--labels, or '}a dataset.json",
             )
         )
     return problems
+
+
+def _meaning(scheme: LabelScheme, value: int) -> str:
+    """What a value is called: names of the label or the regions that have it, the value itself if none has."""
+    return " + ".join(name for name, values in scheme.foreground.items() if value in values) or str(value)
 
 
 def _assumptions(dataset: Dataset) -> list[Problem]:

@@ -13,20 +13,23 @@ from autoseg.data.annotation_table import FIELD, annotated_as
 from autoseg.data.dataset import Case, Dataset, Reading, read_as
 from autoseg.data.description import discovered_labels, parse_channels, parse_colours, parse_labels
 from autoseg.data.dicom.arrangement import arrangement
-from autoseg.data.files import stem_of, writable_ending
+from autoseg.data.dicom.storage import is_dicom_folder
+from autoseg.data.files import holds_labels_alone, stem_of
 from autoseg.data.labels import LabelScheme
 from autoseg.data.listing import (
     FileListing,
     group_channels,
     list_images,
+    list_labels,
     listed_files,
     missing_channels,
     sibling_channels,
     suffix_fits_channels,
     suffix_fits_labels,
     suffix_repeats,
+    without_other_folders,
 )
-from autoseg.data.undescribed import channel_names, common_ending, label_values, shortened, value_warnings
+from autoseg.data.undescribed import channel_names, common_ending, found_labels, shortened, written_ending
 from autoseg.errors import DatasetError
 from autoseg.records import read_mapping
 
@@ -175,10 +178,11 @@ def _from_nnunet(folder: Path, description: Mapping[str, Any], labelled: bool) -
             if entry.get("label"):
                 labels[identifier] = folder / entry["label"]
         return _described(folder, "nnunet", description, channels, image_lists, labels, [], labelled)
-    images, masks = list_images(folder / "imagesTr"), list_images(folder / "labelsTr")
+    images, masks = list_images(folder / "imagesTr"), list_labels(folder / "labelsTr")
     label_files = {stem_of(path): path for path in masks.images}
     suffixed = suffix_fits_labels(images.images, label_files) or suffix_fits_channels(images.images, len(channels))
     groups = group_channels(images.images, suffixed=suffixed)
+    label_files, masks = without_other_folders(label_files, masks, groups)
     junk = [*images.ignored, *masks.ignored]
     return _described(folder, "nnunet", description, channels, groups, label_files, junk, labelled)
 
@@ -212,31 +216,34 @@ def _described(
 def _from_folders(
     folder: Path, image_folder: Path, label_folder: Path | None, labelled: bool, reading: Reading
 ) -> Dataset:
-    images, masks = list_images(image_folder), FileListing() if label_folder is None else list_images(label_folder)
+    images, masks = list_images(image_folder), FileListing() if label_folder is None else list_labels(label_folder)
     labels = {stem_of(path): path for path in masks.images}
     suffixed = suffix_fits_labels(images.images, labels) if labels else suffix_repeats(images.images)
+    groups = group_channels(images.images, suffixed=suffixed)
+    labels, masks = without_other_folders(labels, masks, groups)
     others = [path for path in sorted(folder.iterdir()) if path not in (image_folder, label_folder)]
     test = _test_listing(folder)
     tests = {path.parent for path in test.images} | {folder / name.split("/")[0] for name in _TEST_FOLDERS}
     ignored = [*images.ignored, *masks.ignored, *test.ignored, *(path for path in others if path not in tests)]
-    groups = group_channels(images.images, suffixed=suffixed)
     return _undescribed(folder, groups, labels, test, ignored, labelled, reading)
 
 
 def _from_side_by_side(folder: Path, labelled: bool, reading: Reading) -> Dataset | None:
-    """`x_image.ext` beside `x_label.ext`; None if no such pair is there."""
-    listing = list_images(folder)
+    """`x_image.ext` beside `x_label.ext`, or `x.ext` beside `x.seg.nrrd`; None if no such pair is there."""
+    listing = list_labels(folder)
     images: dict[str, tuple[Path, ...]] = {}
     labels: dict[str, Path] = {}
     ignored = list(listing.ignored)
+    named = {stem_of(path) for path in listing.images if holds_labels_alone(path)}
     for path in listing.images:
         match = _SIDE_BY_SIDE.match(stem_of(path))
-        if match is None:
-            ignored.append(path)
-        elif match["role"].casefold() in _IMAGE_ROLES:
-            images[match["case"]] = (path,)
+        case = match["case"] if match else stem_of(path)
+        if holds_labels_alone(path) or (match and match["role"].casefold() not in _IMAGE_ROLES):
+            labels[case] = path
+        elif (match or case in named) and (path.is_file() or is_dicom_folder(path)):
+            images[case] = (path,)
         else:
-            labels[match["case"]] = path
+            ignored.append(path)
     if not images.keys() & labels.keys():
         return None
     return _undescribed(folder, dict(sorted(images.items())), labels, FileListing(), ignored, labelled, reading)
@@ -275,14 +282,12 @@ def _undescribed(
             expected="images/x.ext and labels/x.ext",
             remedy="give images and labels the same names",
         )
-    given = reading.labels
-    values = set(given) or label_values([labels[case] for case in paired], reading)
-    warnings = value_warnings(values, given=bool(given)) if paired else ()
+    scheme, warnings = found_labels([(images[case], labels[case]) for case in paired], reading)
     said = _Description(
         name=folder.name,
         layout="plain",
         channels=channel_names([images[case] for case in (paired or images)]),
-        labels=discovered_labels({value for value in values if value >= 0}),  # check tells of negative ones
+        labels=scheme,
         ending=common_ending(path for files in images.values() for path in files),
         warnings=warnings,
     )
@@ -329,7 +334,7 @@ def _assemble(folder: Path, said: _Description, files: _Files, labelled: bool) -
     masks = {case: path for case, path in files.labels.items() if path not in missing}
     training = {case: paths for case, paths in present.items() if case in masks or not labelled}
     warnings = said.warnings
-    label_ending = writable_ending(common_ending(masks.values()) or said.ending or ".nii.gz")
+    label_ending = written_ending(masks.values(), said.ending)
     if label_ending in (".jpg", ".jpeg"):
         label_ending = ".png"
         warnings = (*warnings, "labels are stored as JPEG, which changes values; predictions are written as .png")
@@ -381,8 +386,3 @@ def _test_listing(folder: Path) -> FileListing:
 def _identifier(files: Sequence[Path], listed: Sequence[str]) -> str:
     stem = stem_of(listed[0])
     return re.sub(r"_0000$", "", stem) if len(files) > 1 or len(listed) > 1 or not files[0].exists() else stem
-
-
-def _shortened(values: Sequence[object]) -> str:
-    shown = ", ".join(str(value) for value in values[:10])
-    return shown if len(values) <= 10 else f"{shown}, ... ({len(values)} in all)"

@@ -11,11 +11,15 @@ import numpy as np
 from autoseg.data.colour_masks import colour_counts, colour_table, is_colour_mask, labels_of_colours, refusal
 from autoseg.data.dataset import Case, Reading
 from autoseg.data.dicom.reader import read_dicom
-from autoseg.data.dicom.storage import is_dicom_file
+from autoseg.data.dicom.storage import is_dicom_file, is_dicom_folder
 from autoseg.data.formats import DICOM, JPEG, ImageFormat, format_of, image_formats
 from autoseg.data.image import Geometry, Image
+from autoseg.data.junk import is_junk
+from autoseg.data.labels import LabelScheme
+from autoseg.data.mask_folder import read_masks
 from autoseg.data.placement import laid_on, same_spacing
 from autoseg.data.rounding import smallest_integers, whole_labels
+from autoseg.data.segments import label_map
 from autoseg.errors import ImageError
 
 
@@ -41,6 +45,23 @@ def writable_ending(ending: str) -> str:
     """The ending of files that stand for such files: itself, or ".nii.gz" of a format that is read only (DICOM)."""
     form = format_of(ending)
     return ".nii.gz" if form is not None and form.write is None else ending
+
+
+def holds_labels_alone(path: Path) -> bool:
+    """Whether files with this ending are never images."""
+    form = format_of(ending_of(path))
+    return form is not None and form.labels_only
+
+
+def mask_files(folder: Path) -> dict[str, Path]:
+    """Name without ending -> file of the images directly in a folder; empty where there is no such folder."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {stem_of(file): file for file in files if file.is_file() and ending_of(file) and not is_junk(file)}
+
+
+def is_label_folder(path: Path) -> bool:
+    """Whether a folder holds the labels of one case: a file for each structure, or DICOM objects."""
+    return is_dicom_folder(path) or bool(mask_files(path))
 
 
 def load_reader(path: str | Path) -> None:
@@ -160,8 +181,13 @@ def _refuse_other_grid(path: Path, image: Image, first_path: Path, first: Image)
         )
 
 
-def read_labels(path: str | Path, onto: Image | None = None, reading: Reading | None = None) -> Image:
-    """Reads a label map.
+def read_labels(
+    path: str | Path,
+    onto: Image | None = None,
+    reading: Reading | None = None,
+    scheme: LabelScheme | None = None,
+) -> Image:
+    """Reads a label map, or a folder with a mask of each structure.
 
     Floating-point files with values that are whole but for rounding are accepted, with a remark; of a picture with
     colours, equal channels count as one, and a palette's indices are the values, unless the colours have values.
@@ -170,15 +196,17 @@ def read_labels(path: str | Path, onto: Image | None = None, reading: Reading | 
         path: of the file.
         onto: the image that is labelled; only formats without voxels of their own (DICOM RTSTRUCT) need it.
         reading: which value each colour of a picture has (`Reading.label_colours`); None for none.
+        scheme: the labels of the data set, whose values the structures get that a file names; None where there are
+            values in files alone.
 
     Returns:
-        Array (1, Z, Y, X) of an integer dtype with the values of the file.
+        Array (1, Z, Y, X) of an integer dtype with the values of the file, or of the scheme for named structures.
 
     Raises:
-        ImageError: unreadable, several different channels, colours without a value, or values that are not whole
-            numbers.
+        ImageError: unreadable, several different channels, colours without a value, values that are not whole numbers,
+            or named structures for which the scheme has no values.
     """
-    return whole_labels(read_raw_labels(path, onto, reading), Path(path))
+    return label_map(whole_labels(read_raw_labels(path, onto, reading), Path(path)), scheme, Path(path))
 
 
 def read_raw_labels(path: str | Path, onto: Image | None = None, reading: Reading | None = None) -> Image:
@@ -188,6 +216,10 @@ def read_raw_labels(path: str | Path, onto: Image | None = None, reading: Readin
     if picture and reading is not None and reading.label_colours:
         image = _read(path, reading)  # a palette's colours, not its indices
         return labels_of_colours(image, path, reading.label_colours, nearest=reading.nearest_colours)
+    if path.is_dir() and not is_dicom_folder(path) and (masks := mask_files(path)):
+        if len(masks) == 1 and holds_labels_alone(file := next(iter(masks.values()))):
+            return read_raw_labels(file, onto, reading)
+        return read_masks(path, masks, read_labels)
     form = _form(path)
     image = form.read(path) if form.read_labels is None else form.read_labels(path, onto)
     if len(image.array) == 1 or image.segments:

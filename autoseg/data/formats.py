@@ -16,9 +16,10 @@ from typing import Any, Literal
 import numpy as np
 
 from autoseg import plugins
-from autoseg.data import itk, nifti, pictures, raster, tiff
+from autoseg.data import itk, nifti, pictures, raster, slicer, tiff
 from autoseg.data.dataset import Reading
 from autoseg.data.dicom import headers, storage
+from autoseg.data.dicom.label_objects import label_object, read_label_object
 from autoseg.data.dicom.reader import read_dicom
 from autoseg.data.gzipped import content
 from autoseg.data.image import Image
@@ -50,6 +51,7 @@ class ImageFormat:
         geometry: what it holds of where voxels lie: "place" (spacing, origin and directions), "spacing", or "nothing".
         lossless: values come back as they were written; labels are written in no other format.
         pictures: grey and RGB stand for each other, where all channels of a plane are equal.
+        labels_only: files that hold labels alone, and are passed over where images are looked for.
     """
 
     description: str
@@ -61,6 +63,7 @@ class ImageFormat:
     geometry: Literal["place", "spacing", "nothing"] = "place"
     lossless: bool = True
     pictures: bool = False
+    labels_only: bool = False
 
 
 def image_formats() -> Mapping[str, ImageFormat]:
@@ -102,6 +105,16 @@ def _by_ending(registered: tuple[tuple[str, Any], ...]) -> Mapping[str, ImageFor
 
 def _read_dicom(path: Path) -> Image:
     return read_dicom(path, Reading())
+
+
+def _read_dicom_labels(path: Path, image: Image | None) -> Image:
+    """A segmentation or structure set, else the values of an image as labels."""
+    stored = label_object(path)
+    return _read_dicom(path) if stored is None else read_label_object(stored, image)
+
+
+def _read_segmentation_labels(path: Path, image: Image | None) -> Image:
+    return slicer.read_segmentation(path)
 
 
 def _read_picture_labels(path: Path, image: Image | None) -> Image:
@@ -207,9 +220,19 @@ JPEG = ImageFormat(
     pictures=True,
 )
 
+SEGMENTATION = ImageFormat(
+    description="3D Slicer's segmentations: labels with the names of their segments",
+    endings=(".seg.nrrd",),
+    read=itk.read,
+    read_labels=_read_segmentation_labels,
+    prepare=itk.library,
+    labels_only=True,
+)
+
 DICOM = ImageFormat(
-    description="DICOM: the slices of a folder or a zip, or a file of one or several frames",
+    description="DICOM: slices of a folder or a zip, files of frames; as labels segmentations and structure sets too",
     endings=(*storage.ENDINGS, storage.ARCHIVE_ENDING),
     read=_read_dicom,
+    read_labels=_read_dicom_labels,
     prepare=headers.library,
 )

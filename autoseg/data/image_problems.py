@@ -13,7 +13,7 @@ from autoseg.data.problem import Problem, format_problem
 from autoseg.errors import ImageError
 from autoseg.log import counted, logger
 
-HARMLESS = frozenset({"labels-rounded"})
+HARMLESS = frozenset({"labels-rounded", "fractional-segmentation", "repeated-structures"})
 """Codes of remarks that only tell what was done; all others are warnings."""
 
 _SHOWN = 3

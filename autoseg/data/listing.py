@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from autoseg.data import raster, tiff_spacing
 from autoseg.data.dicom.arrangement import arrangement
 from autoseg.data.dicom.storage import ARCHIVE_ENDING, ENDINGS, is_dicom_archive, is_dicom_file, is_dicom_folder
-from autoseg.data.files import ending_of, stem_of
+from autoseg.data.files import ending_of, holds_labels_alone, is_label_folder, stem_of
+from autoseg.data.junk import is_junk
 
-_JUNK = re.compile(r"^\.|^thumbs\.db$|^desktop\.ini$|~$|\.(bak|swp|swo|tmp|orig)$|^#.*#$", re.IGNORECASE)
 _CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
 
 
@@ -25,31 +25,48 @@ class FileListing:
 
 
 def list_images(folder: Path) -> FileListing:
-    """The images directly in a folder; a folder that does not exist has none.
+    """The images directly in a folder; a folder that does not exist has none. Files of labels alone are ignored.
 
     DICOM files are images of their own unless they are slices of one image together (`arrangement`): that is the folder
     itself, and nothing in it.
     """
+    listing = _listed(folder, is_dicom_folder)
+    dicom = [path for path in listing.images if path.is_file() and _is_dicom(path)]
+    slices = dicom if dicom and arrangement(folder) == "slices" else []
+    others = [path for path in listing.images if path in slices or holds_labels_alone(path)]
+    images = tuple(path for path in listing.images if path not in others)
+    return FileListing(images, tuple(sorted((*listing.ignored, *others))))
+
+
+def list_labels(folder: Path) -> FileListing:
+    """The label files directly in a folder, and the folders that hold the labels of one case."""
+    return _listed(folder, is_label_folder)
+
+
+def _listed(folder: Path, is_one: Callable[[Path], bool]) -> FileListing:
+    """Files that may be images, and the folders that are one as a whole."""
     images, ignored = [], []
     sidecars: set[Path] = set()
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if is_junk(path):
             ignored.append(path)
-        elif _is_image(path):
+        elif is_one(path) if path.is_dir() else _is_image(path):
             images.append(path)
             if ending_of(path) in raster.TIFF_ENDINGS:
                 sidecars.update(tiff_spacing.sidecars(path))
         elif not _is_data_file(path):
             ignored.append(path)
-    dicom = [path for path in images if path.is_file() and _is_dicom(path)]
-    if dicom and arrangement(folder) == "slices":
-        images, ignored = [path for path in images if path not in dicom], sorted([*ignored, *dicom])
     return FileListing(tuple(images), tuple(path for path in ignored if path not in sidecars))
 
 
-def is_junk(path: Path) -> bool:
-    """Whether a name is an operating system's or an editor's left-over."""
-    return _JUNK.search(path.name) is not None
+def without_other_folders(
+    labels: Mapping[str, Path], listing: FileListing, cases: Iterable[str]
+) -> tuple[dict[str, Path], FileListing]:
+    """Labels without the folders that hold images but have no case's name: a backup, pictures of a quality control."""
+    others = [path for case, path in labels.items() if path.is_dir() and case not in cases]
+    others = [path for path in others if not is_dicom_folder(path)]
+    kept = {case: path for case, path in labels.items() if path not in others}
+    return kept, FileListing(listing.images, (*listing.ignored, *others))
 
 
 def split_channel(stem: str) -> tuple[str, int | None]:
@@ -131,9 +148,7 @@ def missing_channels(groups: Mapping[str, tuple[Path, ...]], channels: int) -> d
 
 
 def _is_image(path: Path) -> bool:
-    """Whether a name or a folder is an image's; DICOM files need no ending, and other zips are none."""
-    if path.is_dir():
-        return is_dicom_folder(path)
+    """Whether a file is an image by its name; DICOM files need no ending, and other zips are none."""
     ending = ending_of(path)
     return is_dicom_archive(path) if ending == ARCHIVE_ENDING else bool(ending) or is_dicom_file(path)
 

@@ -2,7 +2,7 @@
 
 from autoseg.data.itk.alignment import Alignment, centred, register_affine, register_demons, resample
 from autoseg.data.itk.conversion import Header, library, unreadable, with_axes
-from autoseg.data.itk.images import decode_dicom, read, read_gipl, read_nifti_header, write
+from autoseg.data.itk.images import decode_dicom, read, read_gipl, read_nifti_header, read_with_fields, write
 from autoseg.data.itk.transforms import (
     FieldPart,
     LinearPart,
@@ -25,6 +25,7 @@ __all__ = [
     "read_gipl",
     "read_nifti_header",
     "read_transform",
+    "read_with_fields",
     "register_affine",
     "register_demons",
     "resample",

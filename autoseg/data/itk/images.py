@@ -26,6 +26,29 @@ def read(path: Path) -> Image:
         raise unreadable(path, error) from None
 
 
+def read_with_fields(path: Path) -> tuple[Image, dict[str, str]]:
+    """Reads one file as `read`, and the key/value fields that its header has beside.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    try:
+        image = library().ReadImage(str(path))
+        fields = {key: _text(image.GetMetaData(key)) for key in image.GetMetaDataKeys() if key.isascii()}
+    except RuntimeError as error:
+        raise unreadable(path, error) from None
+    return from_itk(image, path), fields
+
+
+def _text(value: str) -> str:
+    """A field as it is, or as Latin-1 if it is no UTF-8; Python keeps such bytes as surrogates."""
+    stored = value.encode("utf-8", "surrogateescape")
+    try:
+        return stored.decode("utf-8")
+    except UnicodeDecodeError:
+        return stored.decode("latin-1")
+
+
 def read_nifti_header(path: Path) -> Header:
     """Size, components and geometry of a NIfTI file, without its voxels.
 
