@@ -17,6 +17,7 @@ from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ConfigurationError, ErrorGroup, ImageError
 from autoseg.evaluation.matching import check_geometry, match
 from autoseg.evaluation.odd_values import OddValue, Overlap, describe_odd_values, odd_values
+from autoseg.evaluation.references import read_reference
 from autoseg.evaluation.scheme import read_looked_for, read_scheme, scheme_of_values
 from autoseg.evaluation.scores import ScoreRows, Scores, summarise
 from autoseg.evaluation.value_map import ValueMap, mapped_values, only_values
@@ -200,7 +201,8 @@ def _score(item: tuple[str, _PairJob]) -> tuple[str, tuple[ScoreRows, Overlap] |
     case, job = item
     rules = job.rules
     try:
-        prediction, reference = read_labels(job.prediction), read_labels(job.reference)
+        prediction = read_labels(job.prediction, scheme=rules.labels)
+        reference = read_reference(job.reference, prediction, rules.labels)
         check_geometry(prediction, reference, job.prediction)
         values = (
             mapped_values(prediction.array[0], rules.value_map.predictions),

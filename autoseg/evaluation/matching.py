@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from autoseg.data.dicom.storage import is_dicom_folder
 from autoseg.data.files import stem_of
 from autoseg.data.image import Image
-from autoseg.data.listing import list_images
+from autoseg.data.listing import list_images, list_labels
 from autoseg.data.placement import same_spacing
 from autoseg.errors import ConfigurationError, ImageError
 
@@ -39,7 +40,11 @@ def match(predictions: str | Path | Iterable[str | Path], references: str | Path
     Raises:
         ConfigurationError: a folder does not exist, two files of one side have the same name, or none matches.
     """
-    predicted, expected = files_by_name(predictions, "predictions"), files_by_name(references, "references")
+    predicted = files_by_name(predictions, "predictions")
+    expected = files_by_name(references, "references", structures=True)
+    folders = {name for name, path in expected.items() if path.is_dir()}
+    if not folders & predicted.keys():  # images in folders that have no case's name, such as a backup
+        expected = {name: path for name, path in expected.items() if name not in folders or is_dicom_folder(path)}
     common = sorted(predicted.keys() & expected.keys())
     if not common:
         raise ConfigurationError(
@@ -96,12 +101,13 @@ def check_geometry(
             )
 
 
-def files_by_name(files: str | Path | Iterable[str | Path], side: str) -> dict[str, Path]:
+def files_by_name(files: str | Path | Iterable[str | Path], side: str, *, structures: bool = False) -> dict[str, Path]:
     """Name without ending -> label file; in a folder, junk and files that are no images are passed over.
 
     Args:
         files: a folder, or files.
         side: whose files they are, for messages.
+        structures: whether the labels of a case may be a folder of a file for each structure.
 
     Raises:
         ConfigurationError: the folder does not exist, or two files have the same name.
@@ -110,7 +116,7 @@ def files_by_name(files: str | Path | Iterable[str | Path], side: str) -> dict[s
         folder = Path(files)
         if not folder.is_dir():
             raise ConfigurationError(f"the folder of {side} does not exist", where=folder, remedy="check the path")
-        paths = list(list_images(folder).images)
+        paths = list((list_labels if structures else list_images)(folder).images)
     else:
         paths = [Path(path) for path in files]
     named: dict[str, Path] = {}

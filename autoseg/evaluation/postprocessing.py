@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autoseg.data.files import read_labels
 from autoseg.data.labels import LabelScheme
+from autoseg.evaluation.references import read_reference
 from autoseg.postprocessing.choose import Decision, choose_from_graphs
 from autoseg.postprocessing.graph import ComponentGraph, component_graph
 from autoseg.processes import unordered, usable_cores
@@ -54,5 +55,7 @@ class _PostprocessingJob:
 
 
 def _graph(job: _PostprocessingJob) -> tuple[str, ComponentGraph]:
-    prediction, reference = (job.labels.encode(read_labels(path).array[0]) for path in (job.prediction, job.reference))
-    return job.case, component_graph(prediction, reference, job.labels.training_ignore)
+    prediction = read_labels(job.prediction, scheme=job.labels)
+    reference = read_reference(job.reference, prediction, job.labels)
+    one, other = (job.labels.encode(labels.array[0]) for labels in (prediction, reference))
+    return job.case, component_graph(one, other, job.labels.training_ignore)

@@ -13,6 +13,7 @@ from autoseg.data.files import read_labels
 from autoseg.data.labels import LabelScheme
 from autoseg.data.splits import load_splits
 from autoseg.errors import WorkspaceError
+from autoseg.evaluation.references import read_reference
 from autoseg.evaluation.scores import Score, ScoreRows, Scores
 from autoseg.metrics.score import score_labels
 from autoseg.plan.record import Plan
@@ -133,7 +134,8 @@ def _with_own_nsd(
 
 
 def _nsd(job: _ScoringJob) -> tuple[str, dict[str, float | None]]:
-    prediction, reference = read_labels(job.prediction), read_labels(job.reference)
+    prediction = read_labels(job.prediction)
+    reference = read_reference(job.reference, prediction, job.labels)
     scores = {}
     for label, tolerance in job.tolerances_mm.items():
         scored = score_labels(

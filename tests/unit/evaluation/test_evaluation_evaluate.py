@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from autoseg.data.dataset import Case, Dataset
-from autoseg.data.files import read_labels, write_labels
+from autoseg.data.files import read_raw_labels, write_labels
 from autoseg.data.image import Geometry, Image
 from autoseg.data.labels import LabelScheme
 from autoseg.errors import AutosegError, ConfigurationError, DatasetError, ErrorGroup
@@ -200,11 +200,12 @@ def test_labels_that_nobody_named_are_scored_as_named_ones_in_one_reading(
     expected = evaluate(*folders, spec=scheme)
     read: list[Path] = []
 
-    def counted(path: Path) -> Image:
+    def counted(path: Path, *arguments: Any) -> Image:
         read.append(path)
-        return read_labels(path)
+        return read_raw_labels(path, *arguments)
 
-    monkeypatch.setattr("autoseg.evaluation.evaluate.read_labels", counted)
+    for module in ("autoseg.data.files", "autoseg.evaluation.references"):
+        monkeypatch.setattr(f"{module}.read_raw_labels", counted)
     assert evaluate(*folders, workers=1) == expected
     assert len(read) == len(set(read)) == 8
     assert list(expected.cases["case_0"]) == ["1", "2", "10"]
