@@ -94,6 +94,11 @@ class Dataset(Record):
     missing_channels: dict[str, tuple[str, ...]] = Field(default={})
 
     @property
+    def reading(self) -> Reading:
+        """How files are read where they leave a choice, the same for all cases."""
+        return self.training[0].reading if self.training else Reading()
+
+    @property
     def identifiers(self) -> tuple[str, ...]:
         """Identifiers of the training cases, sorted."""
         return tuple(case.id for case in self.training)

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from autoseg.data.annotation_table import Annotated
+from autoseg.data.dataset import Reading
 from autoseg.data.description import discovered_labels
 from autoseg.data.files import read_labels
 from autoseg.data.labels import LabelScheme
@@ -107,6 +108,7 @@ def evaluate_files(
     tolerance_mm: float = TOLERANCE_MM,
     workers: int | None = None,
     annotated: Mapping[str, Collection[str]] | None = None,
+    reading: Reading | None = None,
 ) -> Scores:
     """Scores pairs of files (case -> prediction, reference) that hold file values of one scheme.
 
@@ -119,6 +121,7 @@ def evaluate_files(
         tolerance_mm: of the surface Dice.
         workers: processes; None takes one per usable core.
         annotated: case -> classes that were looked for, where not all were: others have no row of scores there.
+        reading: how references are read where they leave a choice.
 
     Returns:
         The scores of all pairs, with the message of each that cannot be compared. No pairs give no scores.
@@ -127,7 +130,7 @@ def evaluate_files(
         ErrorGroup: not a single pair can be compared.
     """
     chosen = tuple(metric.name for metric in select(metrics))
-    rules = _Rules(labels, chosen, tolerance_mm, annotated or {}, compares_values=labels is None)
+    rules = _Rules(labels, chosen, tolerance_mm, annotated or {}, compares_values=labels is None, reading=reading)
     cases, errors, odd = _scored(pairs, rules, workers)
     return summarise(cases, errors=errors, odd_values=odd)
 
@@ -144,6 +147,7 @@ class _Rules:
         value_map: what values are taken for before.
         others: what values beyond the labels are: an error of their case, or background.
         compares_values: whether the values themselves are looked at; not needed where the labels are a data set's own.
+        reading: how references are read where they leave a choice.
     """
 
     labels: LabelScheme | None
@@ -153,6 +157,7 @@ class _Rules:
     value_map: ValueMap = field(default_factory=ValueMap)
     others: Literal["error", "background"] = "error"
     compares_values: bool = True
+    reading: Reading | None = None
 
 
 def _meaning(spec: LabelsGiven | None) -> tuple[LabelScheme | None, Annotated]:
@@ -202,7 +207,7 @@ def _score(item: tuple[str, _PairJob]) -> tuple[str, tuple[ScoreRows, Overlap] |
     rules = job.rules
     try:
         prediction = read_labels(job.prediction, scheme=rules.labels)
-        reference = read_reference(job.reference, prediction, rules.labels)
+        reference = read_reference(job.reference, prediction, rules.labels, rules.reading)
         check_geometry(prediction, reference, job.prediction)
         values = (
             mapped_values(prediction.array[0], rules.value_map.predictions),

@@ -12,11 +12,10 @@ from autoseg.data.dicom.storage import is_dicom_folder
 from autoseg.data.files import stem_of
 from autoseg.data.image import Image
 from autoseg.data.listing import list_images, list_labels
-from autoseg.data.placement import same_spacing
+from autoseg.data.placement import LARGEST_OFFSET, same_spacing
 from autoseg.errors import ConfigurationError, ImageError
 
 _DIRECTION_TOLERANCE = 1e-2  # of a unit vector's component: half a degree, what rounding in headers can make
-_ORIGIN_TOLERANCE = 0.1  # of a voxel
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def check_geometry(
             other.direction,
             np.allclose(one.direction, other.direction, rtol=0, atol=_DIRECTION_TOLERANCE),
         ),
-        ("origin", one.origin, other.origin, bool(np.abs(shift).max() <= _ORIGIN_TOLERANCE)),
+        ("origin", one.origin, other.origin, bool(np.abs(shift).max() <= LARGEST_OFFSET)),
     )
     for name, got, expected, same in differences:
         if not same:

@@ -16,8 +16,8 @@ _OF_ITS_FILE = 0.1
 """Share of a file's labelled voxels below which a value of that file alone is a stray one."""
 
 _FEW_FILES, _RARE_ALONE = 0.1, 0.01
-"""Shares of the files, and of the labelled voxels, up to which a value of one side alone is a stray one: blurred edges of
-some masks make a dozen such values."""
+"""Shares of the files, and of the labelled voxels, up to which a value of one side alone is a stray one: blurred edges
+of some masks make a dozen such values."""
 
 _AGREED = 0.25
 """Dice over all voxels from which predictions and references have a value in common, so that it is a class."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoseg.data.dataset import Reading
 from autoseg.data.files import read_labels
 from autoseg.data.labels import LabelScheme
 from autoseg.evaluation.references import read_reference
@@ -23,6 +24,7 @@ def decide_postprocessing(
     *,
     workers: int | None = None,
     annotated: Mapping[str, Collection[str]] | None = None,
+    reading: Reading | None = None,
 ) -> Decision:
     """Decides from files of predictions and references; see `postprocessing.choose.choose_from_graphs`.
 
@@ -31,12 +33,13 @@ def decide_postprocessing(
         labels: what is scored.
         workers: processes; None takes one per usable core.
         annotated: case -> labels that were looked for, where not all were; the others do not count there.
+        reading: how references are read where they leave a choice.
 
     Raises:
         ImageError: a file cannot be read, or the two of a case have different shapes.
         ConfigurationError: a file holds a value that the scheme does not know.
     """
-    jobs = [_PostprocessingJob(case, *pair, labels) for case, pair in pairs.items()]
+    jobs = [_PostprocessingJob(case, *pair, labels, reading) for case, pair in pairs.items()]
     count = usable_cores() if workers is None else workers
     graphs = dict(unordered(_graph, jobs, "post-processing", workers=count, patience=_PATIENCE))
     cases = sorted(graphs)
@@ -52,10 +55,11 @@ class _PostprocessingJob:
     prediction: Path
     reference: Path
     labels: LabelScheme
+    reading: Reading | None
 
 
 def _graph(job: _PostprocessingJob) -> tuple[str, ComponentGraph]:
     prediction = read_labels(job.prediction, scheme=job.labels)
-    reference = read_reference(job.reference, prediction, job.labels)
+    reference = read_reference(job.reference, prediction, job.labels, job.reading)
     one, other = (job.labels.encode(labels.array[0]) for labels in (prediction, reference))
     return job.case, component_graph(one, other, job.labels.training_ignore)

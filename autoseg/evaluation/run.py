@@ -147,7 +147,9 @@ def _decide(best: Candidate, dataset: Dataset, plan: Plan, workers: int) -> Deci
     """Post-processing of one candidate."""
     references = {case.id: case.label for case in dataset.training}
     pairs = {case: (best.prediction(case), _reference_of(references, case)) for case in best.cases}
-    return decide_postprocessing(pairs, plan.labels, workers=workers, annotated=annotated_of_cases(dataset.training))
+    return decide_postprocessing(
+        pairs, plan.labels, workers=workers, annotated=annotated_of_cases(dataset.training), reading=dataset.reading
+    )
 
 
 def _reference_of(references: Mapping[str, Path | None], case: str) -> Path:

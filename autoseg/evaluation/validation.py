@@ -44,7 +44,7 @@ def score_validation(
     }
     annotated = annotated_of_cases(dataset.training)
     count = usable_cores() if workers is None else workers
-    scores = evaluate_files(pairs, dataset.labels, workers=count, annotated=annotated)
+    scores = evaluate_files(pairs, dataset.labels, workers=count, annotated=annotated, reading=dataset.reading)
     if scores.errors:
         raise ErrorGroup(
             f"{title}: validation cases cannot be scored",

@@ -92,7 +92,7 @@ def test_junk_and_other_files_are_passed_over(folders: tuple[Path, Path]) -> Non
     ("geometry", "message"),
     [
         (Geometry(spacing=(2.0, 0.5, 0.6), origin=GEOMETRY.origin), "spacing is not its reference's"),
-        (Geometry(spacing=GEOMETRY.spacing, origin=(11.0, -5.0, 3.0)), "origin is not its reference's"),
+        (Geometry(spacing=GEOMETRY.spacing, origin=(11.5, -5.0, 3.0)), "origin is not its reference's"),
         (
             Geometry(GEOMETRY.spacing, GEOMETRY.origin, ((1, 0, 0), (0, -1, 0), (0, 0, -1))),
             "direction is not its reference's",

@@ -207,7 +207,9 @@ def _scores(work: _Work, name: str, folds: Sequence[MethodFold]) -> Scores:
     }
     try:
         annotated = annotated_of_cases(work.dataset.training)
-        scores = evaluate_files(pairs, work.dataset.labels, workers=work.workers, annotated=annotated)
+        scores = evaluate_files(
+            pairs, work.dataset.labels, workers=work.workers, annotated=annotated, reading=work.dataset.reading
+        )
     except ErrorGroup as group:
         unscored = dict(zip(sorted(pairs), group.errors, strict=True))
         scores = Scores(cases={}, errors={case: str(error) for case, error in unscored.items()})
