@@ -165,7 +165,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "image format": {
         "nifti": "autoseg.data.formats:NIFTI",
         "nifti-pair": "autoseg.data.formats:NIFTI_PAIR",
-        "itk": "autoseg.data.formats:ITK",
+        "nrrd": "autoseg.data.formats:NRRD",
+        "metaimage": "autoseg.data.formats:METAIMAGE",
         "segmentation": "autoseg.data.formats:SEGMENTATION",
         "gipl": "autoseg.data.formats:GIPL",
         "tiff": "autoseg.data.formats:TIFF",

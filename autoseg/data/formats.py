@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from autoseg import plugins
-from autoseg.data import itk, nifti, pictures, raster, slicer, tiff
+from autoseg.data import itk, metaimage, nifti, nrrd, pictures, raster, slicer, tiff
 from autoseg.data.dataset import Reading
 from autoseg.data.dicom import headers, storage
 from autoseg.data.dicom.label_objects import label_object, read_label_object
@@ -169,10 +169,18 @@ NIFTI_PAIR = ImageFormat(
     prepare=partial(importlib.import_module, "nibabel"),
 )
 
-ITK = ImageFormat(
-    description="NRRD and MetaImage, by ITK",
-    endings=(".nrrd", ".nhdr", ".mha", ".mhd"),
-    read=itk.read,
+NRRD = ImageFormat(
+    description="NRRD, by ITK",
+    endings=(".nrrd", ".nhdr"),
+    read=nrrd.read,
+    write=itk.write,
+    prepare=itk.library,
+)
+
+METAIMAGE = ImageFormat(
+    description="MetaImage, in one file or two",
+    endings=(".mha", ".mhd"),
+    read=metaimage.read,
     write=itk.write,
     prepare=itk.library,
 )

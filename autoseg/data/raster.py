@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
+from autoseg.allocation import machine_memory
 from autoseg.data.image import Remark
 from autoseg.errors import ImageError
 
@@ -140,12 +140,12 @@ def check_size(path: Path, needed: int, stored: int, ratio: float | None = None)
     """
     if ratio is not None and needed > stored * ratio:
         raise unreadable(path, f"{stored} bytes of pixels where the header promises {needed} bytes")
-    if needed > _machine_memory() / 2:
+    if needed > machine_memory() / 2:
         raise ImageError(
             "the image is larger than this machine can hold",
             where=path,
             got=f"{needed / 2**30:.1f} GiB from {stored / 2**20:.1f} MiB in the file",
-            expected=f"at most {_machine_memory() / 2**31:.1f} GiB, half of the memory",
+            expected=f"at most {machine_memory() / 2**31:.1f} GiB, half of the memory",
             remedy="cut the image into parts or reduce its resolution, if its size is true at all",
         )
 
@@ -163,7 +163,3 @@ def unreadable(path: Path, reason: str) -> ImageError:
 def _distinct(array: np.ndarray) -> np.ndarray:
     """The distinct pixels (N, C) of channels (C, ...)."""
     return np.unique(array.reshape(len(array), -1), axis=1).T
-
-
-def _machine_memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoseg.data import itk
+from autoseg.data import itk, nrrd
 from autoseg.data.image import Image, Segment
 from autoseg.errors import ImageError
 
@@ -34,6 +34,7 @@ def read_segmentation(path: Path) -> Image:
         ImageError: unreadable, a field that is no number, a segment in a layer that is not there, two segments that
             have the same voxels, or voxels that no segment has.
     """
+    nrrd.check_voxels(path)
     image, fields = itk.read_with_fields(path)
     segments = _segments(fields, path)
     if not segments:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from autoseg.allocation import machine_memory
 from autoseg.data.case_labels import read_case_labels
 from autoseg.data.crop import bounding_box, nonzero_mask
 from autoseg.data.dataset import Case, Dataset
@@ -111,6 +113,7 @@ def preprocess_case(
     before = _reorder(image.geometry.spacing, file_axes)
     after = (before[0], *configuration.spacing) if configuration.dimension == 2 else configuration.spacing
     shape = resampled_shape(data.shape[1:], before, after)
+    _refuse_beyond_memory(shape, len(data), before, after)
     return PreparedCase(
         data=resize(data, shape, spacing_from=before, spacing_to=after, order=3),
         labels=None if labels is None else resize_labels(labels, shape, spacing_from=before, spacing_to=after),
@@ -208,6 +211,22 @@ def _preprocess_into(job: _PreparationJob, plan: Plan, configuration_name: str, 
         ) from error
     locations = class_locations(prepared.labels, plan.labels) if prepared.labels is not None else {}
     write_case(folder, job.case.id, prepared, locations, patch_size=configuration.patch_size, source=job.source)
+
+
+def _refuse_beyond_memory(shape: Sequence[int], channels: int, before: Sequence[float], after: Sequence[float]) -> None:
+    """Refuses an image that becomes larger than the machine by resampling, as one with a wrong voxel size does."""
+    needed, there = 4 * channels * math.prod(shape), machine_memory()
+    if needed > there:
+        raise ImageError(
+            "the image is too large once it is resampled",
+            got=f"voxels of {_numbers(before)} mm resampled to {_numbers(after)} mm: {needed / 2**30:.3g} GiB",
+            expected=f"at most {there / 2**30:.3g} GiB, the machine's memory",
+            remedy="check the voxel size in its header",
+        )
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)
 
 
 def _check_fit(image: Image, labels: np.ndarray | None, plan: Plan) -> None:

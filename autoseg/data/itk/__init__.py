@@ -2,7 +2,15 @@
 
 from autoseg.data.itk.alignment import Alignment, centred, register_affine, register_demons, resample
 from autoseg.data.itk.conversion import Header, library, unreadable, with_axes
-from autoseg.data.itk.images import decode_dicom, read, read_gipl, read_nifti_header, read_with_fields, write
+from autoseg.data.itk.images import (
+    decode_dicom,
+    read,
+    read_gipl,
+    read_meta_header,
+    read_nifti_header,
+    read_with_fields,
+    write,
+)
 from autoseg.data.itk.transforms import (
     FieldPart,
     LinearPart,
@@ -23,6 +31,7 @@ __all__ = [
     "read",
     "read_displacement",
     "read_gipl",
+    "read_meta_header",
     "read_nifti_header",
     "read_transform",
     "read_with_fields",

@@ -65,6 +65,22 @@ def read_nifti_header(path: Path) -> Header:
     return header_of(reader, reader.GetNumberOfComponents())
 
 
+def read_meta_header(path: Path) -> Header:
+    """Size, components and geometry of a MetaImage, without its voxels.
+
+    Raises:
+        ImageError: ITK cannot read the header.
+    """
+    reader = library().ImageFileReader()
+    reader.SetImageIO("MetaImageIO")
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise unreadable(path, error) from None
+    return header_of(reader, reader.GetNumberOfComponents())
+
+
 def read_gipl(path: Path, content_bytes: int) -> Image:
     """Reads a GIPL file, whose truncation ITK does not notice.
 
