@@ -1,13 +1,14 @@
-"""Compressed frames decoded: by the plug-ins of pydicom, and by ITK where plug-ins are missing."""
+"""Compressed frames decoded: by plug-ins of pydicom, else by imagecodecs.
+
+The decoders of GDCM are left alone, which fill in what is damaged without a word, or end the process.
+"""
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoseg.data import itk
 from autoseg.data.dicom.headers import DicomHeader, damaged, library
 from autoseg.errors import ImageError
 
@@ -17,17 +18,19 @@ if TYPE_CHECKING:
 EXTRA = "autoseg-framework[dicom]"
 
 _SYNTAX = "1.2.840.10008.1.2."
-_ITK = "itk"
-_ANY = ""
-_ORDER = {
-    _SYNTAX + "5": ("pydicom", _ITK),  # the other decoder of run lengths ends the process over damaged ones
-    _SYNTAX + "4.50": ("pillow",),  # always there, so that values do not depend on what is installed
-    _SYNTAX + "4.90": ("pylibjpeg", _ITK, _ANY),
-    _SYNTAX + "4.91": ("pylibjpeg", _ITK, _ANY),
+_PLUGINS = {
+    _SYNTAX + "5": "pydicom",  # the plug-in in Rust ends the process over damaged run lengths
+    _SYNTAX + "4.50": "pillow",
+    **dict.fromkeys((_SYNTAX + "4.80", _SYNTAX + "4.81"), "pyjpegls"),
+    **dict.fromkeys((_SYNTAX + f"4.{number}" for number in (90, 91, 201, 202, 203)), "pylibjpeg"),
 }
-_USUAL = (_ANY, _ITK)
-_RESTARTS = b"\xff\xdd\x00\x04"  # the marker that defines their interval
+_CODECS = {
+    **dict.fromkeys((_SYNTAX + "4.51", _SYNTAX + "4.57", _SYNTAX + "4.70"), "jpeg8_decode"),
+    **dict.fromkeys((_SYNTAX + "4.80", _SYNTAX + "4.81"), "jpegls_decode"),
+    **dict.fromkeys((_SYNTAX + f"4.{number}" for number in (90, 91, 201, 202, 203)), "jpeg2k_decode"),
+}
 _LOSSLESS_JPEG = (_SYNTAX + "4.57", _SYNTAX + "4.70")
+_RESTARTS = b"\xff\xdd\x00\x04"  # the marker that defines their interval
 
 
 def decompressed(dataset: FileDataset, header: DicomHeader, stream: bytes) -> np.ndarray:
@@ -42,17 +45,11 @@ def decompressed(dataset: FileDataset, header: DicomHeader, stream: bytes) -> np
         ImageError: no decoder is installed, or colours that are not turned to RGB.
         Exception: what decoders raise over damaged streams.
     """
-    decoder = decoder_of(header)
-    for name in _ORDER.get(header.transfer_syntax, _USUAL):
-        if name == _ITK:
-            array = _by_itk(dataset, header, stream)
-        elif decoder.is_available and (name == _ANY or name in decoder.available_plugins):
-            array = _by_pydicom(dataset, header, stream, name)
-        else:
-            array = None
-        if array is not None:
-            _check_lossless(header, stream, array)
-            return array
+    decoder, plugin = decoder_of(header), _PLUGINS.get(header.transfer_syntax)
+    if plugin is not None and plugin in decoder.available_plugins:
+        return _by_pydicom(dataset, header, stream, plugin)
+    if header.transfer_syntax in _CODECS:
+        return _by_imagecodecs(header, stream)
     raise _no_decoder(header)
 
 
@@ -80,6 +77,19 @@ def as_rgb(array: np.ndarray, found: dict[str, Any], header: DicomHeader) -> np.
     return array
 
 
+def stored_bits(array: np.ndarray, stored: int, shift: int = 0) -> np.ndarray:
+    """Values of some bits of integers, with their sign where the integers have one.
+
+    Args:
+        array: of integers.
+        stored: number of the bits.
+        shift: of the lowest one.
+    """
+    spare = array.dtype.itemsize * 8 - shift - stored
+    values: np.ndarray = np.right_shift(np.left_shift(array, spare), spare + shift)
+    return values
+
+
 def _by_pydicom(dataset: FileDataset, header: DicomHeader, stream: bytes, plugin: str) -> np.ndarray:
     from pydicom.encaps import encapsulate
 
@@ -90,55 +100,33 @@ def _by_pydicom(dataset: FileDataset, header: DicomHeader, stream: bytes, plugin
     return as_rgb(array, found, header)
 
 
+def _by_imagecodecs(header: DicomHeader, stream: bytes) -> np.ndarray:
+    """The pixels of a frame, whose stream says neither sign nor (but for JPEG 2000) what its colours are."""
+    import imagecodecs
+    from pydicom.pixels.processing import convert_color_space
+
+    top, codec = header.attributes, _CODECS[header.transfer_syntax]
+    as_stored = {"colorspace": "RGB", "outcolorspace": "RGB"} if codec == "jpeg8_decode" else {}
+    array: np.ndarray = getattr(imagecodecs, codec)(stream, **(as_stored if top.whole("SamplesPerPixel") == 3 else {}))
+    if header.transfer_syntax in _LOSSLESS_JPEG:
+        _check_lossless(header, stream, array)
+    if array.ndim == 3:
+        full = top.text("PhotometricInterpretation").startswith("YBR_FULL")
+        return convert_color_space(array, "YBR_FULL", "RGB") if full else array
+    allocated, stored = top.whole("BitsAllocated") or 16, top.whole("BitsStored") or 16
+    return stored_bits(array.astype(f"{'i' if top.whole('PixelRepresentation') else 'u'}{allocated // 8}"), stored)
+
+
 def _check_lossless(header: DicomHeader, stream: bytes, array: np.ndarray) -> None:
-    """Refuses a stream that two decoders understand differently: they fill in what is damaged without a word."""
-    if header.transfer_syntax not in _LOSSLESS_JPEG or array.ndim != 2:
-        return
+    """Refuses a stream that two decoders understand differently, or with larger values than the header says."""
     import imagecodecs
 
-    # the second shares no code with the others, but does not know restarts
-    other = imagecodecs.jpeg8_decode(stream) if _RESTARTS in stream else imagecodecs.ljpeg_decode(stream)
-    values, others = array.astype(np.int64), other.astype(np.int64)
-    if array.dtype.kind == "i":  # streams have no sign; values of less bits than the stream's may be extended or not
-        mask = (1 << (header.attributes.whole("BitsStored") or 16)) - 1
-        values, others = values & mask, others & mask
-    if not np.array_equal(values, others):
-        raise damaged(header.stored.where, "two decoders read different values from the lossless JPEG")
-
-
-def _by_itk(dataset: FileDataset, header: DicomHeader, stream: bytes) -> np.ndarray | None:
-    """The pixels of a grey frame by ITK's decoders, from an object that holds nothing else; None if it has none."""
-    from pydicom.encaps import encapsulate
-
+    # the other decoder shares no code with the first one, but does not know restarts
+    unequal = _RESTARTS not in stream and not np.array_equal(imagecodecs.ljpeg_decode(stream), array)
     top = header.attributes
-    if (top.whole("SamplesPerPixel") or 1) != 1:
-        return None  # it turns colours on its own
-    try:
-        array = itk.decode_dicom(_bare(dataset, header.transfer_syntax, encapsulate([stream])))
-    except RuntimeError:
-        return None
-    signed = bool(top.whole("PixelRepresentation"))
-    return array.astype(np.dtype(f"{'i' if signed else 'u'}{(top.whole('BitsAllocated') or 16) // 8}"))
-
-
-def _bare(dataset: FileDataset, syntax: str, pixels: bytes) -> bytes:
-    """A DICOM file with one frame's pixels and what is needed to decode them: without rescaling, palette and place."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import UID, SecondaryCaptureImageStorage, generate_uid
-
-    bare, meta = Dataset(), FileMetaDataset()
-    meta.MediaStorageSOPClassUID = bare.SOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = UID(syntax)
-    bare.file_meta, bare.Modality = meta, "OT"
-    for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
-        setattr(bare, keyword, dataset[keyword].value)
-    bare.SamplesPerPixel, bare.PhotometricInterpretation = 1, "MONOCHROME2"
-    bare.PixelData = pixels
-    bare["PixelData"].VR = "OB"
-    stream = io.BytesIO()
-    bare.save_as(stream, enforce_file_format=True)
-    return stream.getvalue()
+    wide = not top.whole("PixelRepresentation") and int(array.max()) >> (top.whole("BitsStored") or 16)
+    if unequal or wide:
+        raise damaged(header.stored.where, "the lossless JPEG has other values than it can have")
 
 
 def _no_decoder(header: DicomHeader) -> ImageError:

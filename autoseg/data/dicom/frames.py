@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from autoseg.data.dicom.attributes import Attributes
-from autoseg.data.dicom.headers import DicomHeader
+from autoseg.data.dicom.headers import DicomHeader, damaged
 from autoseg.data.dicom.mosaic import Mosaic, read_mosaic
 from autoseg.data.dicom.rescale import Rescale, read_rescale
 from autoseg.data.dicom.traits import FrameGroups, firm_traits, loose_traits
@@ -28,6 +28,7 @@ PLANAR_MODALITIES = frozenset(
 
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _COSINE_TOLERANCE = 1e-2
+_LEAST_COMPRESSED = 8  # bytes of a frame: the head of its fragment
 _CENTIMETRE = 3  # code of the unit of ultrasound regions
 
 Pair = tuple[float, float]
@@ -125,6 +126,7 @@ def frames_of(header: DicomHeader) -> Iterator[DicomFrame]:
             remedy="export the region that is to be segmented as TIFF",
         )
     count = header.frame_count
+    _check_count(header)
     each = top.sequence("PerFrameFunctionalGroupsSequence")
     shared = top.sequence("SharedFunctionalGroupsSequence")[:1]
     if each and len(each) != count:
@@ -163,6 +165,16 @@ def _frame(header: DicomHeader, groups: FrameGroups, number: int) -> DicomFrame:
         loose=loose_traits(groups, top),
         instance=number + 1 if header.frame_count > 1 else (top.whole("InstanceNumber") or 0),
     )
+
+
+def _check_count(header: DicomHeader) -> None:
+    """Refuses more frames than the bytes of the file can hold, before they are made."""
+    top, size = header.attributes, header.stored.size
+    least = _LEAST_COMPRESSED
+    if not header.is_compressed:
+        least = max(1, _extent(top, "Rows") * _extent(top, "Columns") * (top.whole("BitsAllocated") or 1) // 8)
+    if header.frame_count > 1 and header.frame_count * least > size:
+        raise damaged(header.stored.where, f"{header.frame_count} frames in {size} bytes")
 
 
 def _extent(top: Attributes, keyword: str) -> int:

@@ -38,6 +38,7 @@ _PIXEL_MODULE = (
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths", *_PIXEL_KEYWORDS,
 )  # fmt: skip
+_UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _META_LENGTH_END = 144
 _MOST_INFLATED = 4 << 30
@@ -70,6 +71,11 @@ class DicomHeader:
             return syntax
         implicit, little = self.dataset.original_encoding
         return "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little else "1.2.840.10008.1.2.2"
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether frames, or the whole object, are compressed."""
+        return self.transfer_syntax not in _UNCOMPRESSED
 
     @cached_property
     def series(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The stored pixels of DICOM objects, decoded by pydicom and its plug-ins, or by ITK where plug-ins are missing.
+"""The stored pixels of DICOM objects, decoded by pydicom and its plug-ins, or by imagecodecs.
 
 Decoders trust what a stream says of itself, so that its size, its end and the bytes that are needed are checked before.
 """
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoseg.data.dicom.attributes import Attributes
-from autoseg.data.dicom.decoders import as_rgb, decoder_of, decompressed
+from autoseg.data.dicom.decoders import as_rgb, decoder_of, decompressed, stored_bits
 from autoseg.data.dicom.frames import DicomFrame
 from autoseg.data.dicom.headers import DicomHeader, damaged, library, read_with_pixels
-from autoseg.data.dicom.streams import check_stream
+from autoseg.data.dicom.streams import StreamForm, check_stream
 from autoseg.errors import ImageError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _decoded(header: DicomHeader, numbers: Sequence[int]) -> Iterator[tuple[int,
         _check_length(dataset, header, samples, allocated)
         for number in numbers:
             array = _array(dataset, header, index=number, correct_unused_bits=not shift)
-            yield number, _from_high_bits(array, shift, stored) if shift else array
+            yield number, stored_bits(array, stored, shift) if shift else array
         return
     if shift:
         raise top.unreadable("HighBit", f"{high} with {stored} bits stored in a compressed image")
@@ -132,13 +132,6 @@ def _array(dataset: FileDataset, header: DicomHeader, *, index: int, **options: 
     return as_rgb(array, found, header)
 
 
-def _from_high_bits(array: np.ndarray, shift: int, stored: int) -> np.ndarray:
-    """Values from bits that do not begin with the lowest one."""
-    spare = array.dtype.itemsize * 8 - shift - stored
-    shifted: np.ndarray = np.right_shift(np.left_shift(array, spare), spare + shift)
-    return shifted
-
-
 def _floats(
     content: bytes, dtype: np.dtype, header: DicomHeader, numbers: Sequence[int]
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -167,7 +160,8 @@ def _streams(dataset: FileDataset, header: DicomHeader) -> list[bytes]:
         raise damaged(
             header.stored.where, f"{len(streams)} compressed frames where the header says {header.frame_count}"
         )
-    rows, columns = _size(header)
+    top = header.attributes
+    form = StreamForm(*_size(header), top.whole("SamplesPerPixel") or 1, top.whole("BitsAllocated") or 0)
     for stream in streams:
-        check_stream(stream, header.transfer_syntax, (rows, columns), header.stored.where)
+        check_stream(stream, header.transfer_syntax, form, header.stored.where)
     return streams

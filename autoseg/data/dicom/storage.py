@@ -36,6 +36,11 @@ class Stored:
         return self.path.open("rb") if self.content is None else io.BytesIO(self.content)
 
     @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self.path.stat().st_size if self.content is None else len(self.content)
+
+    @property
     def where(self) -> str:
         """For errors: the file, or the zip and its member."""
         return str(self.path) if self.content is None else f"{self.path}/{self.name}"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autoseg.data.dicom.frames import DicomFrame
+from autoseg.data.dicom.headers import damaged
 from autoseg.data.dicom.pixels import stored_pixels
 from autoseg.data.dicom.stack import Stack
 from autoseg.data.image import Remark
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 _MEASURED = frozenset({"CT", "PT", "NM", "MR", "RTDOSE"})
 """Modalities whose values are measurements: how they are shown on a screen does not change them."""
@@ -57,13 +62,21 @@ def _planes(frames: tuple[DicomFrame, ...]) -> Iterator[tuple[int, np.ndarray]]:
     for index, pixels in stored_pixels(frames):
         frame = frames[index]
         if _photometric(frame) == "PALETTE COLOR":
-            yield index, apply_color_lut(pixels, frame.header.dataset)
+            yield index, _looked_up(apply_color_lut, pixels, frame, frame.header.dataset)
             continue
         if _is_inverted(frame):
             low, high = _stored_range(frame, pixels)
             pixels = (int(low + high) - pixels.astype(np.int64)).astype(pixels.dtype)
         table = frame.rescale.table
-        yield index, pixels if table is None else apply_modality_lut(pixels, table)
+        yield index, pixels if table is None else _looked_up(apply_modality_lut, pixels, frame, table)
+
+
+def _looked_up(apply: Callable[..., np.ndarray], pixels: np.ndarray, frame: DicomFrame, table: Dataset) -> np.ndarray:
+    """Pixels through a table, which may be damaged or missing."""
+    try:
+        return apply(pixels, table)
+    except Exception as error:
+        raise damaged(frame.header.stored.where, f"no sound table of values: {error}") from None
 
 
 def _photometric(frame: DicomFrame) -> str:

@@ -3,7 +3,6 @@
 from autoseg.data.itk.alignment import Alignment, centred, register_affine, register_demons, resample
 from autoseg.data.itk.conversion import Header, library, unreadable, with_axes
 from autoseg.data.itk.images import (
-    decode_dicom,
     read,
     read_gipl,
     read_meta_header,
@@ -26,7 +25,6 @@ __all__ = [
     "Header",
     "LinearPart",
     "centred",
-    "decode_dicom",
     "library",
     "read",
     "read_displacement",

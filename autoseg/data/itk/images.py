@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-
-import numpy as np
 
 from autoseg.data.image import Image
 from autoseg.data.itk.conversion import Header, from_itk, header_of, library, reason_of, to_itk, unreadable
@@ -96,25 +93,6 @@ def read_gipl(path: Path, content_bytes: int) -> Image:
     if content_bytes < expected:
         raise unreadable(path, f"{content_bytes} bytes where the header promises {expected}")
     return image
-
-
-def decode_dicom(content: bytes) -> np.ndarray:
-    """The pixels of a DICOM file of one grey frame, decoded by GDCM.
-
-    Args:
-        content: of the file, which must not rescale its values.
-
-    Returns:
-        Array (rows, columns) of integers.
-
-    Raises:
-        RuntimeError: GDCM has no decoder for it either.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "frame.dcm"
-        file.write_bytes(content)
-        array: np.ndarray = library().GetArrayFromImage(library().ReadImage(str(file), imageIO="GDCMImageIO"))
-    return array.reshape(array.shape[-2:])
 
 
 def write(path: Path, image: Image) -> None:

@@ -15,6 +15,7 @@ from dicom_objects import (
     enhanced_object,
     frame_groups,
     image_object,
+    item,
     radiograph,
     save,
     save_as,
@@ -23,6 +24,7 @@ from dicom_objects import (
     voxels,
 )
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
 
 from autoseg.data.dataset import Reading
 from autoseg.data.files import read_image
@@ -192,6 +194,9 @@ def test_own_functional_groups_count_before_shared_ones(tmp_path: Path) -> None:
     image = read_image(save_as(made, tmp_path / "x.dcm"))
     assert np.array_equal(image.array[0], ARRAY)
     assert image.geometry.spacing == pytest.approx((STEP, *SPACING))
+    for groups in each:
+        groups.PixelMeasuresSequence = Items([item(PixelSpacing=[3.0, 4.0])])
+    assert read_image(save_as(made, tmp_path / "own.dcm")).geometry.spacing == pytest.approx((STEP, 3, 4))
     made.PerFrameFunctionalGroupsSequence.pop()
     assert "4 items for 5 frames" in str(refusal(save_as(made, tmp_path / "y.dcm")).got)
     del made.PerFrameFunctionalGroupsSequence
