@@ -12,8 +12,8 @@ PACKAGES = ("autoseg", "planners", "datasets_spec")
 
 FLOORS: Mapping[str, int] = {
     **dict.fromkeys(("autoseg.errors", "autoseg.records", "autoseg.plugins", "autoseg.log", "autoseg.version"), 0),
-    **dict.fromkeys(("autoseg.plugin_calls", "autoseg.documents"), 0),
-    **dict.fromkeys(("autoseg.workspace", "autoseg.processes", "autoseg.provenance", "autoseg.allocation"), 1),
+    **dict.fromkeys(("autoseg.plugin_calls", "autoseg.documents", "autoseg.allocation"), 0),
+    **dict.fromkeys(("autoseg.workspace", "autoseg.processes", "autoseg.provenance"), 1),
     "autoseg.run_state": 1,
     **dict.fromkeys(("autoseg.data", "autoseg.plan.record", "datasets_spec"), 1),
     **dict.fromkeys(

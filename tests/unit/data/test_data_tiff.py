@@ -340,7 +340,7 @@ def test_sizes_are_looked_at_before_memory_is_taken(
     tifffile.imwrite(tmp_path / "x.tif", array, compression=compression, rowsperstrip=512, metadata=None)
     replace_tag(tmp_path / "x.tif", 278, 65535 * 512)  # rows of the strip, then of the image
     replace_tag(tmp_path / "x.tif", 257, 65535 * 512)
-    monkeypatch.setattr(raster, "_machine_memory", lambda: 2**50)
+    monkeypatch.setattr(raster, "machine_memory", lambda: 2**50)
     with pytest.raises(ImageError, match="where the header promises"):
         read_image(tmp_path / "x.tif")
 
@@ -348,7 +348,7 @@ def test_sizes_are_looked_at_before_memory_is_taken(
 def test_more_than_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tifffile.imwrite(tmp_path / "x.tif", VOLUME, compression="zstd", photometric="minisblack")
     assert read_image(tmp_path / "x.tif").geometry == Geometry()
-    monkeypatch.setattr(raster, "_machine_memory", lambda: VOLUME.nbytes)
+    monkeypatch.setattr(raster, "machine_memory", lambda: VOLUME.nbytes)
     with pytest.raises(ImageError, match="larger than this machine can hold"):
         read_image(tmp_path / "x.tif")
 

@@ -150,7 +150,8 @@ def _labels(path: Path, image: Image, side: str) -> Image:
             got=f"{labels.geometry.dimension}D",
             expected=f"{image.geometry.dimension}D as the {side} image",
         )
-    if turned_to(labels, image)[1] <= LARGEST_OFFSET:
+    turned, beside = turned_to(labels, image)
+    if beside <= LARGEST_OFFSET and turned.shape == image.shape:
         return laid_on(labels, image, where=path)
     check_geometry(labels, image, path, ours=f"the {side} labels'", theirs=f"the {side} image's")
     return labels
