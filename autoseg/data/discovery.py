@@ -286,7 +286,7 @@ def _undescribed(
     said = _Description(
         name=folder.name,
         layout="plain",
-        channels=channel_names([images[case] for case in (paired or images)]),
+        channels=channel_names([images[case] for case in (paired or images)], reading),
         labels=scheme,
         ending=common_ending(path for files in images.values() for path in files),
         warnings=warnings,

@@ -54,7 +54,7 @@ def written_ending(labels: Iterable[Path], images: str) -> str:
     return next((ending for ending, form in forms.items() if form is not None and form.write is not None), ".nii.gz")
 
 
-def channel_names(cases: Sequence[tuple[Path, ...]]) -> tuple[str, ...]:
+def channel_names(cases: Sequence[tuple[Path, ...]], reading: Reading | None = None) -> tuple[str, ...]:
     """Names for channels that nothing describes, from the files of some cases.
 
     R, G, B if any picture is coloured, else image0, ... (nnU-Net's rules give all of these a z-score each).
@@ -69,7 +69,7 @@ def channel_names(cases: Sequence[tuple[Path, ...]]) -> tuple[str, ...]:
         return "R", "G", "B"
     for path, *_ in cases:
         try:
-            image = read_image(path)
+            image = read_image(path, reading)
         except ImageError:
             continue  # check reports it
         plane_tiff = ending_of(path) in raster.TIFF_ENDINGS and image.geometry.dimension == 2

@@ -79,6 +79,9 @@ def paint(
 ) -> Integer[np.ndarray, "*space"]:
     """Labels of regions: where a region's score lies above the threshold, its value is painted over earlier ones'.
 
+    Where regions overlap and neither lies in the other, that would lose one of them; a voxel in exactly the regions
+    that hold another value gets that value. Nested regions, as nnU-Net's, have no such value.
+
     Args:
         scores: (K, ...), one per region, in any dtype.
         scheme: with regions; the order is its `region_order` (nnU-Net's `regions_class_order`).
@@ -101,7 +104,23 @@ def paint(
     painted = np.zeros(scores.shape[1:], dtype=label_dtype(scheme))
     for score, value in zip(scores, order, strict=True):
         painted[score > threshold] = scheme.values.index(value)
+    for value, members in _values_of_overlaps(scheme, order):
+        exactly = np.ones(scores.shape[1:], dtype=bool)
+        for score, name in zip(scores, scheme.regions, strict=True):
+            exactly &= (score > threshold) == (name in members)
+        painted[exactly] = scheme.values.index(value)
     return painted
+
+
+def _values_of_overlaps(scheme: LabelScheme, order: Sequence[int]) -> Iterator[tuple[int, frozenset[str]]]:
+    """Values, with the regions that hold them, of voxels for which the order alone paints a value of other regions."""
+    holders = {
+        value: frozenset(name for name, values in scheme.regions.items() if value in values) for value in scheme.values
+    }
+    for value, members in holders.items():
+        painted = [one for one, name in zip(order, scheme.regions, strict=True) if name in members]
+        if painted and holders[painted[-1]] != members:
+            yield value, members
 
 
 def _chunks(

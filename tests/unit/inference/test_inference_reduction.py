@@ -9,7 +9,7 @@ import torch
 from autoseg.data.labels import LabelScheme
 from autoseg.inference import reduction
 from autoseg.inference.readout import Readout
-from autoseg.inference.reduction import reduce_voxels
+from autoseg.inference.reduction import paint, reduce_voxels
 from autoseg.inference.uncertainty import ExpectedDice
 
 MANY = LabelScheme(names={"background": 0, **{f"organ{i}": i for i in range(1, 7)}})
@@ -58,3 +58,16 @@ def test_features_are_read_out_first() -> None:
     readout = Readout(torch.randn((7, 3), generator=torch.Generator().manual_seed(2)), torch.zeros(7))
     expected = np.einsum("kc,czyx->kzyx", readout.weight.numpy(), features.numpy()).argmax(0)
     assert np.array_equal(reduce_voxels((features,), (readout,), MANY), expected)
+
+
+def test_regions_that_overlap_without_one_lying_in_the_other_keep_their_voxels() -> None:
+    """Two structures and the value of both: whatever labels the targets came from is painted again."""
+    scheme = LabelScheme(
+        names={"background": 0}, regions={"liver": (1, 3), "vessel": (2, 3, 4), "lesion": (4,)}, region_order=(1, 2, 4)
+    )
+    labels = np.random.default_rng(0).integers(0, 5, (6, 7, 8))
+    inside = np.stack([np.isin(labels, values) for values in scheme.regions.values()])
+    assert np.array_equal(scheme.decode(paint(inside.astype(np.float32), scheme, 0.5)), labels)
+    # What no value stands for is painted in the order, as before.
+    unknown = np.array([1.0, 0.0, 1.0])[:, None, None, None]
+    assert scheme.decode(paint(unknown, scheme, 0.5)).ravel().tolist() == [4]
