@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.labels import LabelScheme
-from autoseg.errors import DatasetError
+from autoseg.documents import read_text
+from autoseg.errors import ConfigurationError, DatasetError
 from autoseg.log import counted
 from autoseg.records import nearest
 
@@ -158,15 +160,18 @@ def _guess(name: str, names: Collection[str]) -> str:
 def _rows(path: Path, scheme: LabelScheme, problems: list[str]) -> list[tuple[str, tuple[str, ...] | None]]:
     """Case and classes of every line of a CSV file; what is wrong with single lines is added to `problems`."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            first = stream.readline()
-            stream.seek(0)
-            lines = [[cell.strip() for cell in row] for row in csv.reader(stream, delimiter=_delimiter(first))]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = read_text(path)
+        first = text.partition("\n")[0]
+        reader = csv.reader(StringIO(text, newline=""), delimiter=_delimiter(first))
+        lines = [[cell.strip() for cell in row] for row in reader]
+    except (ConfigurationError, csv.Error) as error:
+        reason = error.subject if isinstance(error, ConfigurationError) else str(error)
         raise DatasetError(
-            f"the table of annotated classes cannot be read ({error})", where=path, expected=_FORMS,
+            f"the table of annotated classes cannot be read ({reason})",
+            where=path,
+            expected=_FORMS,
             remedy="check the path; it is to be UTF-8 text",
-        ) from None  # fmt: skip
+        ) from None
     names, *rows = [row for row in lines if any(row)] or [[]]
     own = next((i for i, name in enumerate(names) if name.casefold() in _CASE_COLUMNS), 0)
     others = {name: i for i, name in enumerate(names) if i != own and name}

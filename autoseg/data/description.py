@@ -149,6 +149,23 @@ def _zero_is_class(description: Mapping[str, Any], name: str, where: object) -> 
     return said
 
 
+def contradictions(description: Mapping[str, Any], labels: int, ending: str) -> tuple[str, ...]:
+    """What a dataset.json says otherwise than its folder, in words.
+
+    Args:
+        description: the content of dataset.json.
+        labels: how many label files there are.
+        ending: of most images.
+    """
+    told = []
+    count, said = description.get("numTraining"), description.get("file_ending")
+    if isinstance(count, int) and count != labels:
+        told.append(f"dataset.json says that there are {count} training cases; there are {labels} labels")
+    if isinstance(said, str) and ending and said.lower() != ending:
+        told.append(f"dataset.json says that files end in {said}; most images end in {ending}")
+    return tuple(told)
+
+
 def _name_to_values(table: Mapping[str, Any], where: object) -> dict[str, tuple[int, ...]]:
     turned: dict[str, Any] = dict(table)
     if all(isinstance(value, str) and not value.lstrip("-").isdigit() for value in table.values()):
@@ -208,6 +225,8 @@ def _single(name: str, values: tuple[int, ...], where: object) -> int:
 
 
 def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError(value)
     number = int(value)
     if isinstance(value, float) and number != value:
         raise ValueError(value)

@@ -6,12 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from autoseg.data.annotation_table import FIELD, annotated_as
 from autoseg.data.dataset import Case, Dataset, Reading, read_as
-from autoseg.data.description import discovered_labels, parse_channels, parse_colours, parse_labels
+from autoseg.data.description import contradictions, discovered_labels, parse_channels, parse_colours, parse_labels
 from autoseg.data.dicom.arrangement import arrangement
 from autoseg.data.dicom.storage import is_dicom_folder
 from autoseg.data.files import holds_labels_alone, stem_of
@@ -209,6 +210,7 @@ def _described(
         ending=ending,
         colours=parse_colours(description),
         annotated=description.get(FIELD),
+        warnings=contradictions(description, len(labels), common_ending(chain(*images.values()))),
     )
     return _assemble(folder, said, _Files(images, labels, test, (*ignored, *test.ignored)), labelled)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.data.image import Geometry, Image
+from autoseg.data.placement import LARGEST_OFFSET, turned_to
 from autoseg.data.segments import in_channels
 from autoseg.errors import ImageError
 
@@ -44,6 +45,8 @@ def read_masks(folder: Path, files: Mapping[str, Path], read: Callable[[Path], I
         yield first_name.removeprefix(prefix), everywhere, _mask(first, first_path)
         for name, path in paths:
             image = read(path)
+            turned, beside = turned_to(image, first)
+            image = turned if beside <= LARGEST_OFFSET else image
             _check_grid(image, first, path, first_path)
             yield name.removeprefix(prefix), everywhere, _mask(image, path)
 

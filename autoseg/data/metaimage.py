@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.data import itk
+from autoseg.data.axes import in_millimetres
 from autoseg.data.image import Image
 
 _TYPES = {
@@ -35,6 +36,7 @@ class _Layout:
         channels: numbers per voxel.
         dtype: of the numbers.
         start: of the voxels in their file; None for its last bytes.
+        slope: by which the numbers are multiplied, and what is then added.
         packed: bytes of the compressed voxels, 0 for all that follow; None where they are not compressed.
     """
 
@@ -43,6 +45,7 @@ class _Layout:
     dtype: np.dtype
     start: int | None
     packed: int | None
+    slope: tuple[float, float] = (1.0, 0.0)
 
     @property
     def stored(self) -> int:
@@ -68,7 +71,11 @@ def read(path: Path) -> Image:
         raise itk.unreadable(path, "its size is ambiguous")
     shape = layout.size[::-1] + ((layout.channels,) if layout.channels > 1 else ())
     array = voxels.reshape(shape).astype(layout.dtype.newbyteorder("="))
-    return itk.with_axes(array, header, path)
+    if layout.slope != (1.0, 0.0):
+        slope, intercept = layout.slope
+        array = (array * slope + intercept).astype(np.float64 if array.dtype.itemsize > 2 else np.float32)
+    image = itk.with_axes(array, header, path)
+    return in_millimetres(image, [fields.get("DistanceUnits", "")], path)
 
 
 def _fields(content: bytes, path: Path) -> tuple[dict[str, str], int]:
@@ -100,6 +107,10 @@ def _layout(fields: Mapping[str, str], start: int | None, path: Path) -> _Layout
                 raise ValueError(f"{name} = {fields[name]}")
             if name == "ElementSpacing" and min(values) <= 0:
                 raise ValueError(f"{name} = {fields[name]}")
+        slope = float(fields.get("ElementToIntensityFunctionSlope", "1"))
+        intercept = float(fields.get("ElementToIntensityFunctionOffset", "0"))
+        if not (math.isfinite(slope) and math.isfinite(intercept)) or slope == 0:
+            raise ValueError(f"ElementToIntensityFunctionSlope = {slope}")
         order = ">" if _says_yes(fields, "BinaryDataByteOrderMSB") or _says_yes(fields, "ElementByteOrderMSB") else "<"
         dtype = np.dtype(order + _TYPES[fields["ElementType"]])
     except KeyError as error:
@@ -113,7 +124,7 @@ def _layout(fields: Mapping[str, str], start: int | None, path: Path) -> _Layout
         raise itk.unreadable(path, "voxels written as text")
     if start is None and skipped >= 0:
         start = skipped
-    return _Layout(size, channels, dtype, start, packed)
+    return _Layout(size, channels, dtype, start, packed, (slope, intercept))
 
 
 def _voxel_file(path: Path, name: str) -> Path:

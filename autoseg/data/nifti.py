@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import nibabel
 
 _HEADER_BYTES = {348: "nifti1", 540: "nifti2"}
+_LONGEST_HEADER = max(_HEADER_BYTES)
 _NO_EXTENSION = bytes(4)
 _LARGEST_SINGLE = float(np.finfo(np.float32).max)
 _EXACT_ITEM = 2  # bytes of integers that a scaled float32 holds without loss
@@ -40,6 +41,8 @@ def read(path: Path) -> Image:
         ImageError: not NIfTI, truncated, damaged, complex, sheared, or more axes than space and channels.
     """
     content = first_content(path)
+    if len(content) < _LONGEST_HEADER:
+        content = whole_content(path)
     header, pair, remarks = _header(content, path)
     if pair:
         path, content = _voxel_file(path)
@@ -114,13 +117,24 @@ def _header(content: bytes, path: Path) -> tuple[nibabel.Nifti1Header, bool, lis
     kind = next((_HEADER_BYTES[size] for size in sizes if size in _HEADER_BYTES), None)
     length = 540 if kind == "nifti2" else 348
     magic = content[4:12] if kind == "nifti2" else content[344:348]
-    names = {b"n+1": (nibabel.Nifti1Header, False), b"ni1": (nibabel.nifti1.Nifti1PairHeader, True),
-             b"n+2": (nibabel.Nifti2Header, False), b"ni2": (nibabel.nifti2.Nifti2PairHeader, True)}  # fmt: skip
-    if kind is None or len(content) < length or magic[:3] not in names:
-        analyze = kind == "nifti1" and len(content) == length
-        reason = "an Analyze header, which does not say which side is left" if analyze else "no NIfTI header"
-        raise itk.unreadable(path, reason)
-    cls, pair = names[magic[:3]]
+    kinds = {
+        ("nifti1", b"n+1"): (nibabel.nifti1.Nifti1Header, False),
+        ("nifti1", b"ni1"): (nibabel.nifti1.Nifti1PairHeader, True),
+        ("nifti2", b"n+2"): (nibabel.nifti2.Nifti2Header, False),
+        ("nifti2", b"ni2"): (nibabel.nifti2.Nifti2PairHeader, True),
+    }
+    if kind is None or len(content) < length or (kind, magic[:3]) not in kinds:
+        if kind == "nifti1" and len(content) == length:
+            raise ImageError(
+                "the header is Analyze's, which does not say which side is left",
+                where=path,
+                expected="NIfTI",
+                remedy="convert it with a program that knows how it was stored",
+            )
+        raise itk.unreadable(path, "no NIfTI header")
+    cls, pair = kinds[kind, magic[:3]]
+    if pair != path.name.lower().endswith(".hdr"):
+        raise itk.unreadable(path, "a header for voxels in " + ("another file" if pair else "the same file"))
     header = cls(content[:length], check=False)
     offset = header["vox_offset"].copy()
     told = _Collected()
@@ -193,13 +207,7 @@ def _dtype(header: nibabel.Nifti1Header, path: Path) -> tuple[np.dtype, int]:
     if dtype.fields is not None:
         return np.dtype(np.uint8), len(dtype.fields)
     if dtype.kind == "c":
-        raise ImageError(
-            "the image has complex numbers",
-            where=path,
-            got=str(dtype),
-            expected="real numbers",
-            remedy="write magnitude (and phase, if it matters) as images of their own",
-        )
+        raise itk.complex_numbers(path, dtype)
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise itk.unreadable(path, f"voxels of data type {int(header['datatype'])}")
     return dtype, 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoseg.data.axes import corners, right_angled
 from autoseg.data.image import PLANE_SPACING, Geometry, NiftiPlace, Remark, Vector
 from autoseg.errors import ImageError
 
@@ -20,8 +20,8 @@ _MILLIMETRES = {1: 1000.0, 3: 0.001}
 """Codes of units of space (nifti1.h) other than mm: metre, micrometre."""
 
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_SHEAR = 0.1  # voxels by which a corner may lie beside where orthogonal axes would have it
 _DIFFERENCE = 0.5  # voxels between sform and qform that are told
+_UNIT = 1.001  # squared length of a quaternion, with rounding
 _ROUNDING = 1e-4  # relative difference of spacing and sform that is rounding of single precision
 
 
@@ -68,7 +68,7 @@ def _stated(place: NiftiPlace, shape: tuple[int, ...]) -> tuple[Geometry, tuple[
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if not (np.isfinite(affine).all() and np.isfinite(spacing).all()):
         raise ImageError("the place of the image is no number", remedy="mend the header")
-    direction = _orthonormal(affine[:3, :3] / spacing, spacing, shape)
+    direction = right_angled(affine[:3, :3] / spacing, spacing, shape, None)
     if np.allclose(spacing, zooms, rtol=_ROUNDING, atol=0):
         spacing = zooms
     else:
@@ -89,8 +89,9 @@ def _affine(place: NiftiPlace, zooms: np.ndarray, shape: Sequence[int]) -> tuple
     if sform is not None and not _is_invertible(sform):
         what = "the sform of the header is no transform; the qform or the voxel sizes are used"
         remarks, sform = [Remark("broken-sform", what, remedy="mend the header")], None
-    if qform is not None and not _is_invertible(qform):
-        qform = None
+    if qform is not None and not (_is_invertible(qform) and sum(q * q for q in place.qform[:3]) <= _UNIT):
+        what = "the qform of the header is no rotation; the sform or the voxel sizes are used"
+        remarks, qform = [*remarks, Remark("broken-qform", what, remedy="mend the header")], None
     if sform is not None:
         return sform, remarks + ([] if qform is None else _compare(sform, qform, shape))
     if qform is not None:
@@ -176,39 +177,12 @@ def _qform(place: NiftiPlace, zooms: np.ndarray) -> np.ndarray:
 
 def _compare(sform: np.ndarray, qform: np.ndarray, shape: Sequence[int]) -> list[Remark]:
     voxel = float(np.linalg.norm(sform[:3, :3], axis=0).min())
-    corners = _corners(shape)
-    distance = float(np.linalg.norm(corners @ (sform - qform)[:3].T, axis=1).max())
+    ends = np.hstack([corners(shape), np.ones((8, 1))])
+    distance = float(np.linalg.norm(ends @ (sform - qform)[:3].T, axis=1).max())
     if distance <= _DIFFERENCE * voxel:
         return []
     what = "sform and qform of the header place the image differently; the sform is used"
     return [Remark("sform-and-qform", what, got=f"{distance:.3g} mm apart", remedy="delete the one that is wrong")]
-
-
-def _orthonormal(direction: np.ndarray, spacing: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The direction cosines with the rounding of the file taken out.
-
-    Raises:
-        ImageError: the axes are sheared, or reflected into less than three dimensions.
-    """
-    left, _, right = np.linalg.svd(direction)
-    nearest = left @ right
-    corners = _corners(shape)[:, :3] * spacing
-    distance = np.linalg.norm(corners @ (direction - nearest).T, axis=1).max()
-    if distance > _SHEAR * spacing.min():
-        raise ImageError(
-            "the axes of the image are not orthogonal",
-            got=f"a corner {distance:.3g} mm beside where orthogonal axes would have it",
-            expected="orthogonal axes",
-            remedy="write the file anew with orthogonal axes (resample it, or drop the shear from its sform)",
-        )
-    exact = np.abs(direction - nearest).max() < 1e-6
-    return direction if exact else nearest
-
-
-def _corners(shape: Sequence[int]) -> np.ndarray:
-    """Homogeneous indices (8, 4) of the corners of an image."""
-    lengths = [*shape, 1, 1][:3]
-    return np.array([(*corner, 1) for corner in product(*((0, length - 1) for length in lengths))], dtype=float)
 
 
 def _is_invertible(affine: np.ndarray) -> bool:

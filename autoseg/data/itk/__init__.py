@@ -1,7 +1,7 @@
 """SimpleITK's images and transforms <-> the project's. The one place that knows SimpleITK's axis order (x, y, z)."""
 
 from autoseg.data.itk.alignment import Alignment, centred, register_affine, register_demons, resample
-from autoseg.data.itk.conversion import Header, library, unreadable, with_axes
+from autoseg.data.itk.conversion import Header, complex_numbers, library, unreadable, with_axes
 from autoseg.data.itk.images import (
     read,
     read_gipl,
@@ -25,6 +25,7 @@ __all__ = [
     "Header",
     "LinearPart",
     "centred",
+    "complex_numbers",
     "library",
     "read",
     "read_displacement",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoseg.data.axes import rectified
 from autoseg.data.image import PLANE_SPACING, Geometry, Image, Vector
 from autoseg.errors import ImageError
 from autoseg.log import counted
@@ -52,8 +53,10 @@ def with_axes(array: np.ndarray, header: Header, path: Path) -> Image:
     """An image of an array in ITK's layout: (t, z, y, x) for scalars, vector components last.
 
     Raises:
-        ImageError: more axes than space and channels.
+        ImageError: more axes than space and channels, complex numbers, or sheared axes.
     """
+    if array.dtype.kind == "c":
+        raise complex_numbers(path, array.dtype)
     dimension, vector = len(header.size), header.components > 1
     if dimension not in (2, 3, 4) or (dimension == 4 and vector):
         raise ImageError(
@@ -69,7 +72,18 @@ def with_axes(array: np.ndarray, header: Header, path: Path) -> Image:
         array = array[None]
     if dimension == 2:
         array = array[:, None]
-    return Image(array, header.geometry)
+    return Image(array, rectified(header.geometry, array.shape[1:], path))
+
+
+def complex_numbers(path: Path, dtype: np.dtype) -> ImageError:
+    """The error for an image that is not of real numbers."""
+    return ImageError(
+        "the image has complex numbers",
+        where=path,
+        got=str(dtype),
+        expected="real numbers",
+        remedy="write magnitude (and phase, if it matters) as images of their own",
+    )
 
 
 def header_of(source: sitk.Image | sitk.ImageFileReader, components: int) -> Header:

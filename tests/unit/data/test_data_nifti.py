@@ -339,3 +339,26 @@ def test_itk_finds_the_same_place_in_what_is_written(tmp_path: Path) -> None:
         assert np.allclose(found.geometry.direction, geometry.direction, atol=1e-6)
         assert np.allclose(found.geometry.spacing, geometry.spacing, rtol=1e-6)
         assert np.allclose(found.geometry.origin, geometry.origin, atol=1e-5)
+
+
+@pytest.mark.parametrize("magic", [b"ni1\0", b"n+2\0", b"abcd"])
+def test_a_header_of_another_kind_of_file_is_refused(tmp_path: Path, magic: bytes) -> None:
+    content = write(tmp_path / "x.nii", voxels((4, 5, 6)))
+    content[344:348] = magic
+    (tmp_path / "x.nii").write_bytes(bytes(content))
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image(tmp_path / "x.nii")
+
+
+def test_a_quaternion_that_is_no_rotation_is_told(tmp_path: Path) -> None:
+    content = write(tmp_path / "x.nii", voxels((4, 5, 6)))
+    struct.pack_into("<h", content, 254, 0)
+    struct.pack_into("<3f", content, 256, 0.9, 0.9, 0.9)
+    (tmp_path / "x.nii").write_bytes(bytes(content))
+    assert [remark.code for remark in read_image(tmp_path / "x.nii").remarks] == ["broken-qform", "no-place"]
+
+
+def test_a_first_member_that_ends_in_the_header_is_not_the_whole_file(tmp_path: Path) -> None:
+    content = bytes(write(tmp_path / "x.nii", voxels((4, 5, 6))))
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(content[:100]) + gzip.compress(content[100:]))
+    assert np.array_equal(read_image(tmp_path / "x.nii.gz").array[0], voxels((4, 5, 6)))
