@@ -31,6 +31,7 @@ def compare_cases(dataset: Dataset, checked: Iterable[CheckedCase]) -> list[Prob
         *_mixed_dimensions(dataset, cases),
         *_mixed_orientations(dataset, cases),
         *_stray_values(dataset, cases),
+        *_values_of_one_class(dataset, cases),
         *leaks(dataset, cases),
         *_assumptions(dataset),
     ]
@@ -169,6 +170,29 @@ def _stray_values(dataset: Dataset, cases: Sequence[CheckedCase]) -> list[Proble
             )
         )
     return problems
+
+
+def _values_of_one_class(dataset: Dataset, cases: Sequence[CheckedCase]) -> list[Problem]:
+    """Masks of a single value that is not the same in all files, as 0/1 and 0/255 are, where nobody described them."""
+    if dataset.layout != "plain" or any(item.case.reading.labels for item in cases):
+        return []
+    uses = uses_of_values({item.case.id: item.values for item in cases if item.values})
+    if len(uses) != 2 or not {1, 255} & uses.keys():
+        return []
+    (one, first), (other, second) = uses.items()
+    if set(first.cases) & set(second.cases):
+        return []
+    return [
+        Problem(
+            code="values-of-one-class",
+            severity="warning",
+            what="no label file has both values that occur, so that they may be one class written in two ways",
+            file=str(dataset.folder),
+            got=f"{one} in {counted(len(first.cases), 'file')} ({first.cases[0]}), "
+            f"{other} in {counted(len(second.cases), 'file')} ({second.cases[0]})",
+            remedy="if so, write the labels with one value; else describe them in a dataset.json",
+        )
+    ]
 
 
 def _meaning(scheme: LabelScheme, value: int) -> str:

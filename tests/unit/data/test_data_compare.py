@@ -63,6 +63,19 @@ def test_plain_data_has_none(tmp_path: Path) -> None:
     assert problems(tmp_path) == {}
 
 
+@pytest.mark.parametrize(("values", "told"), [((1, 255), True), ((1, 1), False), ((2, 3), False)])
+def test_one_class_written_in_two_ways_is_told(tmp_path: Path, values: tuple[int, int], told: bool) -> None:
+    for number in range(6):
+        write_image(tmp_path / "images" / f"c{number}.nii.gz", Image(scan(number), Geometry()))
+        labels = (a_mask() > 0).astype(np.uint8) * values[number % 2]
+        write_labels(tmp_path / "labels" / f"c{number}.nii.gz", labels, Geometry())
+    found = problems(tmp_path)
+    assert ("values-of-one-class" in found) == told
+    if told:
+        assert found["values-of-one-class"][0].got == "1 in 3 files (c0), 255 in 3 files (c1)"
+    assert "values-of-one-class" not in problems(tmp_path, reading=Reading(labels=(0, *values)))
+
+
 def test_values_of_few_voxels_or_one_case_are_told(tmp_path: Path) -> None:
     for number in range(8):
         extra = [(128, 1)] if number in (2, 5) else [(7, 90)] if number == 3 else []
