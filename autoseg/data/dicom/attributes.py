@@ -86,6 +86,19 @@ class Attributes:
             raise self.unreadable(tag, "\\".join(str(part) for part in parts))
         return numbers
 
+    def decimals(self, tag: Tag) -> tuple[int, ...] | None:
+        """How many decimals each number has as it is written, without zeros at its end; None for no numbers.
+
+        Raises:
+            ImageError: as `numbers`.
+        """
+        numbers = self.numbers(tag)
+        if numbers is None:
+            return None
+        value = self.value(tag)
+        parts = value if _is_list(value) else [value]
+        return tuple(_decimals(str(getattr(part, "original_string", part))) for part in parts)
+
     def number(self, tag: Tag) -> float | None:
         """One number, the first where there are several; None for none."""
         numbers = self.numbers(tag)
@@ -120,6 +133,13 @@ class Attributes:
             got=" ".join(str(reason).split())[:200],
             remedy="fetch the file again or remove it",
         )
+
+
+def _decimals(text: str) -> int:
+    """Of a decimal number, "-12.50" or "1.25e1"."""
+    mantissa, _, power = text.strip(" \0").lower().partition("e")
+    fraction = mantissa.partition(".")[2].rstrip("0")
+    return max(len(fraction) - int(power or 0), 0)
 
 
 @cache

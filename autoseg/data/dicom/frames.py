@@ -17,7 +17,7 @@ from autoseg.data.dicom.attributes import Attributes
 from autoseg.data.dicom.headers import DicomHeader, damaged
 from autoseg.data.dicom.mosaic import Mosaic, read_mosaic
 from autoseg.data.dicom.rescale import Rescale, read_rescale
-from autoseg.data.dicom.traits import FrameGroups, firm_traits, loose_traits
+from autoseg.data.dicom.traits import FrameGroups, echo_time, firm_traits, loose_traits
 from autoseg.data.image import Remark
 from autoseg.errors import ImageError
 
@@ -64,6 +64,8 @@ class DicomFrame:
         loose: name -> text of what tells them apart where frames share a place (time, trigger, acquisition, ...).
         instance: InstanceNumber, or the number in the object.
         tile: part of a mosaic.
+        echo_time: ms; None if not said.
+        decimals: of the position's numbers as they are written, (x, y, z); empty where it is computed.
     """
 
     header: DicomHeader
@@ -81,6 +83,8 @@ class DicomFrame:
     loose: tuple[tuple[str, str], ...]
     instance: int
     tile: Tile | None = None
+    echo_time: float | None = None
+    decimals: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -164,6 +168,8 @@ def _frame(header: DicomHeader, groups: FrameGroups, number: int) -> DicomFrame:
         firm=firm_traits(groups, top),
         loose=loose_traits(groups, top),
         instance=number + 1 if header.frame_count > 1 else (top.whole("InstanceNumber") or 0),
+        echo_time=echo_time(groups),
+        decimals=groups.decimals("PlanePositionSequence", "ImagePositionPatient"),
     )
 
 
@@ -242,7 +248,8 @@ def _offset(frame: DicomFrame, top: Attributes, offset: float) -> DicomFrame:
     start = top.numbers("ImagePositionPatient", 3)
     if start is None:
         return frame
-    return replace(frame, position=_point(tuple((np.array(start) + offset * frame.normal).tolist())))
+    place = _point(tuple((np.array(start) + offset * frame.normal).tolist()))
+    return replace(frame, position=place, decimals=())
 
 
 def _tiles(frame: DicomFrame, mosaic: Mosaic) -> Iterator[DicomFrame]:
@@ -268,4 +275,5 @@ def _tiles(frame: DicomFrame, mosaic: Mosaic) -> Iterator[DicomFrame]:
     for index in range(mosaic.count):
         position = (first + index * frame.step * normal).tolist()
         tile = Tile(index // side * rows, index % side * columns)
-        yield replace(frame, shape=(rows, columns), position=_point(tuple(position)), tile=tile, instance=index + 1)
+        place = _point(tuple(position))
+        yield replace(frame, shape=(rows, columns), position=place, tile=tile, instance=index + 1, decimals=())

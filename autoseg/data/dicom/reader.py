@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.data.dataset import Reading
+from autoseg.data.dicom.agreement import check_agreement, check_concatenations
 from autoseg.data.dicom.frames import DicomFrame, frames_of
 from autoseg.data.dicom.headers import DicomHeader, read_header
 from autoseg.data.dicom.pixels import same_pixels
@@ -53,9 +54,10 @@ def source_volumes(path: Path) -> tuple[list[Volume], tuple[Remark, ...]]:
     """All volumes of a DICOM source, and remarks on what lies there beside.
 
     Raises:
-        ImageError: no image, or files that are damaged.
+        ImageError: no image, files that are damaged, or missing parts of a concatenation.
     """
     headers, passed_over = _images(path)
+    check_concatenations(headers, path)
     frames, copies = _without_copied_files([frame for header in headers for frame in frames_of(header)])
     return group_volumes(frames, same_pixels), (*passed_over, *copies)
 
@@ -71,6 +73,7 @@ def volume_image(volume: Volume, path: Path, *, untilt: bool) -> Image:
     Raises:
         ImageError: as `read_dicom`.
     """
+    check_agreement(volume.frames, path)
     stack = make_stack(volume, same_pixels, path)
     tilted = shear_matters(stack)
     if tilted and not untilt:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from autoseg.log import counted
 _GAP_TOLERANCE = 0.1  # of the usual distance between neighbouring slices
 _DRIFT_TOLERANCE = 0.5  # of that distance, from an even stack
 _TOLD_UNEVENNESS = 0.02
+_ROUNDED = 0.2  # of that distance: a coarser unit of positions could hide a missing slice, which shifts others by 0.25
 _SILENT_SHEAR = 0.25  # of the pixel spacing, over the whole stack
 _TOLD_SHEAR = 1.0
 _TOLD_ANGLE = 0.1  # degrees
@@ -58,8 +59,7 @@ def make_stack(volume: Volume, same_pixels: SamePixels, where: Path) -> Stack:
         distance, noted = _thickness(frames[0])
     else:
         distance, noted = _distance(frames, depths, where)
-    if frames[0].spacing_note is not None:
-        noted.append(frames[0].spacing_note)
+    noted += [frame.spacing_note for frame in frames if frame.spacing_note is not None][:1]
     return Stack(
         tuple(frames), _geometry(frames[0], distance), _shifts(frames), (*remarks, *noted, *_rescale_notes(frames))
     )
@@ -104,8 +104,15 @@ def _plane(frame: DicomFrame, where: Path) -> Stack:
 
 
 def _rescale_notes(frames: Sequence[DicomFrame]) -> list[Remark]:
-    note = frames[0].rescale.note
-    return [] if note is None else [note]
+    """What is to be said of how values are rescaled, once for all frames of which the same is to be said."""
+    noted: dict[str, list[Remark]] = {}
+    for frame in frames:
+        if frame.rescale.note is not None:
+            noted.setdefault(frame.rescale.note.what, []).append(frame.rescale.note)
+    return [
+        replace(notes[0], got=f"{notes[0].got} ({len(notes)} of {counted(len(frames), 'slice')})")
+        for notes in noted.values()
+    ]
 
 
 def _check_places(volume: Volume, where: Path) -> None:
@@ -181,7 +188,10 @@ def _distance(frames: Sequence[DicomFrame], depths: np.ndarray, where: Path) -> 
     distance = float(depths[-1] - depths[0]) / len(gaps)
     odd = int(np.abs(gaps - usual).argmax())
     drift = np.abs(depths - (depths[0] + distance * np.arange(len(depths))))
-    if len(gaps) > 1 and (abs(gaps[odd] - usual) > _GAP_TOLERANCE * usual or drift.max() > _DRIFT_TOLERANCE * usual):
+    even = abs(gaps[odd] - usual) <= _GAP_TOLERANCE * usual and drift.max() <= _DRIFT_TOLERANCE * usual
+    unit = _position_unit(frames)
+    rounded = not even and drift.max() <= unit + 1e-6 and unit <= _ROUNDED * distance
+    if len(gaps) > 1 and not even and not rounded:
         missing = gaps[odd] > 1.5 * usual
         raise ImageError(
             "the DICOM slices are not evenly spaced" + ("; a slice seems to be missing" if missing else ""),
@@ -194,7 +204,11 @@ def _distance(frames: Sequence[DicomFrame], depths: np.ndarray, where: Path) -> 
         )
     remarks = []
     uneven = float(np.abs(gaps - distance).max())
-    if uneven > _TOLD_UNEVENNESS * distance:
+    if rounded:
+        what = "the positions of slices are rounded in the header; slices are taken to lie evenly from first to last"
+        got = f"{gaps.min():.4g} to {gaps.max():.4g} mm, mean {distance:.4g} mm"
+        remarks.append(Remark("rounded-positions", what, got=got))
+    elif uneven > _TOLD_UNEVENNESS * distance:
         remarks.append(
             Remark(
                 "uneven-slices",
@@ -213,6 +227,17 @@ def _distance(frames: Sequence[DicomFrame], depths: np.ndarray, where: Path) -> 
             )
         )
     return distance, remarks
+
+
+def _position_unit(frames: Sequence[DicomFrame]) -> float:
+    """The unit, in mm along the normal, to which the positions of all frames are written; 0 where they are computed.
+
+    A position is off by half of it at most, and so are the first and the last, between which slices are counted.
+    """
+    if not all(len(frame.decimals) == 3 for frame in frames):
+        return 0.0
+    decimals = np.max([frame.decimals for frame in frames], axis=0)
+    return float(np.abs(frames[0].normal) @ 10.0**-decimals)
 
 
 def _geometry(first: DicomFrame, distance: float) -> Geometry:

@@ -47,6 +47,13 @@ class FrameGroups:
             return None
         return self.top.numbers(keyword, count)
 
+    def decimals(self, group: str, keyword: str) -> tuple[int, ...]:
+        """How many decimals the numbers of `numbers` are written with; none for no numbers."""
+        for source in (*self.items(group), self.top):
+            if (decimals := source.decimals(keyword)) is not None:
+                return decimals
+        return ()
+
     def number(self, group: str, keyword: str) -> float | None:
         """The first of `numbers`."""
         numbers = self.numbers(group, keyword)
@@ -75,18 +82,22 @@ def firm_traits(groups: FrameGroups, top: Attributes) -> tuple[tuple[str, str], 
     return tuple(traits.items())
 
 
+def echo_time(groups: FrameGroups) -> float | None:
+    """In ms; None where it is not said."""
+    return groups.number("MREchoSequence", "EffectiveEchoTime") or groups.number("MREchoSequence", "EchoTime")
+
+
 def loose_traits(groups: FrameGroups, top: Attributes) -> tuple[tuple[str, str], ...]:
     """Name and text of what may differ within a volume, and tells volumes apart where frames share a place.
 
     Those that would tell most come first.
     """
     frame_content, timing = "FrameContentSequence", "MRTimingAndRelatedParametersSequence"
-    echo_time = groups.number("MREchoSequence", "EffectiveEchoTime") or groups.number("MREchoSequence", "EchoTime")
     moment = groups.number(frame_content, "TemporalPositionIndex") or top.number("TemporalPositionIdentifier")
     trigger = groups.number("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime")
     acquisition = groups.number(frame_content, "FrameAcquisitionNumber") or top.number("AcquisitionNumber")
     traits = {
-        "TE": _said("TE", echo_time, " ms"),
+        "TE": _said("TE", echo_time(groups), " ms"),
         "TI": _said("TI", groups.number("MRModifierSequence", "InversionTimes") or top.number("InversionTime"), " ms"),
         "flip": _said("flip angle", groups.number(timing, "FlipAngle"), ""),
         "type": _image_type(groups),

@@ -1,12 +1,14 @@
 """Frames grouped into volumes, and the one that is read among several.
 
-Frames of one volume have one series, frame of reference, size, orientation, spacing, echo, b-value and component. Where
-two of them share a place, what else tells them apart (echo time, phase, time, acquisition, ...) makes several volumes.
+Frames of one volume have one series, frame of reference, size, orientation, spacing, echo, echo time, b-value and
+component. Where two of them share a place, what else tells them apart (phase, time, acquisition, ...) makes several
+volumes.
 """
 
 from __future__ import annotations
 
 import fnmatch
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +27,7 @@ SAME_DEPTH = 0.01  # mm; slices nearer than that lie in one place
 _SAME_POSITION = 0.1  # mm
 _SAME_DIRECTION = 1e-3
 _SAME_SPACING = 1e-4  # relative
+_SAME_ECHO_TIME = 0.01  # ms; what rounding makes
 _TIMES = ("acquired", "content")
 _SHOWN = 12
 
@@ -91,7 +94,7 @@ def group_volumes(frames: Iterable[DicomFrame], same_pixels: SamePixels) -> list
         else:
             group.append(frame)
     together = [Volume(tuple(group)) for groups in alike.values() for group in groups]
-    volumes = [volume for group in together for volume in _split(group, same_pixels)]
+    volumes = [volume for group in together for echo in _echoes(group) for volume in _split(echo, same_pixels)]
     return sorted(volumes, key=_order)
 
 
@@ -192,6 +195,21 @@ def _lie_alike(first: DicomFrame, other: DicomFrame) -> bool:
     if first.spacing is None or other.spacing is None:
         return first.spacing is other.spacing
     return bool(np.allclose(first.spacing, other.spacing, rtol=_SAME_SPACING, atol=0))
+
+
+def _echoes(volume: Volume) -> list[Volume]:
+    """The volume by echo times, but where most of them would have a single slice, or not all frames state one."""
+    times = sorted({frame.echo_time for frame in volume.frames if frame.echo_time is not None})
+    starts = times[:1] + [time for before, time in pairwise(times) if time - before > _SAME_ECHO_TIME]
+    stated = all(frame.echo_time is not None for frame in volume.frames)
+    if not stated or len(starts) < 2 or 2 * len(starts) > len(volume.frames):
+        return [volume]
+    parts: dict[int, list[DicomFrame]] = {}
+    for frame in volume.frames:
+        parts.setdefault(bisect_right(starts, frame.echo_time or 0.0), []).append(frame)
+    return [
+        Volume(tuple(frames), (*volume.told_by, dict(frames[0].loose)["TE"])) for _, frames in sorted(parts.items())
+    ]
 
 
 def _split(volume: Volume, same_pixels: SamePixels) -> list[Volume]:
