@@ -150,6 +150,71 @@ def test_another_patient_or_frame_of_reference_is_refused(tmp_path: Path) -> Non
     assert [remark.code for remark in unknown.remarks] == ["frame-of-reference"]
 
 
+def square(rows: tuple[float, float], columns: tuple[float, float], level: int = 3) -> np.ndarray:
+    """A rectangle in a slice, in the patient's mm."""
+    (top, bottom), (left, right) = rows, columns
+    corners = [(level, top, left), (level, top, right), (level, bottom, right), (level, bottom, left)]
+    return to_patient(np.asarray(corners, float))
+
+
+def within(rows: tuple[float, float], columns: tuple[float, float], level: int = 3) -> np.ndarray:
+    z, y, x = np.indices(SHAPE)
+    return (z == level) & (y > rows[0]) & (y < rows[1]) & (x > columns[0]) & (x < columns[1])
+
+
+def test_the_same_contour_twice_counts_once(tmp_path: Path) -> None:
+    """Begun elsewhere, the other way round, closed by its first point, or with points between."""
+    image = image_of(tmp_path)
+    outline = disc(3, 9.1)
+    halves = np.stack([outline, (outline + np.roll(outline, -1, axis=0)) / 2], axis=1).reshape(-1, 3)
+    doubles = {
+        "equal": outline,
+        "turned": np.roll(outline, 77, axis=0),
+        "reversed": np.roll(outline, 33, axis=0)[::-1],
+        "closed": np.concatenate([outline, outline[:1]]),
+        "denser": halves,
+    }
+    made = structure_set({name: [outline, disc(3, 4.1), other] for name, other in doubles.items()})
+    labels = labels_of(tmp_path, made, image)
+    for mask in masks_of(labels).values():
+        np.testing.assert_array_equal(mask, inside([3], 9.1, hole=4.1))
+    assert [(remark.code, remark.got) for remark in labels.remarks] == [
+        ("doubled-contours", f"{name}, 1 contour") for name in doubles
+    ]
+
+
+def test_contours_that_cross_are_united_and_such_inside_are_holes(tmp_path: Path) -> None:
+    image = image_of(tmp_path)
+    first, second, hole = ((2.5, 12.5), (3.5, 15.5)), ((8.5, 20.5), (10.5, 25.5)), ((9.5, 11.5), (11.5, 14.5))
+    contours = [square(*box) for box in (first, second, hole)]
+    labels = labels_of(tmp_path, structure_set({"both": contours}), image)
+    expected = (within(*first) | within(*second)) & ~within(*hole)
+    np.testing.assert_array_equal(masks_of(labels)["both"], expected)
+    assert [(remark.code, remark.got) for remark in labels.remarks] == [("crossing-contours", "both, 2 contours")]
+    exclusive = labels_of(tmp_path, structure_set({"both": contours[:2]}, kind="CLOSEDPLANAR_XOR"), image)
+    np.testing.assert_array_equal(masks_of(exclusive)["both"], within(*first) ^ within(*second))
+    assert exclusive.remarks == ()
+
+
+def test_neighbours_that_share_an_edge_and_keyholes_are_nothing_odd(tmp_path: Path) -> None:
+    left, right = ((2.5, 12.5), (3.5, 15.0)), ((2.5, 12.5), (15.0, 25.5))
+    outer, inner = square((2.5, 20.5), (3.5, 25.5), 5), square((6.5, 12.5), (8.5, 14.5), 5)
+    keyhole = np.concatenate([outer, outer[:1], inner[:1], inner[::-1]])
+    made = structure_set({"pair": [square(*left), square(*right)], "keyhole": [keyhole]})
+    labels = labels_of(tmp_path, made, image_of(tmp_path))
+    np.testing.assert_array_equal(masks_of(labels)["pair"], within((2.5, 12.5), (3.5, 25.5)))
+    expected = within((2.5, 20.5), (3.5, 25.5), 5) & ~within((6.5, 12.5), (8.5, 14.5), 5)
+    np.testing.assert_array_equal(masks_of(labels)["keyhole"], expected)
+    assert labels.remarks == ()
+
+
+def test_outlines_that_cross_themselves_are_told(tmp_path: Path) -> None:
+    corners = square((2.5, 18.5), (3.5, 25.5))
+    labels = labels_of(tmp_path, structure_set({"eight": [corners[[0, 2, 1, 3]]]}), image_of(tmp_path))
+    assert masks_of(labels)["eight"].any()
+    assert [(remark.code, remark.got) for remark in labels.remarks] == [("tangled-contours", "eight, 1 contour")]
+
+
 def test_contours_need_a_volume(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="contours need the volume"):
         labels_of(tmp_path, structure_set({"disc": [disc(3, 9.1)]}), None)
