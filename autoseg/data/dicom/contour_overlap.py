@@ -10,7 +10,6 @@ import numpy as np
 
 from autoseg.data.dicom.contours import windings
 
-_SAME_POINT = 0.01  # of a voxel
 _SAME_AREA = 0.95  # of two outlines that hold the same voxels: nearer to each other they are one, drawn twice
 
 
@@ -58,20 +57,20 @@ def fill(polygons: Sequence[np.ndarray], shape: tuple[int, int], *, exclusive: b
         shape: rows and columns of the plane; what lies beyond is cut off.
         exclusive: where contours cross, what both hold is outside, as the file says (CLOSEDPLANAR_XOR).
     """
-    single = _without_doubles(polygons)
-    islands = [_island(polygon, shape) for polygon in single]
+    islands = [_island(polygon, shape) for polygon in polygons]
     groups = list(range(len(islands)))
     same: set[int] = set()
     crossing: set[int] = set()
-    for one, other in () if exclusive else combinations(range(len(islands)), 2):
+    for one, other in combinations(range(len(islands)), 2):
         relation = _relation(islands[one], islands[other])
         if relation == "same":
             same.add(other)
-        elif relation == "crossing":
+        elif relation == "crossing" and not exclusive:
             crossing |= {one, other}
-        if relation != "apart":
-            old, new = groups[other], groups[one]
-            groups = [new if group == old else group for group in groups]
+        else:
+            continue
+        old, new = groups[other], groups[one]
+        groups = [new if group == old else group for group in groups]
     inside = np.zeros(shape, bool)
     for group in dict.fromkeys(groups):
         members = [island for island, own in zip(islands, groups, strict=True) if own == group]
@@ -83,36 +82,7 @@ def fill(polygons: Sequence[np.ndarray], shape: tuple[int, int], *, exclusive: b
             united[island.box] |= island.mask
         inside ^= united
     tangled = sum(island.tangled for island in islands)
-    return FilledPlane(inside, len(polygons) - len(single) + len(same), len(crossing), tangled)
-
-
-def _without_doubles(polygons: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Polygons without those that have the same corners as one before, begun elsewhere or run the other way round."""
-    kept: list[tuple[np.ndarray, np.ndarray]] = []
-    for polygon in polygons:
-        corners = _corners(polygon)
-        if not any(_same_corners(corners, other) for _, other in kept):
-            kept.append((polygon, corners))
-    return [polygon for polygon, _ in kept]
-
-
-def _corners(polygon: np.ndarray) -> np.ndarray:
-    """Corners without those that repeat the one before, of which the first follows the last."""
-    moved = np.abs(polygon - np.roll(polygon, 1, axis=0)).max(axis=1) > _SAME_POINT
-    corners: np.ndarray = polygon[moved]
-    return corners
-
-
-def _same_corners(one: np.ndarray, other: np.ndarray) -> bool:
-    if len(one) != len(other) or not len(one):
-        return False
-    if max(np.abs(np.subtract(end(one, axis=0), end(other, axis=0))).max() for end in (np.min, np.max)) > _SAME_POINT:
-        return False
-    for turned in (other, other[::-1]):
-        for start in np.flatnonzero(np.abs(turned - one[0]).max(axis=1) <= _SAME_POINT):
-            if np.abs(np.roll(turned, -start, axis=0) - one).max() <= _SAME_POINT:
-                return True
-    return False
+    return FilledPlane(inside, len(same), len(crossing), tangled)
 
 
 def _island(polygon: np.ndarray, shape: tuple[int, int]) -> _Island:

@@ -10,6 +10,7 @@ from autoseg.data.dicom.frames import DicomFrame
 
 _INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64)
 _EXACT_BITS = 24  # of integers that float32 holds
+_LARGEST_SINGLE = float(np.finfo(np.float32).max)
 
 
 def stored_range(frame: DicomFrame, *, signed: bool | None = None) -> tuple[int, int]:
@@ -59,7 +60,7 @@ def with_room(array: np.ndarray, values: np.ndarray, stored: np.ndarray) -> np.n
         if array.dtype == np.float64:
             return array
         wide = stored.dtype == np.float64 if stored.dtype.kind == "f" else _largest(stored) >= 1 << _EXACT_BITS
-        return array.astype(np.float64) if wide or _largest(values) > np.finfo(np.float32).max else array
+        return array.astype(np.float64) if wide or _largest(values) > _LARGEST_SINGLE else array
     if values.dtype.kind == "f":
         return array.astype(np.result_type(array.dtype, values.dtype))
     if np.can_cast(values.dtype, array.dtype):

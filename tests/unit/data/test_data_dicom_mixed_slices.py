@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
+from autoseg.data.dicom.value_types import with_room
 from autoseg.data.files import read_image
 from autoseg.errors import ImageError
 
@@ -186,9 +187,10 @@ def placed(folder: Path, depths: np.ndarray, decimals: int) -> Path:
 
 def test_rounded_positions_are_even_slices(tmp_path: Path) -> None:
     depths = -30 + 0.625 * np.arange(17)
-    image = read_image(placed(tmp_path / "rounded", depths, 1))
-    assert [remark.code for remark in image.remarks] == ["rounded-positions"]
-    assert image.geometry.spacing[0] == pytest.approx(0.625)
+    for name, decimals in (("short", 1), ("long", 4)):  # "-29.4", "-29.4000"
+        image = read_image(placed(tmp_path / name, np.round(depths, 1), decimals))
+        assert [remark.code for remark in image.remarks] == ["rounded-positions"]
+        assert image.geometry.spacing[0] == pytest.approx(0.625)
     moved = depths + 0.1 * (np.arange(17) == 8)
     for name, uneven, decimals in (
         ("exact", np.round(depths, 1) + 1e-3 * (np.arange(17) == 3), 3),  # its decimals do not explain it
@@ -199,9 +201,34 @@ def test_rounded_positions_are_even_slices(tmp_path: Path) -> None:
         assert error.subject.startswith("the DICOM slices are not evenly spaced")
 
 
+@pytest.mark.parametrize("step", [1.0, 5.0])
 @pytest.mark.parametrize("count", [4, 5, 10])
-def test_rounding_never_hides_a_missing_slice(tmp_path: Path, count: int) -> None:
+def test_rounding_never_hides_a_missing_slice(tmp_path: Path, count: int, step: float) -> None:
     for left_out in range(1, count - 1):
-        depths = 5.0 * np.delete(np.arange(count), left_out)
+        depths = step * np.delete(np.arange(count), left_out)
         error = refusal(placed(tmp_path / str(left_out), depths, 0))
         assert error.subject.startswith("the DICOM slices are not evenly spaced")
+
+
+INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64")
+
+
+@given(st.sampled_from(INTEGERS), st.sampled_from(INTEGERS), st.integers(0, 1000))
+def test_room_is_made_for_what_headers_do_not_tell(kind: str, other: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    array, values = (
+        rng.integers(np.iinfo(one).min, np.iinfo(one).max, SHAPE, dtype=one, endpoint=True) for one in (kind, other)
+    )
+    wide = with_room(array, values, values)
+    assert wide.dtype.kind in "iu"
+    assert np.array_equal(wide, array)
+    assert np.array_equal(values.astype(wide.dtype), values)
+
+
+def test_room_is_made_for_digits_and_size_of_fractions() -> None:
+    array = np.ones(SHAPE, np.float32)
+    small, digits = np.full(SHAPE, 1 << 23), np.full(SHAPE, (1 << 24) + 1)
+    assert with_room(array, small * 0.5, small).dtype == np.float32
+    assert with_room(array, digits * 0.5, digits).dtype == np.float64
+    assert with_room(array, np.full(SHAPE, -1e39), small).dtype == np.float64
+    assert with_room(np.ones(SHAPE, np.int32), array, array).dtype == np.float64

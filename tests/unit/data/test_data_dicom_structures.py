@@ -176,11 +176,19 @@ def test_the_same_contour_twice_counts_once(tmp_path: Path) -> None:
     }
     made = structure_set({name: [outline, disc(3, 4.1), other] for name, other in doubles.items()})
     labels = labels_of(tmp_path, made, image)
-    for mask in masks_of(labels).values():
+    exclusive = structure_set({"ring": [outline, outline, disc(3, 4.1)]}, kind="CLOSEDPLANAR_XOR")
+    for mask in (*masks_of(labels).values(), *masks_of(labels_of(tmp_path, exclusive, image)).values()):
         np.testing.assert_array_equal(mask, inside([3], 9.1, hole=4.1))
     assert [(remark.code, remark.got) for remark in labels.remarks] == [
         ("doubled-contours", f"{name}, 1 contour") for name in doubles
     ]
+
+
+def test_a_ring_too_thin_for_any_voxel_is_no_double(tmp_path: Path) -> None:
+    contours = [square((8.4, 10.6), (8.4, 10.6)), square((8.9, 10.1), (8.9, 10.1))]
+    labels = labels_of(tmp_path, structure_set({"ring": contours}), image_of(tmp_path))
+    assert not labels.array.any()
+    assert [remark.code for remark in labels.remarks] == ["empty-structures"]
 
 
 def test_contours_that_cross_are_united_and_such_inside_are_holes(tmp_path: Path) -> None:
