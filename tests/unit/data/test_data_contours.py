@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,9 +12,13 @@ from hypothesis.extra.numpy import arrays
 from matplotlib.path import Path as MatplotlibPath
 from skimage.measure import grid_points_in_poly
 
-from autoseg.data.dicom.contours import fill
+from autoseg.data.dicom import contour_overlap
 
 SHAPE = (24, 30)
+
+
+def fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    return contour_overlap.fill(polygons, shape).inside
 
 
 def disc(radius: float, centre: tuple[float, float], corners: int = 400) -> np.ndarray:
