@@ -158,7 +158,7 @@ NIFTI = ImageFormat(
     endings=(".nii.gz", ".nii"),
     read=nifti.read,
     write=nifti.write,
-    prepare=partial(importlib.import_module, "nibabel"),
+    prepare=partial(importlib.import_module, "imagecodecs"),
 )
 
 NIFTI_PAIR = ImageFormat(
@@ -166,7 +166,7 @@ NIFTI_PAIR = ImageFormat(
     endings=(".hdr",),
     read=nifti.read,
     write=nifti.write,
-    prepare=partial(importlib.import_module, "nibabel"),
+    prepare=partial(importlib.import_module, "imagecodecs"),
 )
 
 NRRD = ImageFormat(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,28 +13,26 @@ from autoseg.data.axes import corners, right_angled
 from autoseg.data.image import PLANE_SPACING, Geometry, NiftiPlace, Remark, Vector
 from autoseg.errors import ImageError
 
-if TYPE_CHECKING:
-    import nibabel
-
 _MILLIMETRES = {1: 1000.0, 3: 0.001}
 """Codes of units of space (nifti1.h) other than mm: metre, micrometre."""
 
+_MILLIMETRE = 2
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _DIFFERENCE = 0.5  # voxels between sform and qform that are told
 _UNIT = 1.001  # squared length of a quaternion, with rounding
 _ROUNDING = 1e-4  # relative difference of spacing and sform that is rounding of single precision
 
 
-def place_of(header: nibabel.Nifti1Header) -> NiftiPlace:
-    """What a header says, as it stands there."""
+def place_of(header: Any) -> NiftiPlace:
+    """What a header (`nifti_header`) says, as it stands there."""
 
-    def numbers(*names: str) -> tuple[float, ...]:
-        return tuple(float(value) for name in names for value in np.atleast_1d(header[name]))
+    def numbers(name: str) -> tuple[float, ...]:
+        return tuple(header[name].ravel().tolist())
 
     return NiftiPlace(
         pixdim=numbers("pixdim"),
-        qform=numbers("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
-        sform=numbers("srow_x", "srow_y", "srow_z"),
+        qform=(*numbers("quatern"), *numbers("qoffset")),
+        sform=numbers("srow"),
         qform_code=int(header["qform_code"]),
         sform_code=int(header["sform_code"]),
         units=int(header["xyzt_units"]),
@@ -106,7 +104,7 @@ def write_place(header: Any, geometry: Geometry, shape: Sequence[int]) -> None:
     """Sets the place in a header of nibabel: as it was read if the geometry is still that one, else anew.
 
     Args:
-        header: gets pixdim, both transforms, their codes and the units.
+        header: a record of `nifti_header`; gets pixdim, both transforms, their codes and the units.
         geometry: where the voxels lie.
         shape: (Z, Y, X).
     """
@@ -114,27 +112,30 @@ def write_place(header: Any, geometry: Geometry, shape: Sequence[int]) -> None:
     axes = shape[::-1][: geometry.dimension]
     if stored is not None and geometry_of(stored, axes, Path())[0] == geometry:
         header["pixdim"][:4] = stored.pixdim[:4]
-        for name, value in zip(("quatern_b", "quatern_c", "quatern_d"), stored.qform, strict=False):
-            header[name] = value
-        for name, value in zip(("qoffset_x", "qoffset_y", "qoffset_z"), stored.qform[3:], strict=True):
-            header[name] = value
-        for row, name in enumerate(("srow_x", "srow_y", "srow_z")):
-            header[name] = stored.sform[4 * row : 4 * row + 4]
+        header["quatern"], header["qoffset"] = stored.qform[:3], stored.qform[3:]
+        header["srow"] = np.reshape(stored.sform, (3, 4))
         header["qform_code"], header["sform_code"] = stored.qform_code, stored.sform_code
         header["xyzt_units"] = stored.units
         return
-    axes_xyz = np.asarray(geometry.direction)[::-1, ::-1]
+    directions = _TO_LPS[:3, :3] @ np.asarray(geometry.direction)[::-1, ::-1]
     spacing = np.array(geometry.spacing[::-1])
     if geometry.dimension == 2:
         spacing[2] = 1.0
-    affine = np.eye(4)
-    affine[:3, :3] = axes_xyz * spacing
-    affine[:3, 3] = geometry.origin[::-1]
-    affine = _TO_LPS @ affine
-    header.set_qform(affine, 1, strip_shears=True)
-    header.set_sform(affine, 1)
-    header["pixdim"][1:4] = spacing
-    header.set_xyzt_units("mm")
+    origin = _TO_LPS[:3, :3] @ geometry.origin[::-1]
+    side = -1.0 if np.linalg.det(directions) < 0 else 1.0
+    header["pixdim"][:4] = side, *spacing
+    header["quatern"], header["qoffset"] = _quaternion(directions * [1.0, 1.0, side]), origin
+    header["srow"] = np.column_stack([directions * spacing, origin])
+    header["qform_code"] = header["sform_code"] = 1
+    header["xyzt_units"] = _MILLIMETRE
+
+
+def _quaternion(rotation: np.ndarray) -> np.ndarray:
+    """b, c, d of the unit quaternion of a rotation (3, 3) whose a is not negative."""
+    from scipy.spatial.transform import Rotation
+
+    b, c, d, a = Rotation.from_matrix(rotation).as_quat()
+    return np.array([b, c, d]) * (-1.0 if a < 0 else 1.0)
 
 
 def _geometry(

@@ -42,6 +42,8 @@ def laid_on(moving: Image, fixed: Image, *, where: Path, trust: bool = False, cr
     """
     if moving.geometry.dimension != fixed.geometry.dimension:
         return laid_by_index(moving, fixed, where=where)
+    if moving.geometry == fixed.geometry and moving.shape == fixed.shape:
+        return replace(moving, geometry=fixed.geometry)
     turn, first, offset = _relation(moving, fixed)
     turned = replace(moving, array=turn.turn(moving.array), geometry=fixed.geometry)
     shift = np.rint(first).astype(int) if crops else np.zeros(3, int)
@@ -79,6 +81,8 @@ def turned_to(moving: Image, fixed: Image) -> tuple[Image, float]:
     """
     if moving.geometry.dimension != fixed.geometry.dimension:
         return moving, float("inf")
+    if moving.geometry == fixed.geometry:
+        return moving, 0.0
     turn, first, offset = _relation(moving, fixed)
     turned = turn.turn_image(moving)
     return turned, _largest_offset(offset, first, turned.shape)
