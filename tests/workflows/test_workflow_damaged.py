@@ -20,7 +20,6 @@ from autoseg.workspace import Run
 
 SHAPE = (6, 10, 12)
 COUNT = 500
-PREDICTED = 60
 SECONDS = 60
 
 ENDINGS = (".nii", ".nii.gz", ".hdr", ".nrrd", ".mha", ".gipl")
@@ -91,7 +90,7 @@ def test_damaged_volumes_are_told_or_done(
     told = {Path(problem.file).name.split(".")[0] for problem in problems if problem.severity == "error"}
     assert len(told) > COUNT / 10  # the damage is seen
 
-    cases = find_cases(folder / "images", 1)[:PREDICTED]
+    cases = find_cases(folder / "images", 1)
     predicted = Predictor.load(trained.root, device="cpu").predict_files(cases, tmp_path / "out")
     assert len(predicted.files) + len(predicted.failures) == len(cases)
     for failure in predicted.failures:
