@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 
+from autoseg.data.axes import corners
 from autoseg.data.image import Geometry, Image, Remark
 from autoseg.data.orientation import UNTURNED, Orientation
 from autoseg.errors import ImageError
@@ -119,8 +119,7 @@ def _matrix(geometry: Geometry) -> np.ndarray:
 def _largest_offset(offset: np.ndarray | None, first: np.ndarray, shape: Sequence[int]) -> float:
     if offset is None:
         return float("inf")
-    corners = np.array(list(product(*((0, length - 1) for length in shape))), dtype=float)
-    return float(np.abs(corners @ offset.T + first).max())
+    return float(np.abs(corners(shape) @ offset.T + first).max())
 
 
 def laid_by_index(moving: Image, fixed: Image, *, where: Path) -> Image:

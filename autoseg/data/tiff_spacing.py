@@ -7,15 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoseg.data.axes import MILLIMETRES
 from autoseg.errors import ImageError
 
 if TYPE_CHECKING:
     import tifffile
-
-_MILLIMETRES = {
-    "nm": 1e-6, "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "micron": 1e-3, "microns": 1e-3, "mm": 1.0, "cm": 10.0,
-    "m": 1000.0, "inch": 25.4,
-}  # fmt: skip
 
 
 def spacing_of(tiff: tifffile.TiffFile, path: Path) -> tuple[float, float, float] | None:
@@ -77,7 +73,7 @@ def _tag_spacing(tiff: tifffile.TiffFile) -> tuple[float, float, float] | None:
         return None
     x, y = x_over / x_count, y_over / y_count  # units per pixel
     if tiff.imagej_metadata is not None:
-        unit = _MILLIMETRES.get(_unit_name(tiff.imagej_metadata.get("unit", "")), 1.0)
+        unit = MILLIMETRES.get(_unit_name(tiff.imagej_metadata.get("unit", "")), 1.0)
         return float(tiff.imagej_metadata.get("spacing", 1.0)) * unit, y * unit, x * unit
     unit_tag = int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1
     millimetres = {2: 25.4, 3: 10.0}.get(unit_tag)  # TIFF 6.0: 1 none, 2 inch, 3 centimetre
@@ -95,7 +91,7 @@ def _ome_spacing(xml: str) -> tuple[float, float, float] | None:
     sizes = {}
     for axis in "ZYX":
         unit = _unit_name(pixels.get(f"PhysicalSize{axis}Unit", "µm"))  # OME's schema: micrometre by default
-        sizes[axis] = float(pixels.get(f"PhysicalSize{axis}", "nan")) * _MILLIMETRES.get(unit, 1.0)
+        sizes[axis] = float(pixels.get(f"PhysicalSize{axis}", "nan")) * MILLIMETRES.get(unit, 1.0)
     z = sizes["Z"] if sizes["Z"] > 0 else sizes["Y"]
     return z, sizes["Y"], sizes["X"]
 
